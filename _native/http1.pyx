@@ -1,0 +1,310 @@
+"""HTTP/1.1 response parsing for the upstream side. See http1.pyi for the contract."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr
+
+
+cdef enum:
+    MAX_HEAD = 65536
+    MAX_FIELDS = 128
+    MAX_CHUNK_LINE = 4096
+    MAX_INTERIM = 16
+
+# RFC 9110 token characters, as a table: 1 = allowed in a field name.
+cdef unsigned char TOKEN[256]
+for _c in range(256):
+    TOKEN[_c] = 1 if chr(_c) in "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" else 0
+
+
+class ProtocolError(ValueError):
+    """The peer does not speak HTTP/1.1 as RFC 9112 says; the connection must not be used again."""
+
+
+cdef inline bint _is_digit(unsigned char c) noexcept nogil:
+    return 48 <= c <= 57
+
+
+cdef class ResponseParser:
+
+    def __cinit__(self):
+        self.headers = []
+        self.held = bytearray()
+        self.length = -1
+        self.state = HEAD
+
+    cpdef bytes feed(self, bytes data):
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data), at = 0, take
+        cdef const unsigned char* p = <const unsigned char*> PyBytes_AS_STRING(data)
+        cdef bytes piece = b"", part
+        cdef list parts = None
+        while at < size:
+            if self.state == HEAD:
+                at = self._process_head(data, p, at, size)
+            elif self.state == BODY_CHUNK_DATA or self.state == BODY_LENGTH or self.state == BODY_UNTIL_EOF:
+                take = size - at
+                if self.state != BODY_UNTIL_EOF and take > self.remaining:
+                    take = <Py_ssize_t> self.remaining
+                part = data if take == size else PyBytes_FromStringAndSize(<const char*> p + at, take)
+                if not piece:
+                    piece = part
+                elif parts is None:
+                    parts = [piece, part]
+                else:
+                    parts.append(part)
+                at += take
+                if self.state != BODY_UNTIL_EOF:
+                    self.remaining -= take
+                    if self.remaining == 0:
+                        if self.state == BODY_LENGTH:
+                            self.state = DONE
+                            self.done = True
+                        else:
+                            self.state = BODY_CHUNK_END
+            elif self.state == DONE:
+                self.excess += size - at
+                at = size
+            elif (self.state == BODY_CHUNK_END and size - at >= 2 and not self.held
+                    and p[at] == 13 and p[at + 1] == 10):
+                at += 2
+                self.state = BODY_CHUNK_SIZE
+            else:
+                at = self._process_line(data, p, at, size)
+        return piece if parts is None else b"".join(parts)
+
+    cpdef bint eof(self) except -1:
+        if self.state == BODY_UNTIL_EOF:
+            self.state = DONE
+            self.done = True
+        return self.done
+
+    cdef Py_ssize_t _process_head(self, bytes data, const unsigned char* p, Py_ssize_t at, Py_ssize_t size) except -1:
+        """Finds the blank line; a head that came in one piece is parsed where it lies."""
+        cdef Py_ssize_t start = at, line = at
+        cdef const unsigned char* nl
+        cdef Py_ssize_t held = len(self.held)
+        cdef const unsigned char* q
+        if held == 0:
+            while True:
+                nl = <const unsigned char*> memchr(p + line, 10, size - line)
+                if nl == NULL:
+                    break
+                if nl == p + start or (nl - 1)[0] != 13:
+                    raise ProtocolError("a line ends without CR LF")
+                if nl - p == line + 1:
+                    if line == start:
+                        raise ProtocolError("no status line")
+                    if nl + 1 - p - start > MAX_HEAD:
+                        raise ProtocolError("response head larger than 64 KiB")
+                    self._parse_head(p + start, line - start)
+                    return nl + 1 - p
+                line = nl + 1 - p
+            self.held += data[start:]
+            self.scanned = line - start
+        else:
+            # A head in pieces: one memory copy per piece and no byte searched twice.
+            self.held += data[start:]
+            line = self.scanned
+            q = <const unsigned char*> <char*> self.held
+            while True:
+                nl = <const unsigned char*> memchr(q + line, 10, len(self.held) - line)
+                if nl == NULL:
+                    break
+                if nl == q or (nl - 1)[0] != 13:
+                    raise ProtocolError("a line ends without CR LF")
+                if nl - q == line + 1:
+                    if line == 0:
+                        raise ProtocolError("no status line")
+                    if nl + 1 - q > MAX_HEAD:
+                        raise ProtocolError("response head larger than 64 KiB")
+                    at = start + (nl + 1 - q) - held
+                    whole = bytes(self.held[:line])
+                    self.held = bytearray()
+                    self._parse_head(<const unsigned char*> PyBytes_AS_STRING(whole), line)
+                    return at
+                line = nl + 1 - q
+            self.scanned = line
+        if len(self.held) > MAX_HEAD:
+            raise ProtocolError("response head larger than 64 KiB")
+        if len(self.held) >= 7:
+            if not bytes(self.held[:7]) == b"HTTP/1.":
+                raise ProtocolError("not an HTTP/1.1 response")
+        return size
+
+    cdef Py_ssize_t _process_line(self, bytes data, const unsigned char* p, Py_ssize_t at, Py_ssize_t size) except -1:
+        """A chunk-size line, the CR LF after a chunk, or a trailer line."""
+        cdef const unsigned char* nl = <const unsigned char*> memchr(p + at, 10, size - at)
+        cdef Py_ssize_t end, stop = size if nl == NULL else nl + 1 - p
+        cdef bytes line
+        cdef const unsigned char* q
+        if len(self.held) + stop - at > MAX_CHUNK_LINE:
+            raise ProtocolError("a chunk line longer than 4 KiB")
+        if nl == NULL or self.held:
+            self.held += data[at:stop]
+            if nl == NULL:
+                if self.state == BODY_CHUNK_END and bytes(self.held) != b"\r":
+                    raise ProtocolError("a chunk does not end with CR LF")
+                return size
+            line = bytes(self.held)
+            self.held = bytearray()
+            q = <const unsigned char*> PyBytes_AS_STRING(line)
+            end = PyBytes_GET_SIZE(line)
+        else:
+            q = p + at
+            end = stop - at
+        if end < 2 or q[end - 2] != 13:
+            raise ProtocolError("a chunk line ends without CR LF")
+        end -= 2
+        if self.state == BODY_CHUNK_END:
+            if end != 0:
+                raise ProtocolError("a chunk does not end with CR LF")
+            self.state = BODY_CHUNK_SIZE
+        elif self.state == BODY_CHUNK_SIZE:
+            self._parse_chunk_size(q, end)
+        elif end == 0:
+            self.state = DONE
+            self.done = True
+        else:
+            self.trailer_bytes += end + 2
+            if self.trailer_bytes > MAX_HEAD:
+                raise ProtocolError("trailers larger than 64 KiB")
+        return stop
+
+    cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size) except -1:
+        """`p[:size]` is the status line and the field lines, each with its CR LF."""
+        cdef Py_ssize_t at = 0
+        cdef const unsigned char* nl
+        cdef bint first = True
+        self.headers = []
+        self.length = -1
+        while at < size:
+            nl = <const unsigned char*> memchr(p + at, 10, size - at)
+            if first:
+                self._parse_status(p + at, nl - 1 - p - at)
+                first = False
+            else:
+                self._parse_field(p + at, nl - 1 - p - at)
+            at = nl + 1 - p
+        if self.status < 200:
+            if self.status == 101:
+                raise ProtocolError("the peer switched protocols unasked")
+            self.interim += 1
+            if self.interim > MAX_INTERIM:
+                raise ProtocolError("too many interim responses")
+            return 0
+        self._choose_framing()
+        self.head_done = True
+        return 0
+
+    cdef int _parse_status(self, const unsigned char* p, Py_ssize_t size) except -1:
+        if (size < 12 or p[0] != 72 or p[1] != 84 or p[2] != 84 or p[3] != 80 or p[4] != 47 or p[5] != 49
+                or p[6] != 46 or (p[7] != 48 and p[7] != 49) or p[8] != 32):
+            raise ProtocolError("not an HTTP/1.1 response")
+        if not (_is_digit(p[9]) and _is_digit(p[10]) and _is_digit(p[11])) or (size > 12 and p[12] != 32):
+            raise ProtocolError("malformed status line")
+        cdef Py_ssize_t i
+        for i in range(12, size):
+            if p[i] < 32 and p[i] != 9 or p[i] == 127:
+                raise ProtocolError("control character in the status line")
+        self.http10 = p[7] == 48
+        self.keep_alive = not self.http10
+        self.status = (p[9] - 48) * 100 + (p[10] - 48) * 10 + (p[11] - 48)
+        if self.status < 100 or self.status > 599:
+            raise ProtocolError("status code out of range")
+        return 0
+
+    cdef int _parse_field(self, const unsigned char* p, Py_ssize_t size) except -1:
+        cdef Py_ssize_t colon = 0, start, end = size, i
+        cdef bytes name
+        cdef char* out
+        if len(self.headers) >= MAX_FIELDS:
+            raise ProtocolError("more than 128 response header fields")
+        while colon < size and TOKEN[p[colon]]:
+            colon += 1
+        if colon == 0 or colon == size or p[colon] != 58:
+            raise ProtocolError("malformed header field name")
+        start = colon + 1
+        while start < end and (p[start] == 32 or p[start] == 9):
+            start += 1
+        while end > start and (p[end - 1] == 32 or p[end - 1] == 9):
+            end -= 1
+        for i in range(start, end):
+            if p[i] < 32 and p[i] != 9 or p[i] == 127:
+                raise ProtocolError("control character in a header field")
+        name = PyBytes_FromStringAndSize(NULL, colon)
+        out = PyBytes_AS_STRING(name)
+        for i in range(colon):
+            out[i] = <char> (p[i] | 32 if 65 <= p[i] <= 90 else p[i])
+        self.headers.append((name, PyBytes_FromStringAndSize(<const char*> p + start, end - start)))
+        return 0
+
+    cdef int _parse_chunk_size(self, const unsigned char* p, Py_ssize_t size) except -1:
+        cdef Py_ssize_t i = 0, k, quotes = 0
+        cdef long long value = 0
+        cdef unsigned char c
+        while i < size:
+            c = p[i]
+            if _is_digit(c):
+                value = value * 16 + (c - 48)
+            elif 97 <= (c | 32) <= 102:
+                value = value * 16 + ((c | 32) - 87)
+            else:
+                break
+            i += 1
+            if i > 15:
+                raise ProtocolError("chunk size out of range")
+        if i == 0:
+            raise ProtocolError("malformed chunk size")
+        if i < size:
+            if p[i] != 59 and p[i] != 32 and p[i] != 9:
+                raise ProtocolError("malformed chunk size")
+            for k in range(i, size):
+                if p[k] < 32 and p[k] != 9 or p[k] == 127:
+                    raise ProtocolError("control character in a chunk extension")
+                quotes += p[k] == 34
+            while i < size and (p[i] == 32 or p[i] == 9):
+                i += 1
+            if i == size or p[i] != 59:
+                raise ProtocolError("malformed chunk size")
+            if i + 1 == size or quotes % 2:
+                raise ProtocolError("malformed chunk extension")
+        self.remaining = value
+        self.state = BODY_CHUNK_DATA if value else TRAILERS
+        return 0
+
+    cdef int _choose_framing(self) except -1:
+        """RFC 9112 section 6.3, without its leniencies: whatever two parsers could read differently is refused."""
+        cdef bytes name, value, coding = None
+        cdef bint counted = False
+        for name, value in self.headers:
+            if name == b"content-length":
+                if counted or not value.isdigit() or len(value) > 18:
+                    raise ProtocolError("bad or repeated Content-Length")
+                counted = True
+                self.length = int(value)
+            elif name == b"transfer-encoding":
+                if coding is not None:
+                    raise ProtocolError("repeated Transfer-Encoding")
+                coding = value.lower()
+            elif name == b"connection":
+                options = [option.strip() for option in value.lower().split(b",")]
+                if b"close" in options:
+                    self.keep_alive = False
+                elif b"keep-alive" in options:
+                    self.keep_alive = True
+        if coding is not None and (coding != b"chunked" or counted or self.http10):
+            raise ProtocolError("Transfer-Encoding other than chunked alone")
+        if self.status == 204 or self.status == 304:
+            self.state = DONE
+            self.done = True
+        elif coding is not None:
+            self.state = BODY_CHUNK_SIZE
+        elif counted:
+            self.remaining = self.length
+            self.state = BODY_LENGTH
+            if self.remaining == 0:
+                self.state = DONE
+                self.done = True
+        else:
+            self.state = BODY_UNTIL_EOF
+            self.keep_alive = False
+        return 0

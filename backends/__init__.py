@@ -1,0 +1,1 @@
+"""Talking to model servers: transports, wire dialects, and the mock model server."""

@@ -1,0 +1,148 @@
+"""The response parser: its contract by table, its twin as oracle, every cut."""
+
+import importlib.machinery
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from _native import http1 as native
+from _native.reference import http1 as twin
+
+CORPORA = Path(__file__).parents[1] / "corpora"
+OK = b"HTTP/1.1 200 OK\r\n"
+
+PIECES = [
+    OK, b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 204 No\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\r\n\r\n",
+    b"Content-Length: 5\r\n", b"content-length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n",
+    b"Connection: keep-alive, x\r\n", b"A: b\r\n", b"\r\n", b"5\r\nhello\r\n", b"0\r\n", b"A;x=1\r\n", b"hello", b"\n",
+    b"\r", b"x: y\r\n", b" folded\r\n", b"3\r\nabc\r\n", b"ff", b"\0", b"\xff",
+]  # fmt: skip
+STREAMS = st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join)
+
+
+def read(parts: list[bytes]) -> Any:
+    parser = native.ResponseParser()
+    body = b""
+    try:
+        for part in parts:
+            body += parser.feed(part)
+        parser.eof()
+    except native.ProtocolError:
+        return "refused"
+    if not parser.head_done:
+        return "no head yet"
+    return (parser.status, parser.headers, body, parser.done, parser.keep_alive, parser.excess)
+
+
+def expect(data: bytes) -> Any:
+    try:
+        found = twin.parse(data, eof=True)
+    except twin.ProtocolError:
+        return "refused"
+    if not found.head_done:
+        return "no head yet"
+    return (found.status, found.headers, found.body, found.done, found.keep_alive, found.excess)
+
+
+def test_the_kernel_is_compiled() -> None:
+    assert native.__file__.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES))
+
+
+@pytest.mark.parametrize(
+    ("raw", "body", "keep_alive", "excess"),
+    [
+        (OK + b"Content-Length: 5\r\n\r\nhello", b"hello", True, 0),
+        (OK + b"Content-Length: 5\r\n\r\nhelloHTTP", b"hello", True, 4),
+        (OK + b"Content-Length: 0\r\n\r\n", b"", True, 0),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", b"hello", True, 0),
+        (OK + b"Transfer-Encoding: Chunked\r\n\r\n5;a=b\r\nhello\r\n00\r\nTrailer: x\r\n\r\n", b"hello", True, 0),
+        (OK + b"\r\nuntil the end", b"until the end", False, 0),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", b"hi", False, 0),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi", b"hi", True, 0),
+        (OK + b"Connection: close\r\nContent-Length: 2\r\n\r\nhi", b"hi", False, 0),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\nx", b"x", True, 0),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True, 0),
+    ],
+)  # fmt: skip
+def test_reads(raw: bytes, body: bytes, keep_alive: bool, excess: int) -> None:
+    for step in (len(raw), 1, 2, 3, 7):
+        found = read([raw[at : at + step] for at in range(0, len(raw), step)])
+        assert found[2:] == (body, True, keep_alive, excess), step
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\r\n",
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 099 OK\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 200 OK\n\n",
+        OK + b"A : b\r\n\r\n",
+        OK + b"A: b\r\n c\r\n\r\n",
+        OK + b"A: b\0\r\n\r\n",
+        OK + b": b\r\n\r\n",
+        OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        OK + b"Content-Length: +5\r\n\r\nhello",
+        OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloXX",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n1234567890123456\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5\nhello\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\n5;" + b"x" * 5000 + b"\r\n",
+        OK + b"".join(b"X-%d: y\r\n" % i for i in range(129)) + b"\r\n",
+        OK + b"X: " + b"y" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 17,
+    ],
+)
+def test_refuses(raw: bytes) -> None:
+    for step in (len(raw), 1 if len(raw) < 1000 else 1000):
+        parts = [raw[at : at + step] for at in range(0, len(raw), step)]
+        assert read(parts) == "refused", step
+
+
+def test_a_large_head_arrives_byte_by_byte() -> None:
+    raw = OK + b"".join(b"X-%03d: %b\r\n" % (i, b"y" * 480) for i in range(120)) + b"Content-Length: 0\r\n\r\n"
+    found = read([raw[i : i + 1] for i in range(len(raw))])
+    assert found == read([raw])
+    assert len(found[1]) == 121
+
+
+def llhttp_rows() -> list[Any]:
+    rows = [json.loads(line) for line in (CORPORA / "http-llhttp" / "vectors.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["type"] == "response"]
+
+
+@pytest.mark.parametrize("row", llhttp_rows(), ids=lambda row: row["id"])
+def test_llhttp_vectors(row: Any) -> None:
+    """What llhttp refuses is refused; what it accepts is read alike by kernel and twin (we may be stricter)."""
+    raw = row["raw"].encode("latin-1", "replace")
+    whole = read([raw])
+    assert whole == expect(raw)
+    assert whole == read([raw[i : i + 1] for i in range(len(raw))])
+    if row["error"]:
+        # Bytes after the message are no error of its own: they are counted, and the connection is not used again.
+        assert whole in ("refused", "no head yet") or whole[5] > 0, row["error"]
+
+
+@settings(max_examples=600, deadline=None)
+@given(STREAMS, st.integers(1, 9))
+def test_kernel_equals_twin_at_every_cut(stream: bytes, step: int) -> None:
+    expected = expect(stream)
+    assert read([stream]) == expected
+    assert read([stream[at : at + step] for at in range(0, len(stream), step)]) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=80))
+def test_kernel_equals_twin_on_noise(noise: bytes) -> None:
+    for raw in (noise, OK + noise, OK + b"Transfer-Encoding: chunked\r\n\r\n" + noise):
+        assert read([raw]) == expect(raw)
