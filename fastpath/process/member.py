@@ -1,0 +1,210 @@
+"""One worker process as the supervisor sees it.
+
+Owns: exec'ing it with a clean environment, the supervisor's end of its channel, its last numbers. Does not: decide
+when one is needed (fleet.py) or reap it (the fleet waits for every child). Concurrency: the supervisor's loop.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from fastpath.observe.exposition import empty
+from fastpath.process.channel import (
+    Answer,
+    Channel,
+    Configure,
+    Configured,
+    Debug,
+    DebugRequest,
+    Drain,
+    Drained,
+    Question,
+    Ready,
+    Stats,
+    StatsRequest,
+    ToSupervisor,
+    ToWorker,
+    open_supervisor_end,
+)
+
+_ALLOWED: Final = frozenset(
+    ("PATH", "HOME", "LANG", "TZ", "PYTHONPATH", "PYTHONUNBUFFERED", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")
+)
+_ALLOWED_PREFIXES: Final = ("LC_", "XDG_", "FASTPATH_DEBUG")
+
+Asked = TypeVar("Asked", Configured, Stats, Debug)
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """How workers are started. `app` is `module:callable`; the callable is worker.py's `Build`.
+
+    `environ` is the supervisor's; `withheld` are the variables whose values the settings use. Both are read anew for
+    every worker, so a collection that grows with a reload is fine.
+    """
+
+    app: str
+    listen_fd: int
+    environ: Mapping[str, str]
+    withheld: Collection[str] = ()
+
+    def command(self, channel_fd: int) -> list[str]:
+        """The argument vector. Nothing secret may be in it: everyone on the machine can read it."""
+        worker = [sys.executable, "-P", "-m", "fastpath.process.worker"]
+        return [*worker, "--listen-fd", str(self.listen_fd), "--channel-fd", str(channel_fd), "--app", self.app]
+
+
+def child_environment(environ: Mapping[str, str], withheld: Collection[str]) -> dict[str, str]:
+    """The variables a worker may see: an allow-list, less the `withheld` ones."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if (name in _ALLOWED or name.startswith(_ALLOWED_PREFIXES)) and name not in withheld
+    }
+
+
+class Member:
+    """A running worker. `exited` resolves to its exit code, negative for a signal; `on_ready` is called once."""
+
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        channel: Channel[ToSupervisor, ToWorker],
+        exited: "asyncio.Future[int]",
+        on_ready: Callable[[], None],
+    ) -> None:
+        self.pid = process.pid
+        self.exited = exited
+        self.ready = False
+        self.problem = ""
+        self.snapshot = empty()
+        self._process = process
+        self._channel = channel
+        self._on_ready = on_ready
+        self._numbers = 0
+        self._waiting: dict[int, asyncio.Future[Answer | None]] = {}
+        self._outstanding: dict[type, asyncio.Future[Answer | None]] = {}
+
+    async def live(self, settings: bytes) -> int:
+        """Configures the worker and listens to it until it has exited; gives its exit code."""
+        configured = self._ask(lambda number: Configure(number, settings))
+        configured.add_done_callback(self._on_configured)
+        listening = asyncio.create_task(self._listen())
+        try:
+            code = await asyncio.shield(self.exited)
+            await asyncio.wait({listening}, timeout=1)  # its last words may still be in the socket
+        finally:
+            self.ready = False
+            listening.cancel()
+            await asyncio.wait({listening})
+            await self._channel.close()
+        self._process.returncode = code  # Popen did not wait for it, the fleet did
+        return code
+
+    async def configure(self, settings: bytes, within: float) -> Configured | None:
+        """Asks it to swap in new settings; None when it does not answer in time, though it may do it later."""
+        future = self._ask(lambda number: Configure(number, settings))
+        await asyncio.wait({future}, timeout=within)
+        return _answer(future, Configured)
+
+    async def refresh(self, within: float) -> None:
+        """Brings `snapshot` and `ready` up to date; a worker that does not answer in time keeps its old ones."""
+        await asyncio.wait({self._ask_once(StatsRequest)}, timeout=within)
+
+    async def requests(self, within: float) -> list[dict[str, Any]]:
+        """Its requests in flight; none when it does not answer in time."""
+        future = self._ask_once(DebugRequest)
+        await asyncio.wait({future}, timeout=within)
+        answer = _answer(future, Debug)
+        return [{"worker": self.pid, **request} for request in answer.requests] if answer else []
+
+    def drain(self, deadline: float) -> None:
+        """Tells it to finish within `deadline` seconds and exit."""
+        self.ready = False
+        self._channel.send(Drain(deadline))
+
+    def kill(self) -> None:
+        """Ends it now, unless it has ended."""
+        if not self.exited.done():
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _ask(self, make: Callable[[int], Question]) -> "asyncio.Future[Answer | None]":
+        self._numbers += 1
+        future: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self._waiting[self._numbers] = future
+        self._channel.send(make(self._numbers))
+        return future
+
+    def _ask_once(self, kind: type[StatsRequest] | type[DebugRequest]) -> "asyncio.Future[Answer | None]":
+        # While a question is open nobody asks it again, so nothing piles up in front of a worker that is stopped.
+        future = self._outstanding.get(kind)
+        if future is None or future.done():
+            future = self._outstanding[kind] = self._ask(kind)
+        return future
+
+    async def _listen(self) -> None:
+        try:
+            while (message := await self._channel.receive()) is not None:
+                self._receive(message)
+        finally:
+            for future in self._waiting.values():
+                future.cancel()
+            self._waiting.clear()
+
+    def _receive(self, message: ToSupervisor) -> None:
+        if isinstance(message, Ready):
+            self.ready = True
+            self._on_ready()
+        elif isinstance(message, Drained):
+            self.snapshot = message.snapshot
+        else:
+            self._on_answer(message)
+
+    def _on_answer(self, message: Answer) -> None:
+        if isinstance(message, Stats):
+            self.snapshot = message.snapshot
+            self.ready = message.ready
+        future = self._waiting.pop(message.number, None)
+        if future is not None and not future.done():
+            future.set_result(message)
+
+    def _on_configured(self, future: "asyncio.Future[Answer | None]") -> None:
+        answer = _answer(future, Configured)
+        if answer is not None and not answer.ok:
+            self.problem = answer.problem
+
+
+def _answer(future: "asyncio.Future[Answer | None]", kind: type[Asked]) -> Asked | None:
+    """The answer, if it came."""
+    answer = future.result() if future.done() and not future.cancelled() else None
+    return answer if isinstance(answer, kind) else None
+
+
+async def spawn(
+    launch: Launch, on_exit: Callable[[int], "asyncio.Future[int]"], on_ready: Callable[[], None]
+) -> Member:
+    """Execs one worker. `on_exit(pid)` is asked, before anything else runs, for the future of its exit code.
+
+    Raises OSError when there is no descriptor or process to be had.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = _exec(launch, theirs.fileno())
+    exited = on_exit(process.pid)
+    return Member(process, await open_supervisor_end(ours), exited, on_ready)
+
+
+def _exec(launch: Launch, channel_fd: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        launch.command(channel_fd),
+        env=child_environment(launch.environ, launch.withheld),
+        stdin=subprocess.DEVNULL,
+        pass_fds=(launch.listen_fd, channel_fd),
+        close_fds=True,
+    )

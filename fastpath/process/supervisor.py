@@ -1,0 +1,219 @@
+"""The parent of all processes of a node: reads settings, holds the listening socket, keeps workers alive.
+
+Owns: signals, reloads, the admin port, the service manager's notifications, and the order of start and stop. Does not:
+see a request. It stays small: no door, no uvloop, nothing that a worker needs. Concurrency: one plain asyncio loop.
+"""
+
+import asyncio
+import faulthandler
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from fastpath import __version__
+from fastpath.observe.metrics import Metrics
+from fastpath.process.admin import AdminServer
+from fastpath.process.fleet import Fleet
+from fastpath.process.listen import ListenError, open_listener, url_of
+from fastpath.process.member import Launch
+from fastpath.process.notify import Notifier
+from fastpath.process.reload import FileWatch, keep_fixed
+from fastpath.settings import Settings, encode_settings
+from fastpath.settings_file import SettingsError, validate
+from scheduler.clock import SystemClock
+
+APP: Final = "fastpath.app:build"
+LOOK_EVERY: Final = 1.0
+START_WITHIN: Final = 60.0
+
+Load = Callable[[], Settings]
+Say = Callable[[str], None]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def run(
+    load: Load,
+    watch: Path | None = None,
+    *,
+    app: str = APP,
+    environ: Mapping[str, str] | None = None,
+    withheld: Collection[str] = (),
+    say: Say = _say,
+) -> int:
+    """Serves until SIGTERM or SIGINT; gives the exit status.
+
+    `load` makes the settings, at first and for every reload (SIGHUP, or a change of the file `watch`); it raises
+    SettingsError for bad ones. `app` is what workers build. `withheld` names environment variables that the settings
+    use; it may grow with a reload, and no worker ever sees them. `say` prints a line (default: to standard error).
+    """
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    try:
+        settings = load()
+        listen = settings.listen
+        listener = open_listener(listen.host, listen.port, listen.backlog, "--port")
+        admin = open_listener(listen.admin_host, listen.admin_port, 128, "--admin-port")
+    except (SettingsError, ListenError) as error:
+        say(str(error))
+        return 1
+    environ = os.environ if environ is None else environ
+    with listener, admin:
+        launch = Launch(app, listener.fileno(), environ, withheld)
+        return asyncio.run(_serve(settings, load, watch, (listener, admin), launch, say))
+
+
+async def _serve(
+    settings: Settings,
+    load: Load,
+    watch: Path | None,
+    sockets: tuple[socket.socket, socket.socket],
+    launch: Launch,
+    say: Say,
+) -> int:
+    metrics = Metrics()
+    metrics.read("fastpath_build_info", lambda: {(__version__,): 1})
+    fleet = Fleet(launch, settings.workers, encode_settings(settings), metrics, SystemClock(), say)
+    notifier = Notifier(launch.environ, os.getpid())
+    supervisor = Supervisor(settings, load, watch, sockets, fleet, metrics, notifier, say)
+    try:
+        return await supervisor.serve()
+    finally:
+        notifier.close()
+
+
+class Supervisor:
+    """The life of a node, from the first worker to the last."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Load,
+        watch: Path | None,
+        sockets: tuple[socket.socket, socket.socket],
+        fleet: Fleet,
+        metrics: Metrics,
+        notifier: Notifier,
+        say: Say,
+    ) -> None:
+        self._settings = settings
+        self._load = load
+        self._watch = FileWatch(watch) if watch else None
+        self._listener, admin = sockets
+        self._admin_url = url_of(admin)
+        self._admin = AdminServer(fleet, admin, settings.listen.admin_host)
+        self._fleet = fleet
+        self._metrics = metrics
+        self._notifier = notifier
+        self._say = say
+        self._clock = SystemClock()
+        self._stopping = asyncio.Event()
+        self._reload_wanted = asyncio.Event()
+
+    async def serve(self) -> int:
+        """Starts, serves, drains; gives the exit status."""
+        self._handle_signals()
+        await self._admin.start()
+        async with asyncio.TaskGroup() as tasks:
+            chores = [tasks.create_task(self._fleet.poll())]
+            self._fleet.start(tasks)
+            problem = await self._wait_for_start()
+            if problem:
+                self._say(problem)
+            elif not self._stopping.is_set():
+                self._announce()
+                chores += [tasks.create_task(chore) for chore in self._chores()]
+                await self._stopping.wait()
+            await self._drain(0 if problem else self._settings.listen.drain)
+            for chore in chores:
+                chore.cancel()
+        await self._admin.close()
+        return 1 if problem else 0
+
+    def _chores(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        return self._reload_forever(), self._look_forever(), self._stay_alive()
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGCHLD, self._fleet.reap)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
+        loop.add_signal_handler(signal.SIGTERM, self._on_stop)
+        loop.add_signal_handler(signal.SIGINT, self._on_stop)
+
+    def _on_stop(self) -> None:
+        if self._stopping.is_set():
+            self._say("stopping at once")
+            self._fleet.hurry()
+        self._stopping.set()
+
+    async def _wait_for_start(self) -> str:
+        """Until all workers are ready or we are told to stop; "" or why the node cannot start."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        waiting: set[asyncio.Future[Any]] = {self._fleet.started, stopping}
+        await asyncio.wait(waiting, timeout=START_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if self._fleet.started.done():
+            return self._fleet.started.result()
+        return "" if self._stopping.is_set() else f"not all workers were ready after {START_WITHIN:.0f} s"
+
+    def _announce(self) -> None:
+        listen, count = self._settings.listen, self._settings.workers
+        url = url_of(self._listener, "https" if listen.tls else "http")
+        door = "granian" if listen.door == "auto" else listen.door
+        workers = "1 worker" if count == 1 else f"{count} workers"
+        self._say(f"fastpath {__version__} serving on {url} (admin {self._admin_url}), {workers}, door {door}")
+        self._notifier.ready(f"serving on {url}")
+
+    async def _drain(self, deadline: float) -> None:
+        # While any process holds the socket open the kernel queues connections that nobody will accept.
+        self._listener.close()
+        self._notifier.stopping()
+        await self._fleet.drain(deadline)
+
+    async def _reload_forever(self) -> None:
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
+            self._notifier.reloading(self._clock.monotonic())
+            problem = await self._reload()
+            self._metrics.count("fastpath_config_reloads_total", ("rejected" if problem else "ok",))
+            self._say(f"settings not reloaded, the old ones stay: {problem}" if problem else "settings reloaded")
+            self._notifier.ready("serving; the last reload was rejected" if problem else "serving")
+
+    async def _reload(self) -> str:
+        """Swaps settings; "" or why not."""
+        try:
+            wanted = self._load()
+            effective, fixed = keep_fixed(self._settings, wanted)
+            if fixed:  # the new file is sound, but what runs is a mixture: no keys and an open address, say
+                validate(effective, "the new settings with what cannot change while running")
+        except SettingsError as error:
+            return str(error)
+        except Exception as error:  # `load` is the caller's code, and a node that serves must outlive it
+            return f"{type(error).__name__}: {error}"
+        problem = await self._fleet.configure(encode_settings(effective))
+        if not problem:
+            self._settings = effective
+            self._report_fixed(fixed)
+        return problem
+
+    def _report_fixed(self, paths: list[str]) -> None:
+        if paths:
+            self._say(f"these settings change only with a restart: {', '.join(paths)}")
+
+    async def _look_forever(self) -> None:
+        while self._watch is not None:
+            await asyncio.sleep(LOOK_EVERY)
+            if self._watch.changed():
+                self._reload_wanted.set()
+
+    async def _stay_alive(self) -> None:
+        while self._notifier.watchdog is not None:
+            await asyncio.sleep(self._notifier.watchdog / 2)
+            self._notifier.alive()

@@ -1,0 +1,270 @@
+"""The worker process: `python -m fastpath.process.worker`, exec'ed by the supervisor.
+
+Owns: the process (loop, signals, fatal traces), the supervisor's channel, and what the app is built from. Does not:
+serve; the app does. Concurrency: one uvloop, plus the access log's thread. When the supervisor is gone the worker
+stops accepting, drains and exits: there is nobody left to replace or reload it.
+"""
+
+import argparse
+import asyncio
+import faulthandler
+import importlib
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+import uvloop
+
+from fastpath.observe.access_log import NoRecords, Records, RecordWriter
+from fastpath.observe.budget import MemoryBudget
+from fastpath.observe.lag import Tick
+from fastpath.observe.metrics import Metrics, Snapshot
+from fastpath.process.channel import (
+    Channel,
+    Configure,
+    Configured,
+    Debug,
+    DebugRequest,
+    Drained,
+    Ready,
+    Stats,
+    StatsRequest,
+    ToSupervisor,
+    ToWorker,
+    open_worker_end,
+)
+from fastpath.settings import Settings, decode_settings
+from fastpath.settings_problem import SettingsError
+from scheduler.clock import Clock, SystemClock
+
+OVERTIME: Final = 3.0  # seconds that an app may take beyond its deadline to end what is left
+FLUSH: Final = 1.0
+STDOUT: Final = 1
+
+
+class App(Protocol):
+    """What a worker serves with. All calls come from its loop."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it would take a new request."""
+        ...
+
+    async def start(self, listener: socket.socket) -> None:
+        """Accepts connections on `listener`, which it takes over."""
+        ...
+
+    def reload(self, settings: Settings) -> None:
+        """Swaps settings at once. Raises SettingsError and changes nothing when it cannot."""
+        ...
+
+    async def drain(self, deadline: float) -> None:
+        """Stops accepting, returns when all requests are done; after `deadline` seconds ends them in-band.
+
+        It may be cancelled and called again with a shorter deadline.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Closes whatever is open."""
+        ...
+
+    def debug_requests(self) -> list[dict[str, Any]]:
+        """Requests in flight: id, phase, age_ms, model, endpoint, buffered bytes."""
+        ...
+
+
+Build = Callable[[Settings, Metrics, Records, MemoryBudget, Tick, Clock], App]
+
+
+class Instruments:
+    """What an app is given besides settings: the worker's registry, record writer, budget, tick and clock."""
+
+    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
+        self.metrics = Metrics()
+        self.clock = SystemClock()
+        self.budget = MemoryBudget(settings.limits.memory)
+        self.records = open_records(settings)
+        self.tick = Tick(loop, self.clock, lambda lag: self.metrics.observe("fastpath_loop_lag_seconds", (), lag))
+        self.tick.every(self.records.kick)
+        self.tick.start()
+        self._publish()
+
+    def _publish(self) -> None:
+        records, budget = self.records, self.budget
+        self.metrics.read("fastpath_access_log_lines_total", lambda: {(): records.written})
+        self.metrics.read("fastpath_access_log_dropped_total", lambda: {(): records.dropped})
+        self.metrics.read("fastpath_memory_budget_bytes", lambda: {("used",): budget.used, ("limit",): budget.limit})
+
+    def close(self) -> None:
+        """Flushes records; counts are final after it."""
+        self.tick.stop()
+        self.records.close(FLUSH)
+
+
+def open_records(settings: Settings) -> Records:
+    """The access log that the settings ask for. Raises OSError when its file cannot be opened."""
+    if settings.log.access == "off":
+        return NoRecords()
+    target = STDOUT if settings.log.access == "stdout" else settings.log.access
+    return RecordWriter(target, settings.log.ring, msgspec.json.Encoder().encode)
+
+
+class Worker:
+    """One life: configured once, reconfigured often, drained at the end."""
+
+    def __init__(
+        self,
+        channel: Channel[ToWorker, ToSupervisor],
+        listener: socket.socket,
+        build: Build,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._channel = channel
+        self._listener = listener
+        self._build = build
+        self._loop = loop
+        self._settings = Settings()
+        self._instruments: Instruments | None = None
+        self._app: App | None = None
+        self._draining: asyncio.Task[None] | None = None
+        self._finished: asyncio.Future[int] = loop.create_future()
+
+    async def run(self) -> int:
+        """Serves until told to drain or until the supervisor is gone; gives the exit status."""
+        reading = asyncio.create_task(self._read())
+        reading.add_done_callback(self._on_task_end)
+        try:
+            return await self._finished
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+            await self._close()
+
+    def begin_drain(self, deadline: float) -> None:
+        """Starts to drain, or starts again with another deadline."""
+        if self._draining is not None:
+            self._draining.cancel()
+        self._draining = asyncio.create_task(self._drain(deadline))
+        self._draining.add_done_callback(self._on_task_end)
+
+    def on_terminate(self) -> None:
+        """SIGTERM meant for this process alone: a graceful end, after which it is replaced."""
+        if self._draining is None:
+            self.begin_drain(self._settings.listen.drain)
+
+    async def _read(self) -> None:
+        while (message := await self._channel.receive()) is not None:
+            await self._handle(message)
+        self.on_terminate()
+
+    def _on_task_end(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._finished.done():
+            self._finished.set_exception(error)
+
+    async def _handle(self, message: ToWorker) -> None:
+        if isinstance(message, Configure):
+            await self._configure(message)
+        elif isinstance(message, StatsRequest):
+            self._send_stats(message.number)
+        elif isinstance(message, DebugRequest):
+            requests = self._app.debug_requests() if self._app else []
+            self._channel.send(Debug(message.number, requests))
+        else:
+            self.begin_drain(message.deadline)
+
+    async def _configure(self, message: Configure) -> None:
+        settings = decode_settings(message.settings)
+        try:
+            if self._app is None:
+                await self._start(settings)
+            else:
+                self._app.reload(settings)
+        except (SettingsError, OSError) as error:
+            self._refuse(message.number, str(error))
+            return
+        self._settings = settings
+        self._channel.send(Configured(message.number, ok=True))
+
+    async def _start(self, settings: Settings) -> None:
+        given = self._instruments = Instruments(settings, self._loop)
+        app = self._build(settings, given.metrics, given.records, given.budget, given.tick, given.clock)
+        await app.start(self._listener)
+        self._app = app
+        self._channel.send(Ready())
+
+    def _refuse(self, number: int, problem: str) -> None:
+        self._channel.send(Configured(number, ok=False, problem=problem))
+        if self._app is None and not self._finished.done():
+            self._finished.set_result(1)
+
+    def _send_stats(self, number: int) -> None:
+        ready = self._app is not None and self._draining is None and self._app.ready
+        self._channel.send(Stats(number, ready, self._snapshot()))
+
+    def _snapshot(self) -> Snapshot:
+        return self._instruments.metrics.snapshot() if self._instruments else Snapshot({}, {}, {})
+
+    async def _drain(self, deadline: float) -> None:
+        if self._app is not None:
+            await self._drain_app(self._app, deadline)
+        if not self._finished.done():
+            self._finished.set_result(0)
+
+    async def _drain_app(self, app: App, deadline: float) -> None:
+        try:
+            async with asyncio.timeout(deadline + OVERTIME):
+                await app.drain(deadline)
+        except TimeoutError:
+            print(f"the app did not end within {deadline + OVERTIME:.1f} s of draining", file=sys.stderr)
+
+    async def _close(self) -> None:
+        if self._app is not None:
+            await self._app.close()
+        if self._instruments is not None:
+            self._instruments.close()
+            self._channel.send(Drained(self._snapshot()))
+        await self._channel.close()
+
+
+async def serve(listen_fd: int, channel_fd: int, build: Build) -> int:
+    """Runs a worker over inherited descriptors; gives the exit status."""
+    loop = asyncio.get_running_loop()
+    listener = socket.socket(fileno=listen_fd)
+    listener.setblocking(False)
+    channel = await open_worker_end(socket.socket(fileno=channel_fd))
+    worker = Worker(channel, listener, build, loop)
+    loop.add_signal_handler(signal.SIGTERM, worker.on_terminate)
+    return await worker.run()
+
+
+def find_build(path: str) -> Build:
+    """The callable at `module:name`. Raises ImportError or AttributeError."""
+    module, _, name = path.partition(":")
+    build: Build = getattr(importlib.import_module(module), name)
+    return build
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="fastpath-worker")
+    parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--channel-fd", type=int, required=True)
+    parser.add_argument("--app", required=True)
+    options = parser.parse_args(arguments)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    # A terminal sends both to its whole process group; the supervisor decides what they mean.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    build = find_build(options.app)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(options.listen_fd, options.channel_fd, build))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
