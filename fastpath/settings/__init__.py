@@ -1,0 +1,46 @@
+"""Settings: their schema (schema), the file they come from (file, over yaml_tree and walk), the rules that hold between
+them (rules), and how mistakes are told (problem). Users import from here."""
+
+from fastpath.settings.schema import (
+    Dns,
+    Door,
+    Endpoint,
+    Key,
+    Limits,
+    Listen,
+    Log,
+    Model,
+    Picker,
+    Retries,
+    Settings,
+    Tier,
+    Timeouts,
+    Tls,
+    decode_settings,
+    encode_settings,
+    settings_schema,
+    show_settings,
+    state_folder,
+)
+
+__all__ = [
+    "Dns",
+    "Door",
+    "Endpoint",
+    "Key",
+    "Limits",
+    "Listen",
+    "Log",
+    "Model",
+    "Picker",
+    "Retries",
+    "Settings",
+    "Tier",
+    "Timeouts",
+    "Tls",
+    "decode_settings",
+    "encode_settings",
+    "settings_schema",
+    "show_settings",
+    "state_folder",
+]

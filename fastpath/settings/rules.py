@@ -1,0 +1,155 @@
+"""What settings must be together: unique names, references that lead somewhere, no open door by accident.
+
+Each rule takes the plain values that were right (anything may be missing) and yields (path, sentence). Sentences name
+other settings by path, never by value. Does not know lines or types. Pure.
+"""
+
+import difflib
+from collections.abc import Iterator, Set
+from typing import Any, TypeAlias
+
+from fastpath.settings import Settings
+from fastpath.settings.problem import Path, format_path
+from fastpath.settings.syntax import is_loopback, url_identity, url_label
+
+Values: TypeAlias = dict[str, Any]
+Finding: TypeAlias = tuple[Path, str]
+
+
+def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
+    """Everything that the rules find in the values of a settings file. Values at `hidden` paths are never shown."""
+    yield from _find_repeats(values, "models", "name")
+    yield from _find_repeats(values, "keys", "name")
+    yield from _find_repeats(values, "keys", "hash")
+    yield from _find_unknown_models(values, hidden)
+    for path, endpoints in _pools(values):
+        yield from _find_twin_endpoints(path, endpoints)
+    yield from _find_useless_ca(values)
+    yield from _find_open_door(values)
+    yield from _find_port_clash(values)
+    yield from _find_reversed(values)
+
+
+def find_foreign_hashes(values: Values, pepper_id: str | None, state_dir: str) -> Iterator[Finding]:
+    """Key hashes that the pepper in `state_dir` did not make. `pepper_id` None: there is no pepper yet."""
+    for path, key in _items(values, ("keys",)):
+        text = key.get("hash")
+        if text is None:
+            continue
+        if pepper_id is None:
+            message = (
+                f"cannot match any key: {state_dir} has no pepper. Name the gateway's own state folder "
+                "(--state-dir or state_dir), or make the hash there with `fastpath keys hash`"
+            )
+            yield (*path, "hash"), message
+        elif text.split(":")[1] != pepper_id:
+            message = (
+                f"was made under another pepper than the one in {state_dir}, so its key would be refused: make the "
+                "hash again here with `fastpath keys hash`"
+            )
+            yield (*path, "hash"), message
+
+
+def _items(values: Values, path: Path) -> Iterator[tuple[Path, Values]]:
+    """The mappings of a list, each with its path."""
+    found = values.get(str(path[-1])) or []
+    return (((*path, i), item) for i, item in enumerate(found) if isinstance(item, dict))
+
+
+def _pools(values: Values) -> Iterator[tuple[Path, list[tuple[Path, Values]]]]:
+    for path, model in _items(values, ("models",)):
+        yield path, list(_items(model, (*path, "endpoints")))
+
+
+def _find_repeats(values: Values, section: str, name: str) -> Iterator[Finding]:
+    first: dict[str, Path] = {}
+    for path, item in _items(values, (section,)):
+        text = item.get(name)
+        if isinstance(text, str) and first.setdefault(text, path) != path:
+            yield (*path, name), f"is the same as {format_path((*first[text], name))}: each needs its own"
+
+
+def _find_unknown_models(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
+    if any(not isinstance(model, dict) or "name" not in model for model in values.get("models") or []):
+        return  # one of the names is itself a mistake: it may be the one that a key means
+    named = {model["name"]: (*path, "name") for path, model in _items(values, ("models",))}
+    if "*" in named:
+        return
+    shown = [name for name, path in named.items() if path not in hidden]
+    for path, key in _items(values, ("keys",)):
+        for i, name in enumerate(key.get("models") or []):
+            if isinstance(name, str) and name != "*" and name not in named:
+                yield (*path, "models", i), f"is no model of this file: {_suggest(name, shown)}"
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else "add it under models, or remove it here"
+
+
+def _find_twin_endpoints(pool: Path, endpoints: list[tuple[Path, Values]]) -> Iterator[Finding]:
+    places: dict[object, Path] = {}
+    labels: dict[str, Path] = {}
+    for path, endpoint in endpoints:
+        url = endpoint.get("url")
+        if not isinstance(url, str):
+            continue
+        place = (url_identity(url), endpoint.get("model"), endpoint.get("api_key"))
+        label = endpoint.get("name") or url_label(url)
+        if places.setdefault(place, path) != path:
+            yield (*path, "url"), f"is the same endpoint as {format_path(places[place])}: raise its weight instead"
+        elif labels.setdefault(label, path) != path:
+            tail = "name" if "name" in endpoint else "url"
+            yield (*path, tail), f"has the same label as {format_path(labels[label])} in metrics: give it its own name"
+
+
+def _find_useless_ca(values: Values) -> Iterator[Finding]:
+    for _, endpoints in _pools(values):
+        for path, endpoint in endpoints:
+            if endpoint.get("ca_file") and str(endpoint.get("url", "https:")).startswith("http:"):
+                yield (*path, "ca_file"), "has no effect on an http:// URL: write https:// or remove it"
+
+
+def _setting(values: Values, section: str, name: str) -> Any:
+    """A setting of one of the top-level groups: as given, else its default."""
+    group = values.get(section) or {}
+    return group.get(name, getattr(getattr(Settings(), section), name))
+
+
+def _given(values: Values, section: str, *names: str) -> Path:
+    """The first of `names` that was given: the place where a mistake between several is shown."""
+    group = values.get(section) or {}
+    return section, next((name for name in names if name in group), names[0])
+
+
+def _find_open_door(values: Values) -> Iterator[Finding]:
+    open_to_all = not is_loopback(_setting(values, "listen", "host")) and not values.get("keys")
+    if open_to_all and not _setting(values, "listen", "insecure"):
+        message = (
+            "is reachable from other machines while no keys are configured, so anyone could use the models: add "
+            "keys (`fastpath keys new`), listen on 127.0.0.1, or set listen.insecure (--insecure)"
+        )
+        yield ("listen", "host"), message
+
+
+def _find_port_clash(values: Values) -> Iterator[Finding]:
+    port = _setting(values, "listen", "port")
+    if port and port == _setting(values, "listen", "admin_port"):
+        path = _given(values, "listen", "admin_port", "port")
+        yield path, "is the other listener's port too: callers and the administrator need one each"
+
+
+_ORDERED = (
+    ("retries", "backoff", "backoff_max"),
+    ("dns", "min_ttl", "max_ttl"),
+    ("limits", "frame", "memory"),
+    ("limits", "json_body", "memory"),
+    ("limits", "upload_body", "memory"),
+    ("limits", "response_body", "memory"),
+)
+
+
+def _find_reversed(values: Values) -> Iterator[Finding]:
+    for section, low, high in _ORDERED:
+        if _setting(values, section, low) > _setting(values, section, high):
+            yield _given(values, section, low, high), f"makes {section}.{low} larger than {section}.{high}"

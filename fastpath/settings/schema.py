@@ -1,0 +1,553 @@
+"""The settings tree: what may be configured, its types, bounds, units and defaults, each with its reason.
+
+Owns the shape, the codec for the pipe from supervisor to worker, and the JSON Schema. Does not read files
+(`file`) and does not compare settings with each other (`rules`). A description below is the
+documentation: docs/reference/settings.md and `fastpath schema` are generated from it. Every Struct is frozen, so any
+thread may read it. msgspec checks nothing when a Struct is made in Python: `file.validate` does.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from fastpath.settings.secret import Secret, mask_hook, reveal_hook, schema_hook, secret_hook
+from fastpath.settings.syntax import (
+    check_api_path,
+    check_file,
+    check_hash,
+    check_host,
+    check_label,
+    check_model_name,
+    check_nameserver,
+    check_network,
+    check_secret,
+    check_url,
+    url_label,
+)
+
+Tier = Literal["L0", "L1", "L2"]
+Door = Literal["auto", "granian", "native"]
+Picker = Literal["weighted_round_robin", "least_in_flight"]
+
+Seconds = Annotated[float, Meta(gt=0, le=86400, extra={"unit": "seconds"})]
+Delay = Annotated[float, Meta(ge=0, le=86400, extra={"unit": "seconds"})]
+Bytes = Annotated[int, Meta(ge=1, le=2**40, extra={"unit": "bytes"})]
+Port = Annotated[int, Meta(ge=0, le=65535, extra={"unit": "TCP port"})]
+Host = Annotated[str, Meta(extra={"check": check_host})]
+Network = Annotated[str, Meta(extra={"check": check_network})]
+Nameserver = Annotated[str, Meta(extra={"check": check_nameserver})]
+FilePath = Annotated[str, Meta(min_length=1, extra={"check": check_file})]
+ModelName = Annotated[str, Meta(min_length=1, extra={"check": check_model_name})]
+Label = Annotated[str, Meta(min_length=1, extra={"check": check_label})]
+KeyHash = Annotated[str, Meta(extra={"check": check_hash}, extra_json_schema={"pattern": r"^b2:|\$\{"})]
+Url = Annotated[str, Meta(extra={"check": check_url}, extra_json_schema={"pattern": r"^https?://|\$\{"})]
+ApiPath = Annotated[str, Meta(extra={"check": check_api_path}, extra_json_schema={"pattern": r"^/v1/|\$\{"})]
+SecretText = Annotated[Secret, Meta(extra={"check": check_secret})]
+
+MIB = 1 << 20
+
+
+class Tls(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Certificate of the gateway's own listener."""
+
+    cert: Annotated[FilePath, Meta(description="PEM file with the certificate and its chain, the leaf first.")]
+    key: Annotated[
+        FilePath,
+        Meta(description="PEM file with the private key. Readable by the gateway's user alone, like any key."),
+    ]
+
+
+class Listen(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where callers and the administrator connect."""
+
+    host: Annotated[
+        Host,
+        Meta(
+            description="Address to listen on for callers. Loopback until you say otherwise, because a gateway "
+            "without keys that others can reach spends your money for them. `0.0.0.0` or `::` is every address."
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        Port,
+        Meta(description="Port for callers. 0 lets the kernel choose. Not 8000, which belongs to model servers."),
+    ] = 8340
+    admin_host: Annotated[
+        Host,
+        Meta(
+            description="Address of the admin listener (`/metrics`, `/debug/requests`). It asks for no key, so keep "
+            "it on loopback or on a network that only your monitoring reaches."
+        ),
+    ] = "127.0.0.1"
+    admin_port: Annotated[
+        Port, Meta(description="Port of the admin listener, beside the callers' port. 0 lets the kernel choose.")
+    ] = 8341
+    door: Annotated[
+        Door,
+        Meta(
+            description="Which front door accepts connections. `granian` does TLS, HTTP/2 and HTTP/1.1. `native` "
+            "(HTTP/1.1 in compiled code) comes with the next release and is refused until then. `auto` takes the "
+            "fastest that can do what the rest of this file asks for: granian for now."
+        ),
+    ] = "auto"
+    backlog: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65535,
+            extra={"unit": "connections"},
+            description="Connections the kernel keeps waiting while the workers are busy. The kernel caps it at "
+            "`net.core.somaxconn`, 4096 on today's Linux.",
+        ),
+    ] = 4096
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            extra={"unit": "connections per worker"},
+            description="Open client connections one worker takes. Above it, connections wait in the backlog: "
+            "waiting there costs nothing, while accepting too many takes memory from the streams that run.",
+        ),
+    ] = 8192
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        Meta(
+            description="Addresses or networks of the proxies in front of the gateway. From them, and from nobody "
+            "else, X-Forwarded-For is believed: the client is its rightmost address that is not in this list. Empty: "
+            "the client is whoever opened the connection."
+        ),
+    ] = ()
+    proxy_protocol: Annotated[
+        bool,
+        Meta(
+            description="Expect a PROXY protocol header (version 1 or 2) at the start of every connection. Turn it "
+            "on only behind a load balancer that always writes one; a connection without it is then refused."
+        ),
+    ] = False
+    insecure: Annotated[
+        bool,
+        Meta(
+            description="Serve an address that others can reach although no keys are configured. Off, so that "
+            "nobody opens a paid model to a network by accident."
+        ),
+    ] = False
+    drain: Annotated[
+        Delay,
+        Meta(
+            description="How long running answers may go on after SIGTERM. What is left then ends with an error "
+            "frame. Shorter than the 90 s after which systemd kills; Kubernetes' default grace is 30 s."
+        ),
+    ] = 30.0
+    tls: Annotated[
+        Tls | None,
+        Meta(description="Certificate for HTTPS. None: plain HTTP, for loopback or behind a proxy that does TLS."),
+    ] = None
+
+
+class Key(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A caller's key: its hash, never the key itself."""
+
+    name: Annotated[Label, Meta(description="Name of the caller in logs and metrics. Unique in the file.")]
+    hash: Annotated[
+        KeyHash,
+        Meta(
+            description="Hash of the key as `fastpath keys new` or `fastpath keys hash` prints it. It is keyed with "
+            "the pepper in the state folder, so a stolen settings file does not help to guess keys, and a hash made "
+            "on another gateway does not work here."
+        ),
+    ]
+    models: Annotated[
+        tuple[ModelName, ...],
+        Meta(min_length=1, description='Names of the models this key may use. `"*"` stands for all of them.'),
+    ] = ("*",)
+
+
+class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long to wait for what. Every wait of the gateway ends by one of these."""
+
+    connect: Annotated[
+        Seconds | None,
+        Meta(
+            extra={"unit": "seconds"},
+            description="Opening a connection to an endpoint, DNS and TLS included; also the longest wait for a "
+            "free one when all are taken. None: 1 s for tiers L0 and L1, which are near, and 3 s "
+            "for L2, which may be an ocean away.",
+        ),
+    ] = None
+    first_byte: Annotated[
+        Seconds,
+        Meta(
+            description="From the end of the request to the first byte of the response. Long, because a long prompt "
+            "on a busy model server is minutes of prefill and not a fault."
+        ),
+    ] = 120.0
+    idle: Annotated[
+        Seconds,
+        Meta(
+            description="Silence of an endpoint in the middle of a response. Tokens come every few milliseconds; a "
+            "minute without one means that the server hangs."
+        ),
+    ] = 60.0
+    total: Annotated[
+        Seconds,
+        Meta(
+            description="The whole request, retries included. The default is the `openai` client's own time-out: "
+            "nobody reads an answer that comes later."
+        ),
+    ] = 600.0
+    client_stall: Annotated[
+        Seconds,
+        Meta(
+            description="A caller that reads nothing while an answer waits for it. Its connection is closed then, "
+            "because it holds a slot of the model server and memory here."
+        ),
+    ] = 120.0
+    client_body: Annotated[
+        Seconds,
+        Meta(
+            description="Silence of a caller while it sends its request body. Short, because a slow body is the "
+            "cheapest way to hold a server's connections."
+        ),
+    ] = 30.0
+    comment_after: Annotated[
+        Seconds,
+        Meta(
+            description="Silence on a stream that has begun and waits for its first token, after which an SSE "
+            "comment is sent. Many proxies close a connection that is silent for 30 or 60 s."
+        ),
+    ] = 15.0
+    pool_idle: Annotated[
+        Seconds,
+        Meta(
+            description="How long an idle connection to an endpoint is kept. Less than the 5 s after which uvicorn "
+            "closes it: the one who closes first never meets a request on its way."
+        ),
+    ] = 4.0
+
+
+class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One model server, or one account at a provider."""
+
+    url: Annotated[
+        Url,
+        Meta(
+            description="Base URL of its API, with the version: `http://127.0.0.1:9001/v1`. http or https; no user, "
+            "query or fragment. The path of a request after `/v1` is added to it."
+        ),
+    ]
+    model: Annotated[
+        ModelName | None,
+        Meta(
+            description="Model name sent to this endpoint. None: the name the caller used, and then the body goes "
+            "through byte for byte."
+        ),
+    ] = None
+    api_key: Annotated[
+        SecretText | None,
+        Meta(
+            description="Key sent to this endpoint as `Authorization: Bearer`. Write `${NAME}` and keep the key in "
+            "the environment; it never appears in logs, errors, metrics, `ps` or child processes' environments. "
+            "None: no Authorization header; a caller's own key is never passed on."
+        ),
+    ] = None
+    tier: Annotated[
+        Tier,
+        Meta(
+            description="Where data goes that is sent there: L0 a user's own terminal, L1 your own servers, L2 a "
+            "provider's cloud. L2 unless you say so, because trust is given and not assumed."
+        ),
+    ] = "L2"
+    weight: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            extra={"unit": "shares"},
+            description="Share of the model's requests under weighted_round_robin, relative to its other "
+            "endpoints. 0: chosen only when no other endpoint is left, which makes it a spare.",
+        ),
+    ] = 1
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            extra={"unit": "connections per worker"},
+            description="Connections one worker opens to this endpoint. HTTP/1.1 carries one stream each, so it is "
+            "also the number of requests in flight; more wait for at most `timeouts.connect`. High, because the "
+            "model server is the one to say when it is full.",
+        ),
+    ] = 1024
+    dialect: Annotated[
+        Literal["openai"],
+        Meta(description="Language the endpoint speaks. Only `openai` for now, which every model server offers."),
+    ] = "openai"
+    paths: Annotated[
+        tuple[ApiPath, ...] | None,
+        Meta(
+            description="API paths this endpoint serves, as callers write them (`/v1/embeddings`). None: all of "
+            "them, so that a new path of a model server works without a change here."
+        ),
+    ] = None
+    ca_file: Annotated[
+        FilePath | None,
+        Meta(
+            description="PEM file with the authorities that may sign an https endpoint's certificate. None: the "
+            "system's. Certificates are always verified; a private authority belongs here."
+        ),
+    ] = None
+    name: Annotated[
+        Label | None,
+        Meta(
+            description="Label in logs and metrics, unique inside its model. None: host and port of the URL; two "
+            "accounts at one provider need names."
+        ),
+    ] = None
+
+    @property
+    def label(self) -> str:
+        """Name of this endpoint in logs and metrics."""
+        return self.name or url_label(self.url)
+
+
+class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A model under the name that callers use, and who serves it."""
+
+    name: Annotated[
+        ModelName,
+        Meta(
+            description='Name that callers use. `"*"` takes every name that no other entry has and passes it on '
+            "unchanged; inside a longer name * has no meaning and is refused."
+        ),
+    ]
+    endpoints: Annotated[
+        tuple[Endpoint, ...],
+        Meta(min_length=1, description="Who serves it. A request that fails on one is retried on another."),
+    ]
+    picker: Annotated[
+        Picker,
+        Meta(
+            description="How an endpoint is chosen. `weighted_round_robin` shares by weight; `least_in_flight` "
+            "takes the one with the fewest running requests, better where answers differ much in length."
+        ),
+    ] = "weighted_round_robin"
+    timeouts: Annotated[
+        Timeouts | None,
+        Meta(
+            description="Time-outs of this model alone. In a file, a field left out here comes from the top-level "
+            "`timeouts`. None: those for all."
+        ),
+    ] = None
+
+
+class Retries(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Second chances, on another endpoint and before the first content byte only."""
+
+    attempts: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10,
+            extra={"unit": "attempts"},
+            description="Extra attempts after the first. Few, because the caller's client retries too and the two "
+            "multiply. 0: never retry.",
+        ),
+    ] = 2
+    budget_ratio: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            extra={"unit": "share of requests"},
+            description="Retries allowed as a share of the last 10 s of requests. When everything fails, retries "
+            "would double the load exactly when it hurts; a budget stops them.",
+        ),
+    ] = 0.1
+    budget_min: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            extra={"unit": "retries per 10 s"},
+            description="Retries allowed in 10 s on top of the share, so that a quiet gateway may retry at all.",
+        ),
+    ] = 3
+    backoff: Annotated[
+        Delay,
+        Meta(
+            description="Wait before the first retry, jittered and doubled each time. Short, since the retry goes "
+            "to another endpoint."
+        ),
+    ] = 0.05
+    backoff_max: Annotated[
+        Delay, Meta(description="Longest wait before a retry. A person waits for a first token meanwhile.")
+    ] = 1.0
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How big things may be. Over a body limit the caller gets 413."""
+
+    json_body: Annotated[
+        Bytes,
+        Meta(
+            description="Largest JSON request body. A million tokens of text is about 4 MiB; images written into "
+            "the JSON need the rest."
+        ),
+    ] = 8 * MIB
+    upload_body: Annotated[
+        Bytes,
+        Meta(description="Largest audio or image upload. 25 MB, the limit of OpenAI's audio API, fits with room."),
+    ] = 32 * MIB
+    frame: Annotated[
+        Bytes,
+        Meta(
+            description="Largest single SSE event of an endpoint; a longer one breaks the stream as an upstream "
+            "fault. An event is held until it is whole, so this bounds what one stream may hold."
+        ),
+    ] = 1 * MIB
+    response_body: Annotated[
+        Bytes,
+        Meta(
+            description="Largest response body that is not a stream of events. Bigger is an upstream fault: an "
+            "endpoint must not be able to fill the memory of the gateway."
+        ),
+    ] = 64 * MIB
+    memory: Annotated[
+        Bytes,
+        Meta(
+            extra={"unit": "bytes per worker"},
+            description="Budget of one worker for bodies and buffers together. At 80 % of it large bodies are "
+            "refused with 503 and at 90 % all, before the kernel kills the worker with every stream on it.",
+        ),
+    ] = 512 * MIB
+
+
+class Dns(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How endpoints' host names become addresses."""
+
+    nameservers: Annotated[
+        tuple[Nameserver, ...],
+        Meta(description="Servers to ask, as `address` or `address:port`. Empty: those of the system."),
+    ] = ()
+    max_ttl: Annotated[
+        Delay,
+        Meta(
+            description="Longest time an answer is kept, whatever its TTL says: the bound on how long traffic goes "
+            "to an address that was taken away. The last good answer serves up to twice its TTL when DNS fails."
+        ),
+    ] = 300.0
+    min_ttl: Annotated[
+        Delay,
+        Meta(description="Shortest time an answer is kept, so that a TTL of 0 does not mean a query per request."),
+    ] = 1.0
+
+
+class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The access log: one JSON line per request, without prompts, answers or keys."""
+
+    access: Annotated[
+        FilePath,
+        Meta(
+            description="Where access lines go: `stdout`, `off`, or the path of a file that is appended to. Standard "
+            "output, because that is where systemd and containers look."
+        ),
+    ] = "stdout"
+    ring: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1 << 24,
+            extra={"unit": "lines per worker"},
+            description="Lines that may wait for a slow reader. When the ring is full, lines are dropped and "
+            "counted; a request never waits for a log. 8192 are about a second of full load.",
+        ),
+    ] = 8192
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be configured."""
+
+    listen: Annotated[Listen, Meta(description="Where callers and the administrator connect.")] = Listen()
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1024,
+            extra={"unit": "processes"},
+            description="Worker processes. One saturates a core and is plenty for most pools, whose model servers "
+            "are far slower; more share the listening socket.",
+        ),
+    ] = 1
+    state_dir: Annotated[
+        FilePath | None,
+        Meta(
+            description="Folder for what must survive a restart: the pepper of the key hashes. Only its owner may "
+            "enter it (mode 0700). None: `/var/lib/fastpath` for root, else `$XDG_STATE_HOME/fastpath` or "
+            "`~/.local/state/fastpath`."
+        ),
+    ] = None
+    keys: Annotated[
+        tuple[Key, ...],
+        Meta(
+            description="Callers' keys. With any, every request needs one of them; without, anyone who reaches the "
+            "port may use every model, which is why only loopback is served then."
+        ),
+    ] = ()
+    models: Annotated[
+        tuple[Model, ...],
+        Meta(
+            description="Models that callers may name. Empty: every request is answered 404 `model_not_found`; good "
+            "for a first start and for nothing else."
+        ),
+    ] = ()
+    timeouts: Annotated[Timeouts, Meta(description="How long to wait for what, for every model.")] = Timeouts()
+    retries: Annotated[Retries, Meta(description="Second chances on another endpoint.")] = Retries()
+    limits: Annotated[Limits, Meta(description="How big things may be.")] = Limits()
+    dns: Annotated[Dns, Meta(description="How host names of endpoints become addresses.")] = Dns()
+    log: Annotated[Log, Meta(description="The access log.")] = Log()
+
+    @classmethod
+    def for_upstream(cls, url: str, *, api_key: Secret | None = None, listen: Listen | None = None) -> "Settings":
+        """Settings of `fastpath serve --upstream URL`: the wildcard model `*` with one endpoint.
+
+        Any model name is passed on unchanged. `url` as in `Endpoint.url`; it is not checked here.
+        """
+        endpoint = Endpoint(url=url, api_key=api_key)
+        return cls(models=(Model(name="*", endpoints=(endpoint,)),), listen=listen or Listen())
+
+
+def state_folder(configured: str | None, environ: Mapping[str, str], uid: int) -> Path:
+    """The state folder: `configured`, else root's, else the user's. `~` is `$HOME`; nothing is created."""
+    home = environ.get("HOME", "/")
+    if configured is not None:
+        if configured == "~" or configured.startswith("~/"):
+            return Path(home) / configured[2:]
+        return Path(configured)
+    if uid == 0:
+        return Path("/var/lib/fastpath")
+    return Path(environ.get("XDG_STATE_HOME") or Path(home, ".local", "state")) / "fastpath"
+
+
+def encode_settings(settings: Settings) -> bytes:
+    """MessagePack for the pipe to a worker, secrets included: never write it anywhere else."""
+    return msgspec.msgpack.encode(settings, enc_hook=reveal_hook)
+
+
+def decode_settings(data: bytes) -> Settings:
+    """Reverse of `encode_settings`. Raises msgspec.ValidationError or DecodeError on foreign bytes."""
+    return msgspec.msgpack.decode(data, type=Settings, dec_hook=secret_hook)
+
+
+def show_settings(settings: Settings) -> bytes:
+    """JSON for people: every secret is a mask."""
+    return msgspec.json.encode(settings, enc_hook=mask_hook)
+
+
+def settings_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the settings file, for editors and for CI."""
+    schema = msgspec.json.schema(Settings, schema_hook=schema_hook)
+    title = "Settings of Fastpath"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
