@@ -4,7 +4,10 @@ Everything here runs on one event loop's thread; nothing awaits. Python code ent
 end), never per chunk.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, type_check_only
+
+DIALECTS: dict[str, int]
+"""Number of each dialect that StreamFilter knows."""
 
 class Sink:
     """Takes an answer. `head` once, then `write` any number of times, then `finish` or `fail` exactly once."""
@@ -40,6 +43,14 @@ class StreamFilter:
     """
 
     def __init__(self, dialect: str = "chat", strip_usage: bool = False, limit: int = 1 << 20) -> None: ...
+    @property
+    def dialect(self) -> int:
+        """The dialect's number in DIALECTS."""
+
+    @property
+    def strip_usage(self) -> bool: ...
+    @property
+    def limit(self) -> int: ...
     @property
     def frames(self) -> int:
         """Content frames let through."""
@@ -79,13 +90,14 @@ class StreamFilter:
         """The body ended cleanly. Accepts a last event without its blank line, and a finished chat answer without
         [DONE] (some servers never send it; it is added). Anything else unfinished sets `broken`."""
 
+@type_check_only
 class RelayOwner(Protocol):
     """What a Relay reports to."""
 
     def open(self) -> Sink:
         """The first event is there: open the caller's answer."""
 
-    def ended(self, filter: StreamFilter) -> None:
+    def ended(self, filter: StreamFilter, /) -> None:
         """No more will be forwarded; `filter` says how it ended. Called exactly once, unless `failed` is."""
 
     def failed(self, error: Any) -> None: ...
@@ -98,6 +110,7 @@ class Relay(Sink):
     @property
     def filter(self) -> StreamFilter: ...
 
+@type_check_only
 class Call(Protocol):
     """The exchange that a Connection carries."""
 
@@ -106,6 +119,7 @@ class Call(Protocol):
     def pause_body(self) -> None: ...
     def resume_body(self) -> None: ...
 
+@type_check_only
 class ConnectionPool(Protocol):
     """Who owns a Connection between exchanges."""
 

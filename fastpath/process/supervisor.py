@@ -23,7 +23,7 @@ from fastpath.process.member import Launch
 from fastpath.process.notify import Notifier
 from fastpath.process.reload import FileWatch, keep_fixed
 from fastpath.settings import Settings, encode_settings
-from fastpath.settings_file import SettingsError, validate
+from fastpath.settings.file import SettingsError, validate
 from scheduler.clock import SystemClock
 
 APP: Final = "fastpath.app:build"

@@ -37,7 +37,7 @@ from fastpath.process.channel import (
     open_worker_end,
 )
 from fastpath.settings import Settings, decode_settings
-from fastpath.settings_problem import SettingsError
+from fastpath.settings.problem import SettingsError
 from scheduler.clock import Clock, SystemClock
 
 OVERTIME: Final = 3.0  # seconds that an app may take beyond its deadline to end what is left

@@ -1,0 +1,221 @@
+"""The fields of an OpenAI-dialect request that decisions need, their types and bounds.
+
+Owns: which fields are decision fields, how a bad one is reported, and the two patches a body may need (model name,
+usage request). Everything else in a body is never looked at and reaches the model server byte by byte.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from _native.jsonscan import DuplicateField, Fields, JsonError
+
+INT64 = 2**63 - 1
+Tokens = Annotated[int, Meta(ge=1, le=10_000_000)]
+Count = Annotated[int, Meta(ge=1, le=128)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+
+
+class BadRequest(ValueError):
+    """The body is not what the path takes. param: the offending field, "" when it is the whole body."""
+
+    def __init__(self, message: str, param: str = "") -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class StreamOptions(Struct):
+    include_usage: bool | None = None
+
+
+class FunctionCall(Struct):
+    name: str
+    arguments: str = ""
+
+
+class ToolCall(Struct):
+    id: str
+    type: str = "function"
+    function: FunctionCall | UnsetType = UNSET
+    custom: Raw | UnsetType = UNSET
+
+
+class ImageUrl(Struct):
+    url: str
+
+
+class Part(Struct):
+    type: str
+    image_url: ImageUrl | str | UnsetType = UNSET
+
+
+class Message(Struct):
+    role: str
+    content: Raw | UnsetType = UNSET
+    tool_calls: list[ToolCall] | None = None
+    function_call: Raw | UnsetType = UNSET
+    refusal: Raw | UnsetType = UNSET
+    audio: Raw | UnsetType = UNSET
+
+
+class Decision(Struct):
+    """What a decision needs of any request. The subclasses add what one API path requires."""
+
+    model: Annotated[str, Meta(min_length=1, max_length=512)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    store: bool | None = None
+
+    def check(self) -> None:
+        """Raises BadRequest for what types alone cannot say."""
+
+
+class Sampling(Decision):
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    n: Count | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    seed: Annotated[int, Meta(ge=-INT64, le=INT64)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+
+
+class ChatRequest(Sampling, kw_only=True):
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    top_logprobs: Annotated[int, Meta(ge=0, le=128)] | None = None
+
+    def check(self) -> None:
+        for i, message in enumerate(self.messages):
+            _check_message(message, f"messages[{i}]")
+
+
+class CompletionRequest(Sampling, kw_only=True):
+    prompt: Raw
+    best_of: Count | None = None
+
+    def check(self) -> None:
+        if bytes(self.prompt)[:1] not in (b'"', b"["):
+            raise BadRequest("prompt must be a string or an array", "prompt")
+
+
+class EmbeddingRequest(Decision, kw_only=True):
+    input: Raw
+    dimensions: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+
+    def check(self) -> None:
+        if bytes(self.input)[:1] not in (b'"', b"["):
+            raise BadRequest("input must be a string or an array", "input")
+
+
+class MessagesRequest(Decision, kw_only=True):
+    messages: Annotated[list[Raw], Meta(min_length=1)]
+    max_tokens: Tokens | None = None
+
+
+#: Names that must not appear twice, under any spelling: two servers could read two different requests.
+FIELDS = Fields(
+    [
+        "model",
+        "messages",
+        "prompt",
+        "input",
+        "stream",
+        "stream_options",
+        "store",
+        "max_tokens",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "n",
+        "best_of",
+        "temperature",
+        "top_p",
+        "seed",
+        "tools",
+        "user",
+        "service_tier",
+        "previous_response_id",
+    ]
+)
+
+_USAGE_MEMBER = b'"stream_options":{"include_usage":true}'
+
+
+def decode(body: bytes, decoder: "msgspec.json.Decoder[Any]") -> tuple[Decision, dict[str, tuple[int, int]]]:
+    """The decision fields of a body and the byte spans of their values. Raises BadRequest."""
+    try:
+        spans = FIELDS.spans(body)
+        decision: Decision = decoder.decode(body)
+    except JsonError as error:
+        raise BadRequest(f"The body is not acceptable JSON: {error.reason} at byte {error.position}.") from error
+    except DuplicateField as error:
+        message = f"{error.name!r} appears twice (at byte {error.position}), in some spelling. Send it once."
+        raise BadRequest(message, error.name) from error
+    except msgspec.ValidationError as error:
+        raise _explain(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"The body is not acceptable JSON: {error}.") from error
+    if "model" not in spans or (decision.stream is not None and "stream" not in spans):
+        # Written with escapes: the JSON decoder reads it, a filter that compares bytes would not.
+        raise BadRequest("Write the names `model` and `stream` without escapes.", "model")
+    decision.check()
+    return decision, spans
+
+
+def rename_model(body: bytes, spans: dict[str, tuple[int, int]], name: str) -> bytes:
+    """The body with another model name, every other byte as it was."""
+    start, end = spans["model"]
+    return body[:start] + msgspec.json.encode(name) + body[end:]
+
+
+def ask_usage(body: bytes) -> bytes:
+    """The body with `stream_options.include_usage` true, every other byte as it was."""
+    span = FIELDS.spans(body).get("stream_options")
+    if span is None:
+        at, empty = FIELDS.insertion(body)
+        return body[:at] + _USAGE_MEMBER + (b"" if empty else b",") + body[at:]
+    options = msgspec.json.decode(body[span[0] : span[1]], type=dict[str, Raw] | None) or {}
+    options["include_usage"] = Raw(b"true")
+    return body[: span[0]] + msgspec.json.encode(options) + body[span[1] :]
+
+
+def _check_message(message: Message, where: str) -> None:
+    content = message.content
+    if content is UNSET or bytes(content) == b"null":
+        spoken = message.tool_calls or any(
+            part is not UNSET for part in (message.function_call, message.refusal, message.audio)
+        )
+        if content is UNSET and not (message.role == "assistant" and spoken):
+            raise BadRequest(f"{where} needs content", f"{where}.content")
+    elif bytes(content)[:1] == b"[":
+        _check_parts(content, where)
+    elif bytes(content)[:1] != b'"':
+        raise BadRequest(f"{where}.content must be a string or an array of parts", f"{where}.content")
+    for call in message.tool_calls or ():
+        if call.function is UNSET and call.custom is UNSET:
+            raise BadRequest(f"{where}.tool_calls needs a function", f"{where}.tool_calls")
+
+
+def _check_parts(content: Raw, where: str) -> None:
+    try:
+        parts = msgspec.json.decode(content, type=list[Part])
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{where}.content: {error}", f"{where}.content") from error
+    for part in parts:
+        if part.image_url is UNSET:
+            continue
+        url = part.image_url if isinstance(part.image_url, str) else part.image_url.url
+        if not url[:8].lower().startswith(("http://", "https://", "data:")):
+            raise BadRequest(f"{where}.content: an image_url must be http, https or data", f"{where}.content")
+
+
+def _explain(error: msgspec.ValidationError) -> BadRequest:
+    """msgspec says "Expected `int`, got `str` - at `$.max_tokens`"; callers want the field as param."""
+    text = str(error)
+    reason, _, place = text.partition(" - at `$")
+    param = place.rstrip("`").lstrip(".").replace("[...]", "")
+    if "missing required field" in reason:
+        missing = reason.rsplit("`", 2)[-2]
+        param = f"{param}.{missing}" if param else missing
+    return BadRequest(f"{param or 'The body'}: {reason}.", param)

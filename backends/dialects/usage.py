@@ -1,0 +1,131 @@
+"""Token usage as model servers report it, in any dialect, normalised and made safe to count with.
+
+Nothing an upstream says is trusted: negative, fractional, huge or non-numeric counts are clamped and flagged. In the
+result `input` includes cached tokens whatever the dialect (Anthropic's input_tokens excludes them).
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+#: More tokens than any one request can have; beyond it a count is a lie.
+IMPOSSIBLE = 100_000_000
+
+
+class Usage(msgspec.Struct):
+    """Tokens of one answer; disputed: some count was impossible and was clamped to 0."""
+
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    reasoning: int = 0
+    disputed: bool = False
+
+
+Count = Annotated[int, Meta(ge=0, le=IMPOSSIBLE)] | None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: Count = None
+    reasoning_tokens: Count = None
+
+
+class _Counts(msgspec.Struct):
+    """Every name that a count goes by: OpenAI's chat and Responses APIs, Anthropic's Messages."""
+
+    prompt_tokens: Count = None
+    input_tokens: Count = None
+    completion_tokens: Count = None
+    output_tokens: Count = None
+    cache_read_input_tokens: Count = None
+    cache_creation_input_tokens: Count = None
+    prompt_tokens_details: _Details | None = None
+    input_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+
+
+class _Holder(msgspec.Struct):
+    usage: Raw | UnsetType = UNSET
+
+
+class _Answer(_Holder):
+    response: _Holder | None = None
+    message: Raw | UnsetType = UNSET
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
+_COUNTS = msgspec.json.Decoder(_Counts)
+
+
+def read_usage(data: bytes | None, head: bytes | None = None) -> Usage | None:
+    """Usage in a JSON answer or event (top level, or under `response` / `message`), None when it says nothing.
+
+    head: Anthropic's message_start, whose counts `data` (a message_delta) completes.
+    """
+    counts, usage = _counts(data), Usage()
+    first = _counts(head)
+    if counts is None and first is None:
+        return None
+    for found in (first, counts):
+        if found is not None:
+            _add(usage, found)
+    return usage
+
+
+def _counts(data: bytes | None) -> _Counts | None:
+    """The usage object of an answer; all its counts unknown and `disputed` when one of them is impossible."""
+    if data is None:
+        return None
+    try:
+        answer = _ANSWER.decode(data)
+        raw = answer.usage
+        if raw is UNSET and answer.response is not None:
+            raw = answer.response.usage
+        if raw is UNSET and answer.message is not UNSET and bytes(answer.message)[:1] == b"{":
+            raw = msgspec.json.decode(answer.message, type=_Holder).usage
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if raw is UNSET or bytes(raw) == b"null":
+        return None
+    try:
+        return _COUNTS.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _salvage(raw)
+
+
+class _Disputed(_Counts):
+    """Counts of a usage object in which some were impossible."""
+
+
+def _salvage(raw: Raw) -> _Counts | None:
+    """The believable counts of a usage object that is not wholly believable."""
+    try:
+        members = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return _Disputed()
+    kept = _Disputed()
+    if isinstance(members, dict):
+        for name in _Counts.__struct_fields__[:6]:
+            value = members.get(name)
+            if type(value) is int and 0 <= value <= IMPOSSIBLE:
+                setattr(kept, name, value)
+    return kept
+
+
+def _add(usage: Usage, found: _Counts) -> None:
+    """Overlays counts: what a later event says replaces what an earlier one said."""
+    read, made = found.cache_read_input_tokens or 0, found.cache_creation_input_tokens or 0
+    taken = found.prompt_tokens if found.prompt_tokens is not None else found.input_tokens
+    given = found.completion_tokens if found.completion_tokens is not None else found.output_tokens
+    details = found.prompt_tokens_details or found.input_tokens_details
+    spent = found.completion_tokens_details or found.output_tokens_details
+    if taken is not None:
+        usage.input = taken + read + made
+        usage.cached = read + ((details.cached_tokens or 0) if details is not None else 0)
+    if given is not None:
+        usage.output = given
+    if spent is not None:
+        usage.reasoning = spent.reasoning_tokens or 0
+    usage.disputed = usage.disputed or isinstance(found, _Disputed)

@@ -1,0 +1,265 @@
+"""Calls over HTTP/1.1: sends a request on a pooled connection, enforces its deadlines, reports how it ended.
+
+Owns the running calls of one endpoint. No timer per call: deadlines are fields that one 100 ms sweep reads. A reused
+connection that dies before its first answer byte is replaced once by a fresh one, unseen by the sink. Single loop.
+"""
+
+from enum import Enum, auto
+from urllib.parse import urlsplit
+
+from _native.relay import Connection, Sink, Source, StreamFilter
+from backends.base import Call, Cause, EndpointSpec, Moment, UpstreamError
+from backends.http.pool import Pool
+from backends.http.resolver import Resolver
+from scheduler.clock import Clock
+
+#: How long an answer that is already delivered may keep its connection to end properly, s.
+LINGER = 1.0
+
+
+class Phase(Enum):
+    """Where a call is. CONNECTING -> SENT -> ANSWERING -> OVER; any -> OVER."""
+
+    CONNECTING = auto()
+    SENT = auto()
+    OVER = auto()
+
+
+class HttpCall(Source):
+    """One attempt on the wire."""
+
+    __slots__ = (
+        "_backend",
+        "_call",
+        "_connection",
+        "_filter",
+        "_linger_until",
+        "_mark",
+        "_marked_at",
+        "_phase",
+        "_refreshed",
+        "_sent_at",
+        "_sink",
+        "_started",
+    )
+
+    def __init__(self, backend: "HttpBackend", call: Call, sink: Sink, now: float) -> None:
+        self._backend = backend
+        self._call = call
+        self._sink = sink
+        self._phase = Phase.CONNECTING
+        self._connection: Connection | None = None
+        self._filter: StreamFilter | None = None
+        self._refreshed = False
+        self._started = self._sent_at = self._marked_at = now
+        self._mark: tuple[int, int] = (0, 0)
+        self._linger_until = 0.0
+
+    @property
+    def over(self) -> bool:
+        return self._phase is Phase.OVER
+
+    @property
+    def moment(self) -> Moment:
+        if self._connection is None:
+            return Moment.CONNECT
+        return Moment.BODY if self._connection.head_done else Moment.HEAD
+
+    # -- from the pool
+
+    def attach(self, connection: Connection) -> None:
+        """The connection is ours: send."""
+        self._connection = connection
+        self._phase = Phase.SENT
+        self._sent_at = self._marked_at = self._backend.clock.monotonic()
+        call = self._call
+        head = self._backend.request_head(call)
+        if call.feed is not None:
+            connection.begin(self, self._sink, [head], complete=False)
+            call.feed.start(self)
+        elif call.body:
+            connection.begin(self, self._sink, [head, call.body], complete=True)
+        else:
+            connection.begin(self, self._sink, [head], complete=True)
+
+    def unconnected(self, error: UpstreamError) -> None:
+        """No connection could be made."""
+        self._end()
+        self._sink.fail(error)
+
+    # -- from the connection
+
+    def completed(self) -> None:
+        self._end()
+
+    def broken(self, connection: Connection, cause: str, detail: object) -> None:
+        """The exchange broke."""
+        moment = Moment.BODY if connection.head_done else Moment.HEAD
+        stale = connection.exchanges > 1 and connection.received == 0 and cause == Cause.DISCONNECTED
+        if stale and self._call.feed is None and not self._refreshed:
+            self._refreshed = True
+            self._connection = None
+            self._phase = Phase.CONNECTING
+            self._started = self._backend.clock.monotonic()
+            self._backend.pool.open_for(self)
+            return
+        self._end()
+        self._sink.fail(UpstreamError(Cause(cause), moment, str(detail) if detail else ""))
+
+    def pause_body(self) -> None:
+        if self._call.feed is not None:
+            self._call.feed.pause()
+
+    def resume_body(self) -> None:
+        if self._call.feed is not None:
+            self._call.feed.resume()
+
+    # -- from the body feed
+
+    def send(self, data: bytes, last: bool) -> None:
+        """A piece of an uploaded body; framed when its length was not declared."""
+        if self._connection is None or self.over:
+            return
+        if self._call.length is None:
+            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (b"0\r\n\r\n" if last else b"")
+        self._connection.send(data, last)
+
+    # -- from whoever takes the answer
+
+    def watch(self, stream: StreamFilter) -> None:
+        """Progress is counted in events, so that keep-alive comments do not feed the idle deadline."""
+        self._filter = stream
+
+    def linger(self) -> None:
+        """The answer is delivered; let the connection finish its framing, but not for long."""
+        if not self.over:
+            self._linger_until = self._backend.clock.monotonic() + LINGER
+
+    def pause(self) -> None:
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        if self._connection is not None:
+            self._connection.resume()
+
+    def cancel(self) -> None:
+        if self.over:
+            return
+        connection = self._connection
+        self._end()
+        if connection is not None:
+            connection.cancel()
+
+    # -- deadlines
+
+    def sweep(self, now: float) -> None:
+        """Ends the call when a deadline passed."""
+        cause = self._overdue(now)
+        if cause is None:
+            return
+        lingering, moment = bool(self._linger_until), self.moment
+        self.cancel()
+        if not lingering:
+            self._sink.fail(UpstreamError(cause, moment, "deadline"))
+
+    def _overdue(self, now: float) -> Cause | None:
+        limits = self._backend.spec.deadlines
+        if self._linger_until:
+            return Cause.IDLE_TIMEOUT if now > self._linger_until else None
+        if now - self._started > limits.total:
+            return Cause.TOTAL_TIMEOUT
+        if self._connection is None:
+            if not self._backend.pool.is_waiting(self):
+                return None  # being opened: the pool keeps the connect time-out itself
+            return Cause.POOL_FULL if now - self._started > limits.connect else None
+        if not self._connection.head_done:
+            return Cause.FIRST_BYTE_TIMEOUT if now - self._sent_at > limits.first_byte else None
+        if self._has_progress():
+            self._marked_at = now
+            return None
+        return Cause.IDLE_TIMEOUT if now - self._marked_at > limits.idle else None
+
+    def _has_progress(self) -> bool:
+        connection = self._connection
+        assert connection is not None
+        if connection.paused:
+            return True  # the caller is slow, not the model server
+        stream = self._filter
+        mark = (stream.frames, stream.pending) if stream is not None else (connection.received, 0)
+        moved = mark != self._mark
+        self._mark = mark
+        return moved
+
+    def _end(self) -> None:
+        if self._connection is None:
+            self._backend.pool.leave(self)
+        self._phase = Phase.OVER
+        self._connection = None
+        self._backend.calls.discard(self)
+
+
+class HttpBackend:
+    """Talks HTTP/1.1 to one endpoint. Implements `backends.base.Backend`."""
+
+    def __init__(self, spec: EndpointSpec, resolver: Resolver, clock: Clock, agent: bytes = b"fastpath") -> None:
+        self.spec = spec
+        self.clock = clock
+        url = urlsplit(spec.url)
+        self.pool = Pool(spec, url, resolver, clock)
+        self.calls: set[HttpCall] = set()
+        self._base = url.path.rstrip("/")
+        self._host = url.netloc.encode("ascii")
+        self._agent = agent
+        self._heads: dict[tuple[str, str], bytes] = {}
+
+    def start(self, call: Call, sink: Sink) -> HttpCall:
+        handle = HttpCall(self, call, sink, self.clock.monotonic())
+        self.calls.add(handle)
+        self.pool.acquire(handle)
+        return handle
+
+    def sweep(self, now: float) -> None:
+        """Enforces deadlines; called every 100 ms."""
+        for call in list(self.calls):
+            call.sweep(now)
+        self.pool.sweep(now)
+
+    async def close(self) -> None:
+        for call in list(self.calls):
+            call.cancel()
+        await self.pool.close()
+
+    def request_head(self, call: Call) -> bytes:
+        """The request line and all fields, ending with the blank line."""
+        key = (call.method, call.path)
+        fixed = self._heads.get(key)
+        if fixed is None:
+            fixed = self._heads[key] = self._fixed_head(call)
+        pieces = [fixed]
+        for name, value in call.headers:
+            pieces += (name, b": ", value, b"\r\n")
+        if call.feed is None:
+            if call.body is not None:
+                pieces.append(b"content-length: %d\r\n" % len(call.body))
+        elif call.length is None:
+            pieces.append(b"transfer-encoding: chunked\r\n")
+        else:
+            pieces.append(b"content-length: %d\r\n" % call.length)
+        pieces.append(b"\r\n")
+        return b"".join(pieces)
+
+    def _fixed_head(self, call: Call) -> bytes:
+        target = (self._base + call.path).encode("ascii")
+        lines = [
+            call.method.encode("ascii") + b" " + target + b" HTTP/1.1",
+            b"host: " + self._host,
+            b"user-agent: " + self._agent,
+            b"accept-encoding: identity",
+        ]
+        if self.spec.api_key is not None:
+            key = self.spec.api_key.encode("latin-1")
+            lines.append(b"authorization: Bearer " + key)
+            if call.path.startswith("/messages"):
+                lines.append(b"x-api-key: " + key)
+        return b"\r\n".join(lines) + b"\r\n"

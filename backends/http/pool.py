@@ -1,0 +1,176 @@
+"""Keep-alive connections to one endpoint.
+
+Owns opening, reusing and closing; a call waits here for a connection at most its connect time-out. Idle connections are
+dropped after `pool_idle` seconds (uvicorn, the server behind most engines, closes at 5). Single event loop.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from typing import Protocol, cast
+from urllib.parse import SplitResult
+
+from _native.relay import Connection
+from backends.base import Cause, EndpointSpec, Moment, UpstreamError
+from backends.http.resolver import Resolver
+from scheduler.clock import Clock
+
+
+class Waiting(Protocol):
+    """A call that wants a connection."""
+
+    @property
+    def over(self) -> bool: ...
+    def attach(self, connection: Connection) -> None: ...
+    def unconnected(self, error: UpstreamError) -> None: ...
+
+
+class Pool:
+    """Connections of one endpoint: idle ones, those in use, and the calls that wait for one."""
+
+    def __init__(self, spec: EndpointSpec, url: SplitResult, resolver: Resolver, clock: Clock) -> None:
+        self._spec = spec
+        self._host = url.hostname or ""
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._tls = ssl.create_default_context(cafile=spec.ca_file) if url.scheme == "https" else None
+        self._resolver = resolver
+        self._clock = clock
+        self._idle: deque[Connection] = deque()
+        self._waiting: deque[Waiting] = deque()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._live: set[Connection] = set()
+        self._turn = 0
+        self._closed = False
+
+    @property
+    def open(self) -> int:
+        """Connections that exist or are being opened."""
+        return len(self._live) + len(self._opening)
+
+    def acquire(self, call: Waiting) -> None:
+        """Gives the call a connection: an idle one at once, else a new one, else the next that comes free."""
+        oldest = self._clock.monotonic() - self._spec.deadlines.pool_idle
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed and connection.idle_since >= oldest:
+                call.attach(connection)
+                return
+            self._shut(connection)
+        if self.open < self._spec.max_connections:
+            self.open_for(call)
+        else:
+            self._waiting.append(call)
+
+    def open_for(self, call: Waiting) -> None:
+        """Opens a fresh connection for the call."""
+        task = asyncio.get_running_loop().create_task(self._open(call))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    def leave(self, call: Waiting) -> None:
+        """The call no longer waits."""
+        if call in self._waiting:
+            self._waiting.remove(call)
+
+    def is_waiting(self, call: Waiting) -> bool:
+        return call in self._waiting
+
+    def release(self, connection: Connection, reusable: bool) -> None:
+        """An exchange on this connection is complete."""
+        if not reusable or self._closed:
+            self._shut(connection)
+            return
+        self._serve_next(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is gone."""
+        self._live.discard(connection)
+        self._open_next()
+
+    def sweep(self, now: float) -> None:
+        """Closes connections that idled too long; called every 100 ms."""
+        while self._idle and (self._idle[0].closed or now - self._idle[0].idle_since > self._spec.deadlines.pool_idle):
+            self._shut(self._idle.popleft())
+
+    async def close(self) -> None:
+        """Closes what is idle now and what is in use when it comes back."""
+        self._closed = True
+        for task in list(self._opening):
+            task.cancel()
+        while self._idle:
+            self._shut(self._idle.popleft())
+
+    def _serve_next(self, connection: Connection) -> None:
+        while self._waiting:
+            call = self._waiting.popleft()
+            if not call.over:
+                call.attach(connection)
+                return
+        connection.idle_since = self._clock.monotonic()
+        self._idle.append(connection)
+
+    def _open_next(self) -> None:
+        while self._waiting and self.open < self._spec.max_connections and not self._closed:
+            call = self._waiting.popleft()
+            if not call.over:
+                self.open_for(call)
+
+    @staticmethod
+    def _shut(connection: Connection) -> None:
+        if not connection.closed:
+            connection.transport.close()
+
+    async def _open(self, call: Waiting) -> None:
+        try:
+            connection = await self._connect()
+        except UpstreamError as error:
+            if not call.over:
+                call.unconnected(error)
+            self._opening.discard(asyncio.current_task())
+            self._open_next()
+            return
+        self._live.add(connection)
+        if call.over:
+            self._serve_next(connection)
+        else:
+            call.attach(connection)
+
+    async def _connect(self) -> Connection:
+        """Tries every address, each for its share of the connect time-out."""
+        deadline = self._clock.monotonic() + self._spec.deadlines.connect
+        try:
+            async with asyncio.timeout(self._spec.deadlines.connect):
+                addresses = await self._resolver.addresses(self._host)
+        except TimeoutError as error:
+            raise UpstreamError(Cause.DNS, Moment.CONNECT, "name resolution timed out") from error
+        except OSError as error:
+            raise UpstreamError(Cause.DNS, Moment.CONNECT, str(error)) from error
+        failure = UpstreamError(Cause.CONNECT_TIMEOUT, Moment.CONNECT, "no time left to connect")
+        for address in self._rotated(addresses):
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                break
+            tries = max(1, len(addresses))
+            try:
+                async with asyncio.timeout(max(left / tries, min(left, 0.25))):
+                    return await self._connect_to(address)
+            except TimeoutError:
+                failure = UpstreamError(Cause.CONNECT_TIMEOUT, Moment.CONNECT, f"{address} did not answer")
+            except ssl.SSLError as error:
+                failure = UpstreamError(Cause.TLS, Moment.CONNECT, str(error))
+            except OSError as error:
+                failure = UpstreamError(Cause.CONNECT, Moment.CONNECT, str(error))
+        raise failure
+
+    async def _connect_to(self, address: str) -> Connection:
+        connection = Connection(self)
+        protocol = cast(asyncio.Protocol, connection)  # has its methods, but is a Source and cannot be both
+        name = self._host if self._tls else None
+        await asyncio.get_running_loop().create_connection(
+            lambda: protocol, address, self._port, ssl=self._tls, server_hostname=name
+        )
+        return connection
+
+    def _rotated(self, addresses: list[str]) -> list[str]:
+        self._turn = (self._turn + 1) % len(addresses)
+        return addresses[self._turn :] + addresses[: self._turn]

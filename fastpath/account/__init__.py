@@ -1,0 +1,1 @@
+"""The settle stage: what a finished request leaves behind in counters and records."""

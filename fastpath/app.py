@@ -1,0 +1,198 @@
+"""The composition root: settings in, a serving gateway out. The only place that knows every room.
+
+`App` is one worker's gateway on the running loop; the worker process and `Gateway` (embedding) both build it through
+`build`. Reload compiles a whole new snapshot before the old one is replaced.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from backends.base import EndpointSpec
+from backends.http.client import HttpBackend
+from backends.http.resolver import Resolver, ares_query
+from fastpath.door.granian import GranianDoor
+from fastpath.identity.keys import KeyHasher, KeyTable
+from fastpath.identity.pepper import read_pepper
+from fastpath.observe.access_log import NoRecords
+from fastpath.observe.budget import MemoryBudget
+from fastpath.observe.lag import Tick
+from fastpath.observe.metrics import Metrics
+from fastpath.pipeline import Pipeline
+from fastpath.runtime import Records, Runtime
+from fastpath.settings import Settings, state_folder
+from fastpath.snapshot import Snapshot, compile_snapshot
+from scheduler.clock import Clock, SystemClock
+from scheduler.endpoint import EndpointTable
+from scheduler.retry import RetryBudget
+
+
+class App:
+    """One worker's gateway. All methods run on its loop."""
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, records: Records, budget: MemoryBudget, tick: Tick, clock: Clock
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._tick = tick
+        retries = RetryBudget(settings.retries.budget_ratio, settings.retries.budget_min, clock)
+        self._runtime = Runtime(
+            self._loop, clock, metrics, records, budget, EndpointTable(), retries, random.SystemRandom().random
+        )
+        self._backends: dict[EndpointSpec, HttpBackend] = {}
+        self._retired: list[HttpBackend] = []
+        self._resolver = _make_resolver(settings, clock)
+        self._settings = settings
+        self._pipeline = Pipeline(self._runtime, self._compile(settings, 1), self._report)
+        self._door = GranianDoor(self._pipeline.begin, settings.listen, clock)
+        metrics.read(
+            "ai_inference_in_flight",
+            lambda: {(model,): count for model, count in self._runtime.in_flight.items()},
+        )
+
+    @property
+    def ready(self) -> bool:
+        return not self._runtime.draining
+
+    async def start(self, listener: socket.socket) -> None:
+        await self._door.start(listener, self._settings.timeouts.client_stall)
+        self._tick.every(self._sweep)
+
+    def reload(self, settings: Settings) -> None:
+        """Swaps settings at once; running requests keep the snapshot they were admitted under."""
+        if settings.dns != self._settings.dns:
+            self._resolver = _make_resolver(settings, self._clock)
+        snapshot = self._compile(settings, self._pipeline.snapshot.version + 1)
+        self._settings = settings
+        self._pipeline.publish(snapshot)
+        for spec in [spec for spec in self._backends if spec not in snapshot.specs]:
+            self._retired.append(self._backends.pop(spec))
+
+    async def drain(self, deadline: float) -> None:
+        """Stops accepting; returns when all requests are done, after `deadline` seconds by ending them in-band."""
+        self._runtime.draining = True
+        self._door.stop_accepting()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline):
+                while self._runtime.deliveries:
+                    await asyncio.sleep(0.02)
+        for delivery in list(self._runtime.deliveries):
+            delivery.end_now()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._door.stopped()
+
+    async def close(self) -> None:
+        self._door.close()
+        for backend in [*self._backends.values(), *self._retired]:
+            await backend.close()
+
+    def debug_requests(self) -> list[dict[str, Any]]:
+        """Requests in flight: id, phase, age_ms, model, endpoint, buffered bytes. Facts only, no content."""
+        now = self._clock.monotonic()
+        return [
+            {
+                "id": delivery.ctx.record.id,
+                "phase": delivery.phase,
+                "age_ms": round((now - delivery.ctx.arrived) * 1e3, 1),
+                "model": delivery.ctx.record.model,
+                "endpoint": delivery.ctx.record.endpoint,
+                "buffered": delivery.ctx.exchange.buffered + delivery.pending,
+            }
+            for delivery in self._runtime.deliveries
+        ]
+
+    def _compile(self, settings: Settings, version: int) -> Snapshot:
+        created = int(self._clock.now())
+        return compile_snapshot(
+            settings, version, self._runtime.table, self._backend_for, make_key_table(settings), created
+        )
+
+    def _backend_for(self, spec: EndpointSpec) -> HttpBackend:
+        backend = self._backends.get(spec)
+        if backend is None:
+            backend = self._backends[spec] = HttpBackend(spec, self._resolver, self._clock)
+        return backend
+
+    def _sweep(self) -> None:
+        now = self._clock.monotonic()
+        for backend in [*self._backends.values(), *self._retired]:
+            backend.sweep(now)
+        for delivery in list(self._runtime.deliveries):
+            delivery.sweep(now)
+        self._door.sweep(now)
+        self._retired = [backend for backend in self._retired if backend.calls or backend.pool.open]
+
+    def _report(self, error: BaseException) -> None:
+        self._loop.call_exception_handler({"message": "a request failed inside the gateway", "exception": error})
+
+
+def build(
+    settings: Settings, metrics: Metrics, records: Records, budget: MemoryBudget, tick: Tick, clock: Clock
+) -> App:
+    """What the worker process calls."""
+    return App(settings, metrics, records, budget, tick, clock)
+
+
+def make_key_table(settings: Settings) -> KeyTable | None:
+    """The keys of the settings, None when there are none. Raises PepperError or ValueError (another pepper's hash)."""
+    if not settings.keys:
+        return None
+    folder = state_folder(settings.state_dir, os.environ, os.geteuid())
+    pepper = read_pepper(Path(folder))
+    if pepper is None:
+        raise ValueError(f"keys are configured but {folder} holds no pepper: run `fastpath keys new` there first")
+    return KeyTable(settings.keys, KeyHasher(pepper))
+
+
+def _make_resolver(settings: Settings, clock: Clock) -> Resolver:
+    query = ares_query(settings.dns.nameservers)()
+    return Resolver(query, clock, settings.dns.min_ttl, settings.dns.max_ttl)
+
+
+class Gateway:
+    """A gateway inside your program: one worker on your own event loop.
+
+    Use as an asynchronous context manager; `url` is the base URL for clients ("http://host:port/v1"). Port 0 in the
+    settings lets the kernel choose. `records` takes finished request records (None drops them).
+    """
+
+    def __init__(self, settings: Settings, records: Records | None = None, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.url = ""
+        self._records = records if records is not None else NoRecords()
+        self._clock = clock or SystemClock()
+        self._stack: list[Callable[[], None]] = []
+        self.app: App | None = None
+
+    async def __aenter__(self) -> Self:
+        listen = self.settings.listen
+        loop = asyncio.get_running_loop()
+        listener = socket.create_server((listen.host, listen.port), backlog=listen.backlog)
+        listener.setblocking(False)
+        host, port = listener.getsockname()[:2]
+        self.url = f"http://{host}:{port}/v1"
+        tick = Tick(loop, self._clock, lambda lag: self.metrics.observe("fastpath_loop_lag_seconds", (), lag))
+        budget = MemoryBudget(self.settings.limits.memory)
+        self.app = App(self.settings, self.metrics, self._records, budget, tick, self._clock)
+        await self.app.start(listener)
+        tick.start()
+        self._stack = [tick.stop, listener.close]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self.app is not None
+        await self.app.drain(self.settings.listen.drain if error is None else 0)
+        await self.app.close()
+        for undo in self._stack:
+            undo()

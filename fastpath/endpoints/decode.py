@@ -1,0 +1,31 @@
+"""The decode stage: a request body's decision fields, checked; the rest untouched."""
+
+from backends.dialects import openai
+from fastpath import errors
+from fastpath.context import RequestContext
+from fastpath.endpoints.paths import ApiPath, decoder
+from fastpath.door.exchange import content_type
+
+
+def check_head(ctx: RequestContext, path: ApiPath) -> None:
+    """Refuses by header what need not be read: a coded body, a body of another type. Raises 415."""
+    coding = ctx.exchange.fields.get(b"content-encoding")
+    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
+        raise errors.unsupported_encoding(coding.decode("latin-1"))
+    media = content_type(ctx.exchange)
+    if path.body == "json" and media not in (b"application/json", b""):
+        raise errors.unsupported_type("application/json")
+    if path.body == "multipart" and media != b"multipart/form-data":
+        raise errors.unsupported_type("multipart/form-data")
+
+
+def decode(ctx: RequestContext, path: ApiPath, body: bytes) -> str:
+    """Reads the decision fields into ctx and returns the model's name. Raises 400 with the offending param."""
+    try:
+        decision, ctx.spans = openai.decode(body, decoder(path.schema))
+    except openai.BadRequest as error:
+        raise errors.invalid_request(str(error), error.param or None) from error
+    ctx.body = body
+    ctx.decision = decision
+    ctx.record.stream = decision.stream is True
+    return decision.model

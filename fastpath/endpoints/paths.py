@@ -1,0 +1,82 @@
+"""The table of API paths.
+
+Everything that differs between paths is a column here; the pipeline has no special case by name. A path that is not in
+the table does not exist, under any other spelling either (no decoding, no normalising: one path, one policy).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+
+from backends.dialects import openai
+
+Body = Literal["none", "json", "multipart"]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiPath:
+    """One path. template: as documented, and its metrics label; dialect: of errors and event streams; schema: decision
+    fields of its JSON body; asks_usage: usage is requested upstream when a streaming caller did not; json_reply: a 200
+    must be JSON (or an event stream when streaming was asked for)."""
+
+    template: str
+    method: str
+    body: Body = "json"
+    dialect: str = "other"
+    schema: type[openai.Decision] = openai.Decision
+    asks_usage: bool = False
+    json_reply: bool = True
+
+    @property
+    def upstream(self) -> str:
+        """The path below an endpoint's base URL."""
+        return self.template.removeprefix("/v1")
+
+
+PATHS = (
+    ApiPath("/v1/chat/completions", "POST", dialect="chat", schema=openai.ChatRequest, asks_usage=True),
+    ApiPath("/v1/completions", "POST", dialect="chat", schema=openai.CompletionRequest, asks_usage=True),
+    ApiPath("/v1/embeddings", "POST", schema=openai.EmbeddingRequest),
+    ApiPath("/v1/responses", "POST", dialect="responses"),
+    ApiPath("/v1/messages", "POST", dialect="messages", schema=openai.MessagesRequest),
+    ApiPath("/v1/messages/count_tokens", "POST", dialect="messages"),
+    ApiPath("/v1/rerank", "POST"),
+    ApiPath("/v1/moderations", "POST"),
+    ApiPath("/v1/images/generations", "POST"),
+    ApiPath("/v1/images/edits", "POST", body="multipart"),
+    ApiPath("/v1/images/variations", "POST", body="multipart"),
+    ApiPath("/v1/audio/speech", "POST", json_reply=False),
+    ApiPath("/v1/audio/transcriptions", "POST", body="multipart", json_reply=False),
+    ApiPath("/v1/audio/translations", "POST", body="multipart", json_reply=False),
+    ApiPath("/v1/models", "GET", body="none"),
+    ApiPath("/v1/models/{id}", "GET", body="none"),
+    ApiPath("/healthz", "GET", body="none"),
+    ApiPath("/readyz", "GET", body="none"),
+)
+
+BY_PATH = {path.template: path for path in PATHS if "{" not in path.template}
+ONE_MODEL = next(path for path in PATHS if path.template == "/v1/models/{id}")
+
+#: JSON bodies above this are uploads (audio, images).
+UPLOAD_PREFIXES = ("/v1/images/", "/v1/audio/")
+
+
+def find(path: str) -> ApiPath | None:
+    """The table row of a raw request path, None when there is none."""
+    found = BY_PATH.get(path)
+    if found is None and path.startswith("/v1/models/") and len(path) > len("/v1/models/"):
+        return ONE_MODEL
+    return found
+
+
+def is_upload(path: ApiPath) -> bool:
+    """Whether the larger body limit applies."""
+    return path.template.startswith(UPLOAD_PREFIXES)
+
+
+@lru_cache(maxsize=None)
+def decoder(schema: type[openai.Decision]) -> "msgspec.json.Decoder[openai.Decision]":
+    """The schema's decoder, made once."""
+    return msgspec.json.Decoder(schema)

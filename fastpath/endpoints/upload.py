@@ -1,0 +1,203 @@
+"""Multipart requests: the `model` part is read, then the rest streams to the model server as it arrives.
+
+Owns what was read before the model was known, at most the path's body limit. A body that is complete by then is sent
+like any other (and may be retried); one still arriving is sent once.
+"""
+
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from _native.relay import Source
+from backends import base
+from backends.base import Call
+from fastpath import errors
+from fastpath.context import RequestContext
+from fastpath.errors import GatewayError
+from fastpath.relay.delivery import Delivery
+from fastpath.relay.fields import outbound
+
+if TYPE_CHECKING:
+    from fastpath.pipeline import Pipeline
+    from fastpath.snapshot import Target
+
+#: A model name is shorter than this, in bytes.
+NAME_LIMIT = 512
+
+
+class ModelPart:
+    """Finds the value of the form's `model` part and its byte span, push by push."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.span: tuple[int, int] | None = None
+        self.ended = False
+        self._base = 0
+        self._field = b""
+        self._value = b""
+        self._inside = False
+        self._start = -1
+        self._end = -1
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
+            },
+        )
+
+    def push(self, data: bytes) -> None:
+        """Raises MultipartParseError for what is no form."""
+        self._parser.write(data)
+        self._base += len(data)
+
+    def _on_part_begin(self) -> None:
+        self._inside = False
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._field += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        if self._field.lower() == b"content-disposition":
+            options = parse_options_header(self._value)[1]
+            if options.get(b"name") == b"model":
+                if self.span is not None or self._start >= 0:
+                    raise MultipartParseError("the model part appears twice")
+                self._inside = True
+        self._field = self._value = b""
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._inside:
+            if self._start < 0:
+                self._start = self._base + start
+            self._end = self._base + end
+            if self._end - self._start > NAME_LIMIT:
+                raise MultipartParseError("the model part is too long")
+
+    def _on_part_end(self) -> None:
+        if self._inside:
+            self._inside = False
+            self.span = (max(self._start, 0), max(self._end, 0))
+
+    def _on_end(self) -> None:
+        self.ended = True
+
+
+class UploadFeed:
+    """The body of one attempt: what was read so far, then the pieces as they come. Implements `base.BodyFeed`."""
+
+    def __init__(self, upload: "Upload", head: bytes) -> None:
+        self._upload = upload
+        self._head = head
+        self._call: base.Upload | None = None
+
+    def start(self, call: base.Upload) -> None:
+        self._call = call
+        self._upload.feed = self
+        call.send(self._head, last=False)
+        self._upload.resume()
+
+    def send(self, data: bytes, last: bool) -> None:
+        if self._call is not None:
+            self._call.send(data, last)
+
+    def pause(self) -> None:
+        self._upload.pause()
+
+    def resume(self) -> None:
+        self._upload.resume()
+
+
+class Upload:
+    """One multipart request. Implements the door's BodyReader."""
+
+    def __init__(self, ctx: RequestContext, pipeline: "Pipeline", limit: int) -> None:
+        self.source: Source | None = None
+        self.feed: UploadFeed | None = None
+        self._ctx = ctx
+        self._pipeline = pipeline
+        self._limit = limit
+        self._read = bytearray()
+        self._delivery: Delivery | None = None
+        self._part = ModelPart(_boundary(ctx))
+
+    def on_piece(self, data: bytes, last: bool) -> None:
+        self._ctx.record.bytes_in += len(data)
+        if self._delivery is not None:
+            if self.feed is not None:
+                self.feed.send(data, last)
+            return
+        self._pipeline.guarded(self._ctx, self._look, data, last)
+
+    def on_refused(self, error: GatewayError | None) -> None:
+        if self._delivery is None:
+            self._pipeline.refuse(self._ctx, error)
+        elif error is None:
+            self._delivery.client_left()
+        else:
+            self._delivery.refuse(error)
+
+    def pause(self) -> None:
+        if self.source is not None:
+            self.source.pause()
+
+    def resume(self) -> None:
+        if self.source is not None:
+            self.source.resume()
+
+    def _look(self, data: bytes, last: bool) -> None:
+        try:
+            self._part.push(data)
+        except MultipartParseError as error:
+            raise errors.invalid_request(f"The multipart body is malformed: {error}.") from error
+        self._read += data
+        if self._part.span is None:
+            if last:
+                raise errors.invalid_request("model: the form needs this part.", "model")
+            return
+        if last and not self._part.ended:
+            raise errors.invalid_request("The multipart body ends before its closing boundary.")
+        self._dispatch(last)
+
+    def _dispatch(self, complete: bool) -> None:
+        ctx, span = self._ctx, self._part.span
+        assert span is not None
+        ctx.read_at = self._pipeline.now()
+        try:
+            model = bytes(self._read[span[0] : span[1]]).decode()
+        except UnicodeDecodeError as error:
+            raise errors.invalid_request("model: not valid UTF-8.", "model") from error
+        if complete:
+            ctx.body = bytes(self._read)
+        else:
+            self.pause()
+        self._delivery = self._pipeline.dispatch(ctx, model, self._make_call)
+
+    def _make_call(self, delivery: Delivery, target: "Target") -> Call:
+        ctx, span = self._ctx, self._part.span
+        assert span is not None
+        assert ctx.path is not None
+        head = bytes(self._read)
+        if target.spec.model is not None:
+            head = head[: span[0]] + target.spec.model.encode() + head[span[1] :]
+        headers = outbound(ctx.exchange.fields, ctx.record.id)
+        if ctx.body:
+            return Call("POST", ctx.path.upstream, headers, head)
+        declared = ctx.exchange.fields.get(b"content-length")
+        length = int(declared) + len(head) - len(self._read) if declared is not None else None
+        return Call("POST", ctx.path.upstream, headers, None, UploadFeed(self, head), length)
+
+
+def _boundary(ctx: RequestContext) -> bytes:
+    boundary = parse_options_header(ctx.exchange.fields.get(b"content-type"))[1].get(b"boundary", b"")
+    if not 1 <= len(boundary) <= 70:
+        raise errors.invalid_request("The multipart Content-Type needs a boundary of 1 to 70 characters.")
+    return boundary

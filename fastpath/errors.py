@@ -1,0 +1,182 @@
+"""Errors that reach the caller, by who must act, and their wire shapes. The only place that translates them.
+
+A GatewayError is made where the mistake is seen; `shape` renders it once, at the border, in the caller's dialect.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from backends.base import Cause, UpstreamError
+
+Header = tuple[bytes, bytes]
+JSON_TYPE: Header = (b"content-type", b"application/json")
+
+
+class GatewayError(Exception):
+    """What the caller is told. status: HTTP status; code, type, param: OpenAI error fields; headers: extra ones."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        type: str = "invalid_request_error",
+        param: str | None = None,
+        headers: Sequence[Header] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.type = type
+        self.param = param
+        self.headers = tuple(headers)
+
+
+# -- the caller's mistake
+
+
+def invalid_request(message: str, param: str | None = None, code: str = "invalid_request") -> GatewayError:
+    return GatewayError(400, code, message, param=param)
+
+
+def unknown_path(path: str) -> GatewayError:
+    return GatewayError(404, "unknown_path", f"No such path: {path[:200]}. See GET /v1/models for what is served.")
+
+
+def wrong_method(method: str, allowed: str) -> GatewayError:
+    message = f"Method {method[:20]} is not allowed here; use {allowed}."
+    return GatewayError(405, "method_not_allowed", message, headers=[(b"allow", allowed.encode())])
+
+
+def too_large(limit: int) -> GatewayError:
+    message = f"The request body is larger than {limit} bytes, the limit of this path. Send less."
+    return GatewayError(413, "request_too_large", message)
+
+
+def unsupported_encoding(encoding: str) -> GatewayError:
+    message = f"Content-Encoding {encoding[:40]!r} is not supported. Send the body without compression."
+    return GatewayError(415, "unsupported_content_encoding", message)
+
+
+def unsupported_type(wanted: str) -> GatewayError:
+    return GatewayError(415, "unsupported_media_type", f"Send the body as {wanted}.")
+
+
+def slow_body() -> GatewayError:
+    return GatewayError(408, "request_timeout", "The request body did not arrive in time. Send it again, faster.")
+
+
+def broken_body() -> GatewayError:
+    message = "The request body broke off or its framing is malformed. Send it again, whole."
+    return GatewayError(400, "broken_body", message)
+
+
+def unauthenticated(message: str) -> GatewayError:
+    return GatewayError(
+        401,
+        "invalid_api_key",
+        message,
+        type="authentication_error",
+        headers=[(b"www-authenticate", b"Bearer")],
+    )
+
+
+def unknown_model(name: str) -> GatewayError:
+    message = f"The model {name[:200]!r} does not exist or this key may not use it. GET /v1/models lists yours."
+    return GatewayError(404, "model_not_found", message, param="model")
+
+
+# -- no capacity, upstream failure
+
+
+def overloaded(message: str, retry_after: float = 1.0) -> GatewayError:
+    """503 with Retry-After (s, rounded up): ours or every endpoint's lack of capacity, never a caller's limit."""
+    seconds = max(1, int(-(-retry_after // 1)))
+    return GatewayError(
+        503, "overloaded", message, type="server_error", headers=[(b"retry-after", str(seconds).encode())]
+    )
+
+
+def upstream_failed(message: str = "The model server failed before it answered. Try again.") -> GatewayError:
+    return GatewayError(502, "upstream_error", message, type="server_error")
+
+
+def upstream_timeout() -> GatewayError:
+    return GatewayError(504, "upstream_timeout", "The model server did not answer in time.", type="timeout")
+
+
+def internal() -> GatewayError:
+    message = "The gateway failed on this request. It is our bug; please report the x-request-id."
+    return GatewayError(500, "internal_error", message, type="server_error")
+
+
+_TIMEOUTS = {Cause.FIRST_BYTE_TIMEOUT, Cause.TOTAL_TIMEOUT, Cause.IDLE_TIMEOUT}
+
+
+def before_answer(error: UpstreamError) -> GatewayError:
+    """The caller's view of a failed attempt when nothing was delivered yet and no alternative is left."""
+    if error.cause in _TIMEOUTS:
+        return upstream_timeout()
+    if error.cause is Cause.POOL_FULL:
+        return overloaded("Every connection to the model server is in use. Try again shortly.")
+    return upstream_failed()
+
+
+def in_stream(error: UpstreamError, answering: bool) -> GatewayError:
+    """The caller's view of a failure after the answer's head went out. answering: content was delivered."""
+    if error.cause is Cause.TOTAL_TIMEOUT or (error.cause is Cause.IDLE_TIMEOUT and answering):
+        message = "The stream took longer than allowed and was ended."
+        return GatewayError(504, "stream_timeout", message, type="timeout")
+    if error.cause in _TIMEOUTS:
+        return upstream_timeout()
+    if error.cause is Cause.DISCONNECTED:
+        message = "The model server disconnected before the answer was complete."
+        return GatewayError(502, "upstream_disconnected", message, type="server_error")
+    return upstream_failed("The model server's answer broke off or was malformed.")
+
+
+# -- shapes
+
+#: OpenAI error type -> Anthropic error type, by status (wire contract D.8).
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout",
+}
+
+
+def shape(error: GatewayError, dialect: str, request_id: str) -> bytes:
+    """The JSON body of an error answer. dialect: "messages" for Anthropic's shape, anything else for OpenAI's."""
+    if dialect == "messages":
+        kind = _ANTHROPIC_TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
+        body: object = {
+            "type": "error",
+            "error": {"type": kind, "message": error.message},
+            "request_id": request_id,
+        }
+    else:
+        body = {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+    return msgspec.json.encode(body)
+
+
+def frame(error: GatewayError, dialect: str, request_id: str, sequence: int = 0) -> bytes:
+    """The in-band event that ends a broken stream. sequence: the event's number, for the Responses dialect."""
+    if dialect == "responses":
+        event = {
+            "type": "error",
+            "code": error.code,
+            "message": error.message,
+            "param": error.param,
+            "sequence_number": sequence,
+        }
+        return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
+    head = b"event: error\ndata: " if dialect == "messages" else b"data: "
+    return head + shape(error, dialect, request_id) + b"\n\n"

@@ -1,0 +1,1 @@
+"""Who calls: keys, the identify stage, and the caller's address behind proxies."""

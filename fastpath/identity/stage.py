@@ -1,0 +1,32 @@
+"""The identify stage: a key, or none where none are configured."""
+
+from fastpath import errors
+from fastpath.context import RequestContext
+
+
+def identify(ctx: RequestContext) -> None:
+    """Sets ctx.key from `Authorization: Bearer`. Raises 401; wrong, unknown and malformed keys read the same."""
+    keys = ctx.snapshot.keys
+    if keys is None:
+        return
+    credential = _single_credential(ctx)
+    key = keys.find(credential)
+    if key is None:
+        message = "No API key was sent: set `Authorization: Bearer YOUR_KEY`." if credential is None else _REFUSED
+        raise errors.unauthenticated(message)
+    ctx.key = key
+    ctx.record.key = key.name
+
+
+_REFUSED = "The API key is not valid here. Check it, or ask the operator of this gateway for one."
+
+
+def _single_credential(ctx: RequestContext) -> bytes | None:
+    """The one credential of the request. Anthropic clients send x-api-key, which counts as a bearer token."""
+    exchange = ctx.exchange
+    if b"x-api-key" not in exchange.fields and len(exchange.fields) == len(exchange.headers):
+        return exchange.fields.get(b"authorization")  # the common case: no field is repeated
+    sent = {*exchange.values(b"authorization"), *(b"Bearer " + key for key in exchange.values(b"x-api-key"))}
+    if len(sent) > 1:
+        raise errors.unauthenticated("Two different credentials were sent. Send one.")
+    return sent.pop() if sent else None

@@ -1,0 +1,157 @@
+"""The way of a request through the gateway, on one screen.
+
+Each stage is one function in the room named for it; it reads and writes the RequestContext or raises a GatewayError.
+Everything before the relay is synchronous: from the last byte of a request to its first byte upstream nothing waits.
+"""
+
+from collections.abc import Callable
+
+from fastpath import errors
+from fastpath.account.settle import settle
+from fastpath.context import DecisionRecord, RequestContext
+from fastpath.door.exchange import Exchange
+from fastpath.endpoints import local
+from fastpath.endpoints.decode import check_head, decode
+from fastpath.endpoints.paths import ApiPath, find, is_upload
+from fastpath.endpoints.upload import Upload
+from fastpath.errors import GatewayError
+from fastpath.identity.client import ClientAddress
+from fastpath.identity.stage import identify
+from fastpath.relay.delivery import CallMaker, Delivery, make_call
+from fastpath.route.stage import route
+from fastpath.runtime import Runtime
+from fastpath.snapshot import Snapshot
+
+
+class Pipeline:
+    """Takes exchanges from a door. `publish` replaces what it decides by; running requests keep what they had."""
+
+    def __init__(self, runtime: Runtime, snapshot: Snapshot, report: Callable[[BaseException], None]) -> None:
+        self._runtime = runtime
+        self._report = report
+        self.publish(snapshot)
+
+    def publish(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._client = ClientAddress(snapshot.settings.listen.trusted_proxies)
+
+    def begin(self, exchange: Exchange) -> None:
+        """The head of a request is here."""
+        ctx = self._open(exchange)
+        self.guarded(ctx, self._admit, ctx)
+
+    def _admit(self, ctx: RequestContext) -> None:
+        path = self._match(ctx)
+        if path.template not in local.OPEN_PATHS:
+            identify(ctx)
+        if path.body == "none":
+            self._answer(ctx, local.ANSWERS[path.template](ctx))
+            return
+        check_head(ctx, path)
+        self._read(ctx, path)
+
+    def _proceed(self, ctx: RequestContext, path: ApiPath, body: bytes) -> None:
+        """The body is here too: decode, route, relay."""
+        ctx.read_at = self._runtime.clock.monotonic()
+        ctx.record.bytes_in = len(body)
+        if len(body) > ctx.reserved:  # a chunked body, whose size nobody declared
+            self._reserve(ctx, len(body) - ctx.reserved)
+        self.dispatch(ctx, decode(ctx, path, body), make_call)
+
+    def dispatch(self, ctx: RequestContext, model: str, call: CallMaker) -> Delivery:
+        """Route and relay; the delivery settles. `call` makes the request of each attempt."""
+        route(ctx, model)
+        assert ctx.route is not None
+        self._runtime.in_flight[ctx.route.name] = self._runtime.in_flight.get(ctx.route.name, 0) + 1
+        self._runtime.retries.request()
+        delivery = Delivery(ctx, self._runtime, call, self._settle)
+        delivery.start()
+        return delivery
+
+    def now(self) -> float:
+        return self._runtime.clock.monotonic()
+
+    # -- steps
+
+    def _open(self, exchange: Exchange) -> RequestContext:
+        label = exchange.fields.get(b"x-request-id")
+        record = DecisionRecord(
+            id=self._runtime.ids.next(),
+            ts=self._runtime.clock.now(),
+            method=exchange.method,
+            path=exchange.path[:256],
+            client=self._client.of(exchange),
+            label=label[:128].decode("latin-1") if label is not None else None,
+        )
+        return RequestContext(exchange, record, self.snapshot, self._runtime.clock.monotonic())
+
+    def _match(self, ctx: RequestContext) -> ApiPath:
+        path = find(ctx.exchange.path)
+        if path is None:
+            raise errors.unknown_path(ctx.exchange.path)
+        ctx.path = path
+        if ctx.exchange.method != path.method:
+            raise errors.wrong_method(ctx.exchange.method, path.method)
+        return path
+
+    def _read(self, ctx: RequestContext, path: ApiPath) -> None:
+        settings = ctx.snapshot.settings
+        limit = settings.limits.upload_body if is_upload(path) else settings.limits.json_body
+        patience = settings.timeouts.client_body
+        declared = ctx.exchange.declared_length
+        if declared > limit:
+            raise errors.too_large(limit)
+        self._reserve(ctx, 0 if path.body == "multipart" else declared)  # an upload streams through
+        if path.body == "multipart":
+            upload = Upload(ctx, self, limit)
+            upload.source = ctx.exchange.read_pieces(limit, patience, upload)
+            return
+
+        def done(body: bytes) -> None:
+            self.guarded(ctx, self._proceed, ctx, path, body)
+
+        def refused(error: GatewayError | None) -> None:
+            self.refuse(ctx, error)
+
+        ctx.exchange.read(limit, patience, done, refused)
+
+    def _reserve(self, ctx: RequestContext, size: int) -> None:
+        """Counts a body in the memory budget until the request is settled. Raises 503 when there is no room."""
+        budget = self._runtime.budget
+        if not budget.admits(size) or not budget.reserve(size):
+            raise errors.overloaded("The gateway is short of memory for request bodies. Try again shortly.")
+        ctx.reserved += size
+
+    def _answer(self, ctx: RequestContext, body: bytes) -> None:
+        ctx.record.status, ctx.record.outcome, ctx.record.bytes_out = 200, "complete", len(body)
+        self._settle(ctx)
+        ctx.exchange.reply(200, [errors.JSON_TYPE, *ctx.reply_headers], body)
+
+    def refuse(self, ctx: RequestContext, error: GatewayError | None) -> None:
+        """Ends a request before the relay with an error; None: its body broke off, so the caller is most likely gone."""
+        if ctx.settled:
+            return
+        ctx.record.status = 499 if error is None else error.status
+        ctx.record.outcome = "client_left" if error is None else "refused"
+        if error is None:
+            self._runtime.metrics.count("ai_inference_client_disconnects_total", ("reading",))
+            # A door may not know a caller that left from one whose body is malformed: whoever is there gets an answer.
+            error = errors.broken_body()
+        else:
+            ctx.record.error = error.code
+        self._settle(ctx)
+        headers = [errors.JSON_TYPE, *ctx.reply_headers, *error.headers]
+        ctx.exchange.reply(error.status, headers, errors.shape(error, ctx.dialect, ctx.record.id))
+
+    def guarded(self, ctx: RequestContext, step: Callable[..., object], *arguments: object) -> None:
+        """Runs a step; what it raises becomes the caller's answer."""
+        try:
+            step(*arguments)
+        except GatewayError as error:
+            self.refuse(ctx, error)
+        except Exception as error:
+            self._report(error)
+            self.refuse(ctx, errors.internal())
+
+    def _settle(self, ctx: RequestContext) -> None:
+        settle(ctx, self._runtime)

@@ -1,0 +1,57 @@
+"""Which header fields cross the gateway, in each direction. Allow-lists: what is not named here never passes."""
+
+from collections.abc import Iterable, Mapping
+
+from fastpath.errors import Header
+
+#: Caller -> model server. Credentials, cookies, hop-by-hop and identity fields are absent by design; so is the
+#: caller's idempotency key, which under our one upstream key could return another tenant's answer.
+TO_UPSTREAM = (
+    b"accept",
+    b"content-type",
+    b"traceparent",
+    b"tracestate",
+    b"anthropic-version",
+    b"anthropic-beta",
+    b"openai-beta",
+)
+
+#: Model server -> caller.
+TO_CALLER = frozenset(
+    {
+        b"content-type",
+        b"retry-after",
+        b"retry-after-ms",
+        b"x-should-retry",
+        b"openai-processing-ms",
+        b"openai-version",
+        b"openai-model",
+        b"content-disposition",
+    }
+)
+
+STREAM_FIELDS: tuple[Header, ...] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+
+
+def outbound(fields: Mapping[bytes, bytes], request_id: str) -> list[Header]:
+    """The caller's fields that the model server may see, and our request id."""
+    kept = [(name, fields[name]) for name in TO_UPSTREAM if name in fields]
+    kept.append((b"x-request-id", request_id.encode("ascii")))
+    return kept
+
+
+def inbound(headers: Iterable[Header]) -> list[Header]:
+    """The model server's fields that the caller may see."""
+    return [field for field in headers if field[0] in TO_CALLER]
+
+
+def value_of(headers: Iterable[Header], name: bytes) -> bytes:
+    """The first value of a (lower-case) field, b"" when absent."""
+    for field, value in headers:
+        if field == name:
+            return value
+    return b""

@@ -1,0 +1,1 @@
+"""The route stage: from a model name to the replicas that may serve it."""

@@ -1,0 +1,14 @@
+"""Finds the route of the model that the caller named and may use."""
+
+from fastpath import errors
+from fastpath.context import RequestContext
+from fastpath.snapshot import may_use
+
+
+def route(ctx: RequestContext, model: str) -> None:
+    """Sets ctx.route. Raises 404 in one and the same form for models unknown and models out of the key's scope."""
+    found = ctx.snapshot.route(model)
+    if found is None or not may_use(ctx.key, model):
+        raise errors.unknown_model(model)
+    ctx.route = found
+    ctx.record.model = model

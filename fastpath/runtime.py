@@ -1,0 +1,56 @@
+"""What all requests of one worker share: passed down from the composition root, reached for by nobody."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from fastpath.observe.budget import MemoryBudget
+from fastpath.observe.metrics import Metrics
+from scheduler.clock import Clock
+from scheduler.endpoint import EndpointTable
+from scheduler.retry import RetryBudget
+
+if TYPE_CHECKING:
+    from fastpath.context import DecisionRecord
+    from fastpath.relay.delivery import Delivery
+
+
+class Records(Protocol):
+    """Takes finished records; never blocks."""
+
+    def put(self, record: "DecisionRecord") -> None: ...
+
+
+class RequestIds:
+    """128-bit request ids, from the kernel's generator in batches (one system call per 256 ids)."""
+
+    def __init__(self) -> None:
+        self._pool = b""
+        self._at = 0
+
+    def next(self) -> str:
+        if self._at >= len(self._pool):
+            self._pool = os.urandom(4096)
+            self._at = 0
+        self._at += 16
+        return "req_" + self._pool[self._at - 16 : self._at].hex()
+
+
+@dataclass(slots=True)
+class Runtime:
+    """One worker's loop, clocks, counters and live tables."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    metrics: Metrics
+    records: Records
+    budget: MemoryBudget
+    table: EndpointTable
+    retries: RetryBudget
+    random: Callable[[], float]
+    ids: RequestIds = field(default_factory=RequestIds)
+    deliveries: "set[Delivery]" = field(default_factory=set)
+    in_flight: dict[str, int] = field(default_factory=dict)
+    draining: bool = False
