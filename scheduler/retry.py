@@ -8,7 +8,7 @@ WINDOW = 10
 
 
 class RetryBudget:
-    """Allows retries up to `ratio` of the requests of the last 10 s plus `minimum`, so that trouble is not multiplied."""
+    """Allows retries up to `ratio` of the last 10 s of requests plus `minimum`, so that trouble is not multiplied."""
 
     def __init__(self, ratio: float, minimum: int, clock: Clock) -> None:
         self._ratio = ratio
@@ -33,10 +33,12 @@ class RetryBudget:
 
     def _advance(self) -> None:
         now = int(self._clock.monotonic())
+        if now <= self._second:
+            return
         for second in range(max(self._second + 1, now - WINDOW + 1), now + 1):
             self._requests[second % WINDOW] = 0
             self._retries[second % WINDOW] = 0
-        self._second = max(self._second, now)
+        self._second = now
 
 
 def backoff(attempt: int, base: float, ceiling: float, random: Callable[[], float]) -> float:
