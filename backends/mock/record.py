@@ -34,6 +34,9 @@ class Record(msgspec.Struct, kw_only=True):
     """As received; values of credentials are replaced by `sha256:` and 16 hex digits."""
 
     model: str | None = None
+    tag: str | None = None
+    """The body's own `tag`, by which a load driver finds its request again."""
+
     stream: bool = False
     fault: Fault | None = None
     sha256: str = ""
@@ -45,6 +48,9 @@ class Record(msgspec.Struct, kw_only=True):
 
     bytes_sent: int = 0
     """Response bytes handed to the socket, head and framing included."""
+
+    sha256_sent: str = ""
+    """Of the body or the events sent, framing and comments left out."""
 
     events_sent: int = 0
     prompt_tokens: int = 0

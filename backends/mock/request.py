@@ -66,6 +66,7 @@ class Common(msgspec.Struct):
     stream: bool | None = None
     stream_options: dict[str, Any] | None = None
     mock: Fault | None = None
+    tag: str | None = None
 
 
 def decode_body(data: bytes | bytearray, kind: type[T]) -> T:

@@ -6,6 +6,7 @@ leave.
 
 import asyncio
 import gzip
+import hashlib
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -41,6 +42,7 @@ class Sender:
         self._outlet = outlet
         self._fault = fault
         self._text: dict[int, list[str]] = {}
+        self._sent = hashlib.sha256()
 
     @property
     def transcript(self) -> dict[int, str]:
@@ -77,6 +79,7 @@ class Sender:
         sent_at = self._clock.monotonic()
         if body:
             await framed.send(body)
+        self._hash(body)
         self._record.note_event(sent_at, 0)
         await self._obstacle(1, framed, at_end=True)
         await self._end(framed)
@@ -112,11 +115,16 @@ class Sender:
             await self._wait(pace.due(event.step), framed)
             sent_at = self._clock.monotonic()
             await framed.send(frame)
+            self._hash(frame)
             self._note(event, sent_at)
             index += 1
             if index % BREATH == 0:
                 await asyncio.sleep(0)
         await self._obstacle(index, framed, at_end=True)
+
+    def _hash(self, data: bytes) -> None:
+        self._sent.update(data)
+        self._record.sha256_sent = self._sent.hexdigest()
 
     def _note(self, event: Event, sent_at: float) -> None:
         self._record.note_event(sent_at, event.tokens)

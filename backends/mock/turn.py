@@ -109,6 +109,7 @@ class Turn:
         except RefusedError as error:
             return error
         self._record.model = common.model
+        self._record.tag = common.tag
         self._fault = common.mock or self._fault
         return _refused_options(common, self._fault)
 

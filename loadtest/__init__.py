@@ -1,0 +1,1 @@
+"""Load and fault benches of the project. Not shipped in the wheel: run from the repository root."""
