@@ -66,6 +66,7 @@ cdef class StreamFilter:
 cdef class Relay(Sink):
     cdef public Sink out                    # the caller's side; None until the first frame opened it
     cdef readonly StreamFilter filter
+    cdef readonly long long written         # bytes given to `out`
     cdef object owner
     cdef bint over
 

@@ -109,6 +109,10 @@ class Relay(Sink):
     def __init__(self, filter: StreamFilter, owner: RelayOwner) -> None: ...
     @property
     def filter(self) -> StreamFilter: ...
+    @property
+    def written(self) -> int:
+        """Bytes given to `out`."""
+
 
 @type_check_only
 class Call(Protocol):

@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.string cimport memcmp
 
 from _native.http1 cimport ResponseParser
-from _native.jsonscan cimport FRAME_CONTENT, FRAME_ERROR, FRAME_FINISHED, FRAME_NO_CHOICES, FRAME_USAGE, FrameFacts, scan_frame
+from _native.jsonscan cimport FRAME_ERROR, FRAME_FINISHED, FRAME_NO_CHOICES, FRAME_USAGE, FrameFacts, scan_frame
 from _native.sse cimport frame_data, frame_end
 
 from _native.http1 import ProtocolError
@@ -222,6 +222,7 @@ cdef class Relay(Sink):
         if PyBytes_GET_SIZE(chunk):
             if self.out is None:
                 self.out = self.owner.open()
+            self.written += PyBytes_GET_SIZE(chunk)
             self.out.write(chunk)
         if filter.terminal or filter.broken is not None or filter.error is not None:
             self._close()
@@ -234,6 +235,7 @@ cdef class Relay(Sink):
         if PyBytes_GET_SIZE(chunk):
             if self.out is None:
                 self.out = self.owner.open()
+            self.written += PyBytes_GET_SIZE(chunk)
             self.out.write(chunk)
         self._close()
 
@@ -260,7 +262,7 @@ cdef class Connection(Source):
         self.transport = transport
 
     def begin(self, object call, Sink sink, list pieces, bint complete):
-        """Sends a request (`pieces` of bytes; `complete` when no more body follows) and reads its answer into `sink`."""
+        """Sends a request (`pieces` of bytes; `complete`: no more body follows) and reads its answer into `sink`."""
         self.call = call
         self.sink = sink
         self.parser = ResponseParser()

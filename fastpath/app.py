@@ -50,6 +50,7 @@ class App:
         self._retired: list[HttpBackend] = []
         self._resolver = _make_resolver(settings, clock)
         self._settings = settings
+        self._listener: socket.socket | None = None
         self._pipeline = Pipeline(self._runtime, self._compile(settings, 1), self._report)
         self._door = GranianDoor(self._pipeline.begin, settings.listen, clock)
         metrics.read(
@@ -62,6 +63,7 @@ class App:
         return not self._runtime.draining
 
     async def start(self, listener: socket.socket) -> None:
+        self._listener = listener
         await self._door.start(listener, self._settings.timeouts.client_stall)
         self._tick.every(self._sweep)
 
@@ -79,6 +81,8 @@ class App:
         """Stops accepting; returns when all requests are done, after `deadline` seconds by ending them in-band."""
         self._runtime.draining = True
         self._door.stop_accepting()
+        if self._listener is not None:
+            self._listener.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
                 while self._runtime.deliveries:
@@ -104,7 +108,7 @@ class App:
                 "age_ms": round((now - delivery.ctx.arrived) * 1e3, 1),
                 "model": delivery.ctx.record.model,
                 "endpoint": delivery.ctx.record.endpoint,
-                "buffered": delivery.ctx.exchange.buffered + delivery.pending,
+                "buffered": delivery.ctx.exchange.buffered + delivery.unfinished + delivery.held,
             }
             for delivery in self._runtime.deliveries
         ]
@@ -125,8 +129,11 @@ class App:
         now = self._clock.monotonic()
         for backend in [*self._backends.values(), *self._retired]:
             backend.sweep(now)
+        relayed = 0
         for delivery in list(self._runtime.deliveries):
             delivery.sweep(now)
+            relayed += delivery.ctx.exchange.buffered + delivery.unfinished
+        self._runtime.budget.note_relayed(relayed)
         self._door.sweep(now)
         self._retired = [backend for backend in self._retired if backend.calls or backend.pool.open]
 

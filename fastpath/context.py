@@ -54,10 +54,10 @@ class RequestContext:
     """Working state of one request. Times are monotonic seconds."""
 
     __slots__ = (
+        "arrived",
         "body",
         "decision",
         "exchange",
-        "arrived",
         "key",
         "path",
         "read_at",

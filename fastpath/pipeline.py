@@ -44,6 +44,8 @@ class Pipeline:
         path = self._match(ctx)
         if path.template not in local.OPEN_PATHS:
             identify(ctx)
+        if self._runtime.draining and path.template == "/readyz":
+            raise errors.overloaded("This worker is draining.")
         if path.body == "none":
             self._answer(ctx, local.ANSWERS[path.template](ctx))
             return
@@ -128,7 +130,7 @@ class Pipeline:
         ctx.exchange.reply(200, [errors.JSON_TYPE, *ctx.reply_headers], body)
 
     def refuse(self, ctx: RequestContext, error: GatewayError | None) -> None:
-        """Ends a request before the relay with an error; None: its body broke off, so the caller is most likely gone."""
+        """Ends a request before the relay. None: its body broke off, so that the caller is most likely gone."""
         if ctx.settled:
             return
         ctx.record.status = 499 if error is None else error.status

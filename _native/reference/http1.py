@@ -86,7 +86,9 @@ def _read_body(response: Response, rest: bytes, http10: bool, eof: bool) -> Resp
     response.keep_alive = not http10
     for value in _values(response, b"connection"):
         options = [option.strip() for option in value.lower().split(b",")]
-        response.keep_alive = False if b"close" in options else (True if b"keep-alive" in options else response.keep_alive)
+        response.keep_alive = (
+            False if b"close" in options else (True if b"keep-alive" in options else response.keep_alive)
+        )
     lengths, codings = _values(response, b"content-length"), _values(response, b"transfer-encoding")
     if len(lengths) > 1 or any(not re.fullmatch(rb"[0-9]{1,18}", value) for value in lengths):
         raise ProtocolError("Content-Length")

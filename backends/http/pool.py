@@ -5,6 +5,7 @@ dropped after `pool_idle` seconds (uvicorn, the server behind most engines, clos
 """
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from typing import Protocol, cast
@@ -14,6 +15,9 @@ from _native.relay import Connection
 from backends.base import Cause, EndpointSpec, Moment, UpstreamError
 from backends.http.resolver import Resolver
 from scheduler.clock import Clock
+
+#: Kernel receive buffer per connection, bytes. Left to itself the kernel takes 4 MiB for a stream whose caller stalls.
+RECEIVE_BUFFER = 128 * 1024
 
 
 class Waiting(Protocol):
@@ -166,9 +170,10 @@ class Pool:
         connection = Connection(self)
         protocol = cast(asyncio.Protocol, connection)  # has its methods, but is a Source and cannot be both
         name = self._host if self._tls else None
-        await asyncio.get_running_loop().create_connection(
+        transport, _ = await asyncio.get_running_loop().create_connection(
             lambda: protocol, address, self._port, ssl=self._tls, server_hostname=name
         )
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         return connection
 
     def _rotated(self, addresses: list[str]) -> list[str]:

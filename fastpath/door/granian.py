@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from granian._granian import ASGIWorker, CallbackScheduler, SocketHolder, WorkerSignal
+import granian._granian
+from granian._granian import CallbackScheduler, WorkerSignal
 from granian.http import HTTP1Settings
 
 from _native.relay import Sink, Source
@@ -38,8 +39,11 @@ HYPER_BUFFER = 128 * 1024
 
 Message = dict[str, Any]
 
+#: The classes whose shipped stubs describe an older release than the pinned one.
+_rust: Any = granian._granian
 
-class Scheduler(CallbackScheduler):  # type: ignore[misc]  # Granian ships no types for it
+
+class Scheduler(CallbackScheduler):
     """Hands every request to `begin` on the loop, as a plain callback."""
 
     __slots__ = ()
@@ -92,10 +96,11 @@ class GranianDoor:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall * 1000))
         stopped = self._stopped = loop.create_future()
 
-        def on_stopped() -> None:
-            loop.call_soon_threadsafe(lambda: stopped.done() or stopped.set_result(None))
+        def settle() -> None:
+            if not stopped.done():
+                stopped.set_result(None)
 
-        self._signal.add_cb(on_stopped)
+        self._signal.add_cb(lambda: loop.call_soon_threadsafe(settle))
         worker = self._make_worker(listener)
         scheduler = Scheduler(loop, self._on_request, None, partial(_enter_task, loop), partial(_leave_task, loop))
         worker.serve_async(scheduler, loop, self._signal)
@@ -144,10 +149,10 @@ class GranianDoor:
 
     def _make_worker(self, listener: socket.socket) -> Any:
         # Granian closes the descriptor it is given; the listener stays its owner's.
-        holder = SocketHolder(os.dup(listener.fileno()), listener.family == socket.AF_UNIX, self._listen.backlog)
+        holder = _rust.SocketHolder(os.dup(listener.fileno()), listener.family == socket.AF_UNIX, self._listen.backlog)
         tls = self._listen.tls
         certificate = (True, tls.cert, tls.key, None) if tls else (False, None, None, None)
-        return ASGIWorker(
+        return _rust.ASGIWorker(
             1,
             (None, holder),
             None,
@@ -173,8 +178,24 @@ class GranianDoor:
 class GranianExchange(Exchange):
     """One request on Granian's protocol object."""
 
-    __slots__ = ("_body", "_declared", "_door", "_heard", "_limit", "_over", "_patience", "_protocol", "_reader",
-                 "_received", "_refused", "_rest_read", "_done", "_paused", "_sink", "_watcher")  # fmt: skip
+    __slots__ = (
+        "_body",
+        "_declared",
+        "_done",
+        "_door",
+        "_heard",
+        "_limit",
+        "_over",
+        "_patience",
+        "_paused",
+        "_protocol",
+        "_reader",
+        "_received",
+        "_refused",
+        "_rest_read",
+        "_sink",
+        "_watcher",
+    )  # fmt: skip
 
     def __init__(self, door: GranianDoor, watcher: Any) -> None:
         scope = watcher.scope

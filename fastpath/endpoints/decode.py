@@ -3,8 +3,8 @@
 from backends.dialects import openai
 from fastpath import errors
 from fastpath.context import RequestContext
-from fastpath.endpoints.paths import ApiPath, decoder
 from fastpath.door.exchange import content_type
+from fastpath.endpoints.paths import ApiPath, decoder
 
 
 def check_head(ctx: RequestContext, path: ApiPath) -> None:

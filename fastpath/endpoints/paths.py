@@ -5,7 +5,7 @@ the table does not exist, under any other spelling either (no decoding, no norma
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -76,7 +76,7 @@ def is_upload(path: ApiPath) -> bool:
     return path.template.startswith(UPLOAD_PREFIXES)
 
 
-@lru_cache(maxsize=None)
+@cache
 def decoder(schema: type[openai.Decision]) -> "msgspec.json.Decoder[openai.Decision]":
     """The schema's decoder, made once."""
     return msgspec.json.Decoder(schema)

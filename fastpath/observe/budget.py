@@ -16,13 +16,14 @@ class MemoryBudget:
     Admission stops before the budget is full, so that requests already running can still buffer what they must.
     """
 
-    __slots__ = ("_all_mark", "_large_mark", "_limit", "_used")
+    __slots__ = ("_all_mark", "_large_mark", "_limit", "_relayed", "_used")
 
     def __init__(self, limit: int) -> None:
         if limit <= 0:
             raise ValueError(f"a memory budget needs bytes, not {limit}")
         self._limit = limit
         self._used = 0
+        self._relayed = 0
         self._large_mark = int(limit * LARGE_REFUSED_AT)
         self._all_mark = int(limit * ALL_REFUSED_AT)
 
@@ -32,16 +33,21 @@ class MemoryBudget:
 
     @property
     def used(self) -> int:
-        return self._used
+        return self._used + self._relayed
+
+    def note_relayed(self, total: int) -> None:
+        """Bytes that all relays hold now. Sampled by the 100 ms tick instead of counted per chunk: they are few, bounded
+        per stream, and only steer admission."""
+        self._relayed = total
 
     def admits(self, size: int) -> bool:
         """Whether a new body of `size` bytes may come in: large ones up to 80 % of the limit, others up to 90 %."""
         mark = self._large_mark if size > LARGE else self._all_mark
-        return self._used + size <= mark
+        return self.used + size <= mark
 
     def reserve(self, n: int) -> bool:
         """Counts `n` bytes as used if they fit into the whole limit; says whether it did."""
-        if self._used + n > self._limit:
+        if self.used + n > self._limit:
             return False
         self._used += n
         return True

@@ -8,6 +8,7 @@ stops accepting, drains and exits: there is nobody left to replace or reload it.
 import argparse
 import asyncio
 import faulthandler
+import gc
 import importlib
 import signal
 import socket
@@ -75,6 +76,20 @@ class App(Protocol):
     def debug_requests(self) -> list[dict[str, Any]]:
         """Requests in flight: id, phase, age_ms, model, endpoint, buffered bytes."""
         ...
+
+
+COLLECT_AFTER: Final = 20_000
+
+
+def tune_collector() -> None:
+    """Takes what exists now out of the cycle collector and lets it run rarely.
+
+    A request leaves no cycles behind, so the collector finds nothing; at the default threshold it still looked through
+    the objects of all running requests thousands of times a second (14 % of a worker's CPU, measured).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 100)
 
 
 Build = Callable[[Settings, Metrics, Records, MemoryBudget, Tick, Clock], App]
@@ -195,6 +210,7 @@ class Worker:
         app = self._build(settings, given.metrics, given.records, given.budget, given.tick, given.clock)
         await app.start(self._listener)
         self._app = app
+        tune_collector()
         self._channel.send(Ready())
 
     def _refuse(self, number: int, problem: str) -> None:

@@ -45,7 +45,8 @@ class BadStatus(UpstreamError):
 class Attempt(Sink):
     """One try on one target."""
 
-    __slots__ = ("_collected", "_delivery", "_intake", "_limit", "_out", "_size", "handle", "headers", "over", "status",
+    __slots__ = ("_collected", "_delivery", "_intake", "_limit", "_out", "_size", "handle", "headers", "over",
+        "relay", "status",
                  "stream", "target", "usage_asked")  # fmt: skip
 
     def __init__(self, delivery: "Delivery", target: "Target", usage_asked: bool) -> None:
@@ -61,6 +62,7 @@ class Attempt(Sink):
         self.status = 0
         self.headers: list[Header] = []
         self.stream: StreamFilter | None = None
+        self.relay: Relay | None = None
         self.over = False
 
     # -- Sink: what the endpoint says
@@ -136,7 +138,8 @@ class Attempt(Sink):
         stream = self.stream = self._delivery.stream_filter(self)
         if self.handle is not None:
             self.handle.watch(stream)
-        return Relay(stream, self)
+        self.relay = Relay(stream, self)
+        return self.relay
 
     def _collect(self, limit: int) -> Sink:
         self._intake = Intake.COLLECT

@@ -79,10 +79,11 @@ class Delivery(Source):
             else:
                 self._give_up()
             return
-        table = self._runtime.table
-        slot = self._route.picker(table, [target.slot for target in self._left])
-        target = next(t for t in self._left if t.slot == slot)
-        self._dispatch(target)
+        if len(self._left) == 1:
+            self._dispatch(self._left[0])
+            return
+        slot = self._route.picker(self._runtime.table, [target.slot for target in self._left])
+        self._dispatch(next(target for target in self._left if target.slot == slot))
 
     def _dispatch(self, target: "Target") -> None:
         record = self.ctx.record
@@ -180,10 +181,9 @@ class Delivery(Source):
 
     def stream_ended(self, attempt: Attempt, stream: StreamFilter) -> None:
         """The event stream is over, well or badly."""
-        self.ctx.record.events = stream.frames
         handle = attempt.handle
+        self._note_stream(attempt)
         if stream.terminal:
-            self._note_usage(stream.usage, stream.usage_head, stream.frames)
             self._end_attempt(attempt)
             if handle is not None:
                 handle.linger()
@@ -192,7 +192,6 @@ class Delivery(Source):
         if handle is not None:
             handle.cancel()
         if stream.error is not None and stream.frames:
-            self._note_usage(stream.usage, stream.usage_head, stream.frames)
             self._end_attempt(attempt)
             self._write_upstream_error(stream.error)
             return
@@ -210,9 +209,7 @@ class Delivery(Source):
         self._runtime.metrics.count("ai_inference_client_disconnects_total", (phase,))
         attempt = self._attempt
         if attempt is not None:
-            if attempt.stream is not None:
-                record.events = attempt.stream.frames
-                self._note_usage(attempt.stream.usage, attempt.stream.usage_head, attempt.stream.frames)
+            self._note_stream(attempt)
             handle = attempt.handle
             self._end_attempt(attempt)
             if handle is not None:
@@ -241,6 +238,7 @@ class Delivery(Source):
         attempt = self._attempt
         handle = attempt.handle if attempt is not None else None
         if attempt is not None:
+            self._note_stream(attempt)
             self._end_attempt(attempt)
         if handle is not None:
             handle.cancel()
@@ -260,10 +258,15 @@ class Delivery(Source):
             self._sink.write(COMMENT)
 
     @property
-    def pending(self) -> int:
-        """Bytes of the unfinished event that is held, and of an answer that is being collected."""
+    def unfinished(self) -> int:
+        """Bytes held of an event that is not whole yet."""
         stream = self._attempt.stream if self._attempt is not None else None
-        return self._held + (stream.pending if stream is not None else 0)
+        return stream.pending if stream is not None else 0
+
+    @property
+    def held(self) -> int:
+        """Bytes collected of an answer that is sent whole."""
+        return self._held
 
     @property
     def phase(self) -> str:
@@ -367,6 +370,14 @@ class Delivery(Source):
             self._backoff.cancel()
             self._backoff = None
         self._runtime.deliveries.discard(self)
+
+    def _note_stream(self, attempt: Attempt) -> None:
+        """Records what a stream came to, however it ended. Nothing was delivered of one without content."""
+        stream, relay = attempt.stream, attempt.relay
+        if stream is None or relay is None or not stream.frames:
+            return
+        self.ctx.record.events, self.ctx.record.bytes_out = stream.frames, relay.written
+        self._note_usage(stream.usage, stream.usage_head, stream.frames)
 
     def _note_usage(self, data: bytes | None, head: bytes | None, amount: int) -> None:
         record = self.ctx.record

@@ -12,12 +12,12 @@ import msgspec
 from msgspec import inspect
 
 from fastpath.identity.pepper import PepperError
-from fastpath.settings.secret import reveal_hook, secret_hook
 from fastpath.settings import Settings
 from fastpath.settings.problem import Path, Problem, SettingsError
 from fastpath.settings.rules import Finding, find_conflicts, find_foreign_hashes
-from fastpath.settings.yaml_tree import MAX_BYTES, Node, Place, YamlError, compose, merge, node_of
+from fastpath.settings.secret import reveal_hook, secret_hook
 from fastpath.settings.walk import Walk
+from fastpath.settings.yaml_tree import MAX_BYTES, Node, Place, YamlError, compose, merge, node_of
 
 __all__ = ["Overrides", "PepperLookup", "Problem", "SettingsError", "load", "read", "validate"]
 

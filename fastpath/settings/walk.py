@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec import UNSET, Struct, field, inspect
 
-from fastpath.settings.secret import Secret
 from fastpath.settings.problem import Path, Problem, format_path
+from fastpath.settings.secret import Secret
 from fastpath.settings.yaml_tree import Mapping, Node, Place, Scalar, Sequence, kind_of
 
 _VARIABLE = re.compile(r"\$(\$?)\{([^}]*)(\}?)")

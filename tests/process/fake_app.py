@@ -17,7 +17,7 @@ from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
 from fastpath.observe.metrics import Metrics
 from fastpath.settings import Settings
-from fastpath.settings_problem import Problem, SettingsError
+from fastpath.settings.problem import Problem, SettingsError
 from scheduler.clock import Clock
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from fastpath.process.supervisor import run
-from fastpath.settings_file import read
+from fastpath.settings.file import read
 
 PR_SET_CHILD_SUBREAPER = 36
 
