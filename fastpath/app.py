@@ -16,8 +16,9 @@ from typing import Any, Self
 
 from backends.base import EndpointSpec
 from backends.http.client import HttpBackend
-from backends.http.resolver import Resolver, ares_query
+from backends.http.resolver import AresQuery, Resolver
 from fastpath.door.granian import GranianDoor
+from fastpath.door.native import NativeDoor
 from fastpath.identity.keys import KeyHasher, KeyTable
 from fastpath.identity.pepper import read_pepper
 from fastpath.observe.access_log import NoRecords
@@ -52,7 +53,7 @@ class App:
         self._settings = settings
         self._listener: socket.socket | None = None
         self._pipeline = Pipeline(self._runtime, self._compile(settings, 1), self._report)
-        self._door = GranianDoor(self._pipeline.begin, settings.listen, clock)
+        self._door = _make_door(settings, self._pipeline, clock)
         metrics.read(
             "ai_inference_in_flight",
             lambda: {(model,): count for model, count in self._runtime.in_flight.items()},
@@ -70,7 +71,8 @@ class App:
     def reload(self, settings: Settings) -> None:
         """Swaps settings at once; running requests keep the snapshot they were admitted under."""
         if settings.dns != self._settings.dns:
-            self._resolver = _make_resolver(settings, self._clock)
+            query = AresQuery(settings.dns.nameservers)
+            self._resolver.configure(query, settings.dns.min_ttl, settings.dns.max_ttl)
         snapshot = self._compile(settings, self._pipeline.snapshot.version + 1)
         self._settings = settings
         self._pipeline.publish(snapshot)
@@ -97,6 +99,7 @@ class App:
         self._door.close()
         for backend in [*self._backends.values(), *self._retired]:
             await backend.close()
+        await self._resolver.close()
 
     def debug_requests(self) -> list[dict[str, Any]]:
         """Requests in flight: id, phase, age_ms, model, endpoint, buffered bytes. Facts only, no content."""
@@ -159,9 +162,17 @@ def make_key_table(settings: Settings) -> KeyTable | None:
     return KeyTable(settings.keys, KeyHasher(pepper))
 
 
+def _make_door(settings: Settings, pipeline: Pipeline, clock: Clock) -> GranianDoor | NativeDoor:
+    """`auto` is native for plaintext; TLS and HTTP/2 are Granian's."""
+    listen = settings.listen
+    native = listen.door == "native"  # auto follows once every suite has passed on both doors
+    if native:
+        return NativeDoor(pipeline.begin, pipeline.malformed, listen, clock)
+    return GranianDoor(pipeline.begin, listen, clock)
+
+
 def _make_resolver(settings: Settings, clock: Clock) -> Resolver:
-    query = ares_query(settings.dns.nameservers)()
-    return Resolver(query, clock, settings.dns.min_ttl, settings.dns.max_ttl)
+    return Resolver(AresQuery(settings.dns.nameservers), clock, settings.dns.min_ttl, settings.dns.max_ttl)
 
 
 class Gateway:

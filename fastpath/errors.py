@@ -74,6 +74,14 @@ def broken_body() -> GatewayError:
     return GatewayError(400, "broken_body", message)
 
 
+_BAD_HTTP_CODES = {408: "request_timeout", 431: "headers_too_large"}
+
+
+def bad_http(status: int, reason: str) -> GatewayError:
+    """Bytes that are no request: 400, 408 or 431."""
+    return GatewayError(status, _BAD_HTTP_CODES.get(status, "invalid_request"), reason)
+
+
 def unauthenticated(message: str) -> GatewayError:
     return GatewayError(
         401,

@@ -14,7 +14,7 @@ from fastpath.endpoints import local
 from fastpath.endpoints.decode import check_head, decode
 from fastpath.endpoints.paths import ApiPath, find, is_upload
 from fastpath.endpoints.upload import Upload
-from fastpath.errors import GatewayError
+from fastpath.errors import GatewayError, Header
 from fastpath.identity.client import ClientAddress
 from fastpath.identity.stage import identify
 from fastpath.relay.delivery import CallMaker, Delivery, make_call
@@ -144,6 +144,16 @@ class Pipeline:
         self._settle(ctx)
         headers = [errors.JSON_TYPE, *ctx.reply_headers, *error.headers]
         ctx.exchange.reply(error.status, headers, errors.shape(error, ctx.dialect, ctx.record.id))
+
+    def malformed(self, error: GatewayError, peer: str) -> tuple[list[Header], bytes]:
+        """Records bytes that never became a request, and gives the answer to them."""
+        ids, clock = self._runtime.ids, self._runtime.clock
+        record = DecisionRecord(id=ids.next(), ts=clock.now(), method="", path="", client=peer, status=error.status)
+        record.outcome, record.error = "refused", error.code
+        self._runtime.metrics.count("ai_inference_requests_total", ("unknown", "", str(error.status)))
+        self._runtime.records.put(record)
+        headers = [errors.JSON_TYPE, (b"x-request-id", record.id.encode()), *error.headers]
+        return headers, errors.shape(error, "chat", record.id)
 
     def guarded(self, ctx: RequestContext, step: Callable[..., object], *arguments: object) -> None:
         """Runs a step; what it raises becomes the caller's answer."""

@@ -18,7 +18,7 @@ LINGER = 1.0
 
 
 class Phase(Enum):
-    """Where a call is. CONNECTING -> SENT -> ANSWERING -> OVER; any -> OVER."""
+    """Where a call is. CONNECTING -> SENT -> OVER; back to CONNECTING once when a kept connection had died."""
 
     CONNECTING = auto()
     SENT = auto()
@@ -100,7 +100,6 @@ class HttpCall(Source):
             self._refreshed = True
             self._connection = None
             self._phase = Phase.CONNECTING
-            self._started = self._backend.clock.monotonic()
             self._backend.pool.open_for(self)
             return
         self._end()
@@ -173,7 +172,8 @@ class HttpCall(Source):
             if not self._backend.pool.is_waiting(self):
                 return None  # being opened: the pool keeps the connect time-out itself
             return Cause.POOL_FULL if now - self._started > limits.connect else None
-        if not self._connection.head_done:
+        if not self._connection.head_done or (self._filter is not None and not self._filter.frames):
+            # Many servers send a stream's head at once: its first byte is its first event.
             return Cause.FIRST_BYTE_TIMEOUT if now - self._sent_at > limits.first_byte else None
         if self._has_progress():
             self._marked_at = now
@@ -187,9 +187,10 @@ class HttpCall(Source):
             return True  # the caller is slow, not the model server
         stream = self._filter
         mark = (stream.frames, stream.pending) if stream is not None else (connection.received, 0)
-        moved = mark != self._mark
+        if mark <= self._mark:  # a comment makes `pending` rise once and fall again
+            return False
         self._mark = mark
-        return moved
+        return True
 
     def _end(self) -> None:
         if self._connection is None:

@@ -81,7 +81,8 @@ class Pool:
 
     def release(self, connection: Connection, reusable: bool) -> None:
         """An exchange on this connection is complete."""
-        if not reusable or self._closed:
+        if not reusable or connection.transport.get_write_buffer_size():
+            # In the second case the answer came early: the request is still going out.
             self._shut(connection)
             return
         self._serve_next(connection)
@@ -110,6 +111,9 @@ class Pool:
             if not call.over:
                 call.attach(connection)
                 return
+        if self._closed:
+            self._shut(connection)
+            return
         connection.idle_since = self._clock.monotonic()
         self._idle.append(connection)
 
@@ -121,23 +125,36 @@ class Pool:
 
     @staticmethod
     def _shut(connection: Connection) -> None:
+        """Nothing of it is wanted any more, so nobody is waited for: neither a peer's close_notify nor its reading."""
         if not connection.closed:
-            connection.transport.close()
+            connection.transport.abort()
 
     async def _open(self, call: Waiting) -> None:
         try:
             connection = await self._connect()
         except UpstreamError as error:
-            if not call.over:
-                call.unconnected(error)
-            self._opening.discard(asyncio.current_task())
-            self._open_next()
+            self._not_opened(call, error)
+        except Exception as error:  # whatever it was, the call must not wait for ever
+            self._not_opened(call, UpstreamError(Cause.CONNECT, Moment.CONNECT, repr(error)))
+        else:
+            self._opened(call, connection)
+
+    def _opened(self, call: Waiting, connection: Connection) -> None:
+        if connection.transport.is_closing():
+            self._not_opened(call, UpstreamError(Cause.DISCONNECTED, Moment.CONNECT, "closed as soon as it was open"))
             return
+        self._opening.discard(asyncio.current_task())
         self._live.add(connection)
         if call.over:
             self._serve_next(connection)
         else:
             call.attach(connection)
+
+    def _not_opened(self, call: Waiting, error: UpstreamError) -> None:
+        self._opening.discard(asyncio.current_task())
+        if not call.over:
+            call.unconnected(error)
+        self._open_next()
 
     async def _connect(self) -> Connection:
         """Tries every address, each for its share of the connect time-out."""
@@ -150,20 +167,21 @@ class Pool:
         except OSError as error:
             raise UpstreamError(Cause.DNS, Moment.CONNECT, str(error)) from error
         failure = UpstreamError(Cause.CONNECT_TIMEOUT, Moment.CONNECT, "no time left to connect")
-        for address in self._rotated(addresses):
+        for tried, address in enumerate(self._rotated(addresses)):
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 break
-            tries = max(1, len(addresses))
             try:
-                async with asyncio.timeout(max(left / tries, min(left, 0.25))):
+                async with asyncio.timeout(max(left / (len(addresses) - tried), min(left, 0.25))):
                     return await self._connect_to(address)
             except TimeoutError:
                 failure = UpstreamError(Cause.CONNECT_TIMEOUT, Moment.CONNECT, f"{address} did not answer")
             except ssl.SSLError as error:
                 failure = UpstreamError(Cause.TLS, Moment.CONNECT, str(error))
             except OSError as error:
-                failure = UpstreamError(Cause.CONNECT, Moment.CONNECT, str(error))
+                # What a server said counts for more than nobody listening on the host's other addresses.
+                if failure.cause is not Cause.TLS:
+                    failure = UpstreamError(Cause.CONNECT, Moment.CONNECT, str(error))
         raise failure
 
     async def _connect_to(self, address: str) -> Connection:
@@ -173,7 +191,8 @@ class Pool:
         transport, _ = await asyncio.get_running_loop().create_connection(
             lambda: protocol, address, self._port, ssl=self._tls, server_hostname=name
         )
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        if not transport.is_closing():
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         return connection
 
     def _rotated(self, addresses: list[str]) -> list[str]:

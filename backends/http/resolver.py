@@ -7,7 +7,6 @@ query per name is in flight at a time. Single event loop.
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +19,8 @@ class Query(Protocol):
     """Asks the name servers: addresses and TTL in seconds, or OSError."""
 
     async def __call__(self, host: str) -> tuple[list[str], float]: ...
+    async def close(self) -> None:
+        """Gives up what it still waits for: its thread must not outlive the loop it reports to."""
 
 
 @dataclass(slots=True)
@@ -39,6 +40,19 @@ class Resolver:
         self._max_ttl = max_ttl
         self._known: dict[str, _Known] = {}
         self._running: dict[str, asyncio.Future[list[str]]] = {}
+        self._retired: list[Query] = []
+
+    def configure(self, query: Query, min_ttl: float, max_ttl: float) -> None:
+        """Asks other name servers, under other bounds, from now on. What is known stays until it expires."""
+        self._retired.append(self._query)
+        self._query, self._min_ttl, self._max_ttl = query, min_ttl, max_ttl
+
+    async def close(self) -> None:
+        """Ends the queries that run."""
+        for running in list(self._running.values()):
+            running.cancel()
+        for query in [self._query, *self._retired]:
+            await query.close()
 
     async def addresses(self, host: str) -> list[str]:
         """All addresses of `host`, literal addresses as they are. Raises OSError when there is none to use."""
@@ -69,25 +83,24 @@ class Resolver:
         return addresses
 
 
-def ares_query(nameservers: tuple[str, ...] = (), timeout: float = 2.0) -> Callable[[], Query]:
-    """A maker of queries through c-ares (which also reads the hosts file); call it on the loop that will use it."""
+class AresQuery:
+    """Asks through c-ares, which also reads the hosts file. Belongs to the loop it is made on. timeout: s per try."""
 
-    def make() -> Query:
+    def __init__(self, nameservers: tuple[str, ...] = (), timeout: float = 2.0) -> None:
         hosts, port = _split_nameservers(nameservers)
         options: dict[str, Any] = {"udp_port": port, "tcp_port": port} if port else {}
-        ares = aiodns.DNSResolver(nameservers=hosts or None, timeout=timeout, tries=2, **options)
+        self._ares = aiodns.DNSResolver(nameservers=hosts or None, timeout=timeout, tries=2, **options)
 
-        async def query(host: str) -> tuple[list[str], float]:
-            try:
-                found = await ares.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
-            except aiodns.error.DNSError as error:
-                raise OSError(f"cannot resolve {host}: {error.args[-1]}") from error
-            addresses = [node.addr[0].decode() for node in found.nodes]
-            return list(dict.fromkeys(addresses)), float(min((node.ttl for node in found.nodes), default=0))
+    async def __call__(self, host: str) -> tuple[list[str], float]:
+        try:
+            found = await self._ares.getaddrinfo(host, family=socket.AF_UNSPEC, type=socket.SOCK_STREAM)
+        except aiodns.error.DNSError as error:
+            raise OSError(f"cannot resolve {host}: {error.args[-1]}") from error
+        addresses = [node.addr[0].decode() for node in found.nodes]
+        return list(dict.fromkeys(addresses)), float(min((node.ttl for node in found.nodes), default=0))
 
-        return query
-
-    return make
+    async def close(self) -> None:
+        await self._ares.close()
 
 
 def _is_address(host: str) -> bool:

@@ -43,7 +43,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(0)
+        # A TLS transport pauses at its high mark itself, not above it, and would never resume from 0.
+        self._transport.set_write_buffer_limits(1 if transport.get_extra_info("sslcontext") else 0, 0)
         self._owner.add(self)
         fault = self._engine.take_accept()
         if fault is not None:

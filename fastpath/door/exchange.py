@@ -19,66 +19,74 @@ class BodyReader(Protocol):
         """The body will not come: too large or too slow (an error to answer with), or the caller left (None)."""
 
 
-class Exchange:
-    """What the pipeline sees of a caller.
+class Exchange(Protocol):
+    """What the pipeline sees of a caller. Doors implement it; the native door does so in compiled code.
 
-    method, path (raw, undecoded, without query), query; headers: (lower-case name, value) pairs in order of arrival;
-    fields: the same by name, the last value of each (one dictionary is cheaper than a second scan of 17 fields);
-    peer: address of the socket's other end ("" for a Unix socket); on_left is called once if the caller disconnects
-    before the answer is complete.
+    method, path (raw, undecoded, without query), query; fields: (lower-case) name to last value; repeated: some name
+    occurs twice; peer: address of the socket's other end ("" for a Unix socket); on_left is called once if the caller
+    disconnects before the answer is complete.
     """
 
-    __slots__ = ("fields", "headers", "method", "on_left", "path", "peer", "query")
-
-    method: str
-    path: str
-    query: bytes
-    headers: list[Header]
-    fields: dict[bytes, bytes]
-    peer: str
     on_left: Callable[[], None] | None
 
-    def values(self, name: bytes) -> list[bytes]:
-        """All values of that (lower-case) name, in order."""
-        return [value for field, value in self.headers if field == name]
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def query(self) -> bytes: ...
+
+    @property
+    def fields(self) -> dict[bytes, bytes]: ...
+
+    @property
+    def repeated(self) -> bool: ...
+
+    @property
+    def peer(self) -> str: ...
 
     @property
     def declared_length(self) -> int:
         """Content-Length in bytes, 0 when there is none (doors refuse a malformed one)."""
-        value = self.fields.get(b"content-length")
-        return int(value) if value is not None and value.isdigit() else 0
+        ...
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of that (lower-case) name, in order."""
+        ...
 
     def read(self, limit: int, seconds: float, done: Callable[[bytes], None], refused: Callable[..., None]) -> None:
         """Collects the whole body and calls done(body), or refused(error) when it exceeds `limit` bytes or stalls for
         `seconds`, or refused(None) when the caller left. A Content-Length above the limit is the pipeline's to see."""
-        raise NotImplementedError
+        ...
 
     def read_pieces(self, limit: int, seconds: float, reader: BodyReader) -> Source:
         """Hands the body over as it arrives. The Source pauses and resumes it."""
-        raise NotImplementedError
+        ...
 
     def reply(self, status: int, headers: Sequence[Header], body: bytes) -> None:
         """Sends a whole answer (Content-Length is added)."""
-        raise NotImplementedError
+        ...
 
     def stream(self, status: int, headers: Sequence[Header], source: Source) -> Sink:
         """Opens a streamed answer. The Sink pauses and resumes `source` as the caller keeps up; its `fail` cuts the
         connection so that the caller sees a broken answer."""
-        raise NotImplementedError
+        ...
 
     @property
     def buffered(self) -> int:
         """Answer bytes that wait for the caller."""
-        return 0
+        ...
 
     @property
     def stalled_since(self) -> float | None:
         """Since when (monotonic s) the caller has taken nothing, None while it keeps up."""
-        return None
+        ...
 
     def abort(self) -> None:
         """Cuts the caller off."""
-        raise NotImplementedError
+        ...
 
 
 def content_type(exchange: Exchange) -> bytes:

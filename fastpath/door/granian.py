@@ -119,7 +119,7 @@ class GranianDoor:
     async def stopped(self) -> None:
         """Returns once every connection has ended."""
         if self._stopped is not None:
-            await self._stopped
+            await asyncio.wait((self._stopped,))  # a caller that gives up must not cancel it for the next one
 
     def sweep(self, now: float) -> None:
         """Ends request bodies that stopped arriving; called every 100 ms."""
@@ -175,7 +175,7 @@ class GranianDoor:
         )
 
 
-class GranianExchange(Exchange):
+class GranianExchange:
     """One request on Granian's protocol object."""
 
     __slots__ = (
@@ -195,6 +195,15 @@ class GranianExchange(Exchange):
         "_rest_read",
         "_sink",
         "_watcher",
+        "declared_length",
+        "fields",
+        "headers",
+        "method",
+        "on_left",
+        "path",
+        "peer",
+        "query",
+        "repeated",
     )  # fmt: skip
 
     def __init__(self, door: GranianDoor, watcher: Any) -> None:
@@ -202,13 +211,16 @@ class GranianExchange(Exchange):
         self.method = scope["method"]
         self.path = scope["raw_path"].decode("latin-1")
         self.query = scope["query_string"]
-        self.headers = scope["headers"]
+        self.headers: list[Header] = scope["headers"]
         self.fields = dict(self.headers)
+        self.repeated = len(self.fields) != len(self.headers)
+        declared = self.fields.get(b"content-length")
+        self.declared_length = int(declared) if declared is not None and declared.isdigit() else 0
         self.peer = door.peer(scope["client"]) if scope["client"] else ""
-        self.on_left = None
+        self.on_left: Callable[[], None] | None = None
         self._door = door
-        self._watcher = watcher
-        self._protocol = watcher.proto
+        self._watcher: Any = watcher
+        self._protocol: Any = watcher.proto
         self._sink: GranianSink | None = None
         self._over = False
         self._paused = False
@@ -223,7 +235,10 @@ class GranianExchange(Exchange):
         self._done: Callable[[bytes], None] | None = None
         self._refused: Callable[[GatewayError | None], None] | None = None
 
-    # -- the request body
+    # -- the request
+
+    def values(self, name: bytes) -> list[bytes]:
+        return [value for field, value in self.headers if field == name]
 
     def read(self, limit: int, seconds: float, done: Callable[[bytes], None], refused: Callable[..., None]) -> None:
         self._done, self._refused = done, refused

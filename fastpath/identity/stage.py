@@ -24,7 +24,7 @@ _REFUSED = "The API key is not valid here. Check it, or ask the operator of this
 def _single_credential(ctx: RequestContext) -> bytes | None:
     """The one credential of the request. Anthropic clients send x-api-key, which counts as a bearer token."""
     exchange = ctx.exchange
-    if b"x-api-key" not in exchange.fields and len(exchange.fields) == len(exchange.headers):
+    if b"x-api-key" not in exchange.fields and not exchange.repeated:
         return exchange.fields.get(b"authorization")  # the common case: no field is repeated
     sent = {*exchange.values(b"authorization"), *(b"Bearer " + key for key in exchange.values(b"x-api-key"))}
     if len(sent) > 1:

@@ -45,19 +45,18 @@ class BadStatus(UpstreamError):
 class Attempt(Sink):
     """One try on one target."""
 
-    __slots__ = ("_collected", "_delivery", "_intake", "_limit", "_out", "_size", "handle", "headers", "over",
-        "relay", "status",
-                 "stream", "target", "usage_asked")  # fmt: skip
+    __slots__ = ("_collected", "_delivery", "_intake", "_limit", "_out", "handle", "headers", "over", "relay",
+                 "size", "status", "stream", "target", "usage_asked")  # fmt: skip
 
     def __init__(self, delivery: "Delivery", target: "Target", usage_asked: bool) -> None:
         self._delivery = delivery
         self._intake = Intake.HEAD
         self._collected: list[bytes] = []
-        self._size = 0
         self._limit = 0
         self._out: Sink | None = None
         self.target = target
         self.usage_asked = usage_asked
+        self.size = 0  # bytes of the body so far
         self.handle: HttpCall | None = None
         self.status = 0
         self.headers: list[Header] = []
@@ -79,9 +78,9 @@ class Attempt(Sink):
         return self._accept(value_of(headers, b"content-type").lower())
 
     def write(self, data: bytes) -> None:
+        self.size += len(data)
         if self._intake is Intake.COLLECT:
-            self._size += len(data)
-            if self._size > self._limit or not self._delivery.hold(len(data)):
+            if self.size > self._limit or not self._delivery.hold(len(data)):
                 self._reject(_bad("an answer larger than the limit"))
                 return
             self._collected.append(data)
@@ -89,8 +88,10 @@ class Attempt(Sink):
             self._out.write(data)
 
     def finish(self) -> None:
-        if self.over:
-            return
+        if not self.over:
+            self._delivery.guarded(self._finish)
+
+    def _finish(self) -> None:
         if self._intake is Intake.PASS:
             self._delivery.passed(self)
             return
@@ -113,7 +114,7 @@ class Attempt(Sink):
 
     def ended(self, stream: StreamFilter) -> None:
         if not self.over:
-            self._delivery.stream_ended(self, stream)
+            self._delivery.guarded(self._delivery.stream_ended, self, stream)
 
     def failed(self, error: UpstreamError) -> None:
         self.fail(error)
@@ -168,6 +169,8 @@ def _json_problem(body: bytes) -> str | None:
         flags, _ = frame_facts(body)
     except JsonError:
         return "an answer that is not JSON"
+    if body.lstrip()[:1] not in (b"{", b"["):
+        return "an answer that is a bare JSON value"
     return "an error object under status 200" if flags & FRAME_ERROR else None
 
 

@@ -24,6 +24,7 @@ from scheduler.clock import SystemClock
 
 #: Nothing may be waited for long in a test; rows override what they are about.
 TIMEOUTS = Timeouts(connect=1.0, first_byte=5.0, idle=5.0, total=10.0, comment_after=5.0)
+MOCK = MockOptions(models=("llama",), tokens=4)
 RETRIES = Retries(backoff=0.001, backoff_max=0.002, budget_min=1_000_000)
 
 
@@ -91,6 +92,17 @@ class Served:
         finally:
             client.leave()
 
+    async def ask_on(self, client: Conversation, request: bytes) -> tuple[Conversation, Reply]:
+        """One request on a kept connection, or on a new one when the gateway closed it behind its last answer.
+
+        Returns the connection to go on with as well.
+        """
+        try:
+            return client, await client.ask(request)
+        except ConnectionError:
+            client = await self.open()
+            return client, await client.ask(request)
+
 
 class Bench:
     """Starts what a test asks for and ends it all."""
@@ -106,10 +118,12 @@ class Bench:
     ) -> None:
         await self._stack.aclose()
 
-    async def mock(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", **options: Any) -> Upstream:
+    async def mock(
+        self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0, **options: Any
+    ) -> Upstream:
         """A mock model server; four tokens, the model `llama` unless the options say otherwise."""
-        server = MockServer(MockOptions(**({"models": ("llama",), "tokens": 4} | options)), SystemClock())
-        port = await server.start(host=host, tls=tls)
+        server = MockServer(msgspec.structs.replace(MOCK, **options), SystemClock())
+        port = await server.start(host=host, port=port, tls=tls)
         self._stack.push_async_callback(server.close)
         return Upstream(server, port)
 
@@ -128,6 +142,19 @@ class Bench:
         )
         made = make_settings((Model(name=model, endpoints=endpoints),), **settings)
         return await self.serve(made)
+
+    async def pair(self, *faults: Fault, **settings: Any) -> tuple[Served, Upstream, Upstream]:
+        """A gateway before a first mock with these faults and a second, sound one."""
+        first, second = await self.mock(), await self.mock()
+        if faults:
+            first.script(*faults)
+        return await self.gateway(first.url, second.url, **settings), first, second
+
+    async def single(self, *faults: Fault, **settings: Any) -> tuple[Served, Upstream]:
+        """A gateway before one mock with these faults."""
+        upstream = await self.mock()
+        upstream.script(*faults)
+        return await self.gateway(upstream.url, **settings), upstream
 
     async def serve(self, settings: Settings) -> Served:
         records = RecordList()
