@@ -1,4 +1,4 @@
-"""An HTTP/1.1 response parser without I/O: bytes in, body bytes out, the head as attributes.
+"""HTTP/1.1 messages without I/O: bytes in, body bytes out, the head as attributes. One machine for both directions.
 
     HEAD --blank line--> BODY_LENGTH | BODY_CHUNK_SIZE | BODY_UNTIL_EOF | DONE
     BODY_CHUNK_SIZE -> BODY_CHUNK_DATA -> BODY_CHUNK_END -> BODY_CHUNK_SIZE ... -> TRAILERS -> DONE
@@ -16,32 +16,62 @@ cdef enum ParserState:
     DONE
 
 
-cdef class ResponseParser:
-    cdef readonly int status
-    cdef readonly list headers          # [(lower-case name, value)] in order of arrival
+cdef class MessageParser:
     cdef readonly bint head_done
     cdef readonly bint done
     cdef readonly bint keep_alive       # the connection may carry another exchange once `done`
     cdef readonly long long length      # declared Content-Length, -1 when there is none
-    cdef readonly Py_ssize_t excess     # bytes after the end of the message
     cdef ParserState state
     cdef bytearray held                 # an unfinished line or head
     cdef Py_ssize_t scanned             # how far `held` was searched
     cdef long long remaining            # body or chunk bytes still to come
     cdef Py_ssize_t trailer_bytes
-    cdef int interim
     cdef bint http10
+    cdef int fields_seen
+    cdef bytes coding                   # Transfer-Encoding, lower case
+    cdef bytes connection               # Connection, lower case, values joined
 
     cpdef bytes feed(self, bytes data)
-    cpdef bint eof(self) except -1
 
     # process: one step of the table above; returns the new position in the input
     cdef Py_ssize_t _process_head(self, bytes data, const unsigned char* p, Py_ssize_t at, Py_ssize_t size) except -1
     cdef Py_ssize_t _process_line(self, bytes data, const unsigned char* p, Py_ssize_t at, Py_ssize_t size) except -1
+    cdef Py_ssize_t _process_excess(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1
+
+    cdef int _check_prefix(self) except -1
 
     # parse: a complete piece
     cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size) except -1
-    cdef int _parse_status(self, const unsigned char* p, Py_ssize_t size) except -1
+    cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1
     cdef int _parse_field(self, const unsigned char* p, Py_ssize_t size) except -1
     cdef int _parse_chunk_size(self, const unsigned char* p, Py_ssize_t size) except -1
-    cdef int _choose_framing(self) except -1
+
+    # take: what a complete piece means
+    cdef int _take_field(self, bytes name, bytes value) except -1
+    cdef int _note_framing(self, bytes name, bytes value) except -1
+    cdef int _take_head(self) except -1
+    cdef int _choose_persistence(self) except -1
+    cdef int _begin_body(self) except -1
+
+
+cdef class ResponseParser(MessageParser):
+    cdef readonly int status
+    cdef readonly list headers          # [(lower-case name, value)] in order of arrival
+    cdef readonly Py_ssize_t excess     # bytes after the end of the message
+    cdef int interim
+
+    cpdef bint eof(self) except -1
+
+
+cdef class RequestParser(MessageParser):
+    cdef readonly bytes method
+    cdef readonly bytes target          # path and query as sent, in origin form
+    cdef readonly dict fields           # lower-case name -> last value
+    cdef readonly bint repeated         # some name occurs twice
+    cdef readonly bint expects_continue
+    cdef readonly bytes rest            # what followed the message: the next request
+    cdef bytes head                     # the raw field lines
+
+    cpdef list values(self, bytes name)
+    cpdef void reset(self)
+    cdef int _resolve_target(self) except -1

@@ -1,27 +1,25 @@
-"""HTTP/1.1 responses without I/O (RFC 9112), as strict as the strictest peer would be."""
+"""HTTP/1.1 messages without I/O (RFC 9112), as strict as the strictest peer would be.
+
+Refused with ProtocolError, in both directions: a line without CR LF, a folded or malformed field, a control character,
+more than 128 fields or 64 KiB of head (HeadTooLarge), Transfer-Encoding other than exactly `chunked`, Content-Length
+beside it or twice, a chunk line over 4 KiB. Trailers are dropped.
+"""
 
 class ProtocolError(ValueError):
     """The peer does not speak HTTP/1.1 as RFC 9112 says; the connection must not be used again."""
 
-class ResponseParser:
-    """Parses one response. Feed it what the socket gives; read the head from the attributes once `head_done`.
+class HeadTooLarge(ProtocolError):
+    """More than 64 KiB of head, or more than 128 fields."""
 
-    Refused with ProtocolError: a line without CR LF, a folded or malformed field, a control character, more than
-    128 fields or 64 KiB of head, Transfer-Encoding other than exactly `chunked`, Content-Length beside it or twice,
-    a chunk line over 4 KiB, a protocol switch. Interim (1xx) responses are skipped, at most 16; trailers are dropped.
-    """
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """Fields in order of arrival, names in lower case."""
+class MessageParser:
+    """What requests and responses share. Feed it what the socket gives; read the head from the attributes once
+    `head_done`."""
 
     @property
     def head_done(self) -> bool: ...
     @property
     def done(self) -> bool:
-        """The message is complete; whatever follows is counted in `excess`."""
+        """The message is complete."""
 
     @property
     def keep_alive(self) -> bool:
@@ -31,12 +29,54 @@ class ResponseParser:
     def length(self) -> int:
         """Declared Content-Length in bytes, -1 when there is none."""
 
+    def feed(self, data: bytes) -> bytes:
+        """Takes the next bytes of the connection and returns the body bytes among them, framing removed."""
+
+class ResponseParser(MessageParser):
+    """One response. Interim (1xx) ones before it are skipped, at most 16; a protocol switch is refused."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Fields in order of arrival, names in lower case."""
+
     @property
     def excess(self) -> int:
         """Bytes that came after the end of the message: a connection with any must be closed."""
 
-    def feed(self, data: bytes) -> bytes:
-        """Takes the next bytes of the connection and returns the body bytes among them, framing removed."""
-
     def eof(self) -> bool:
         """The peer closed. Returns whether the message is complete now (a close-delimited body ends here)."""
+
+class RequestParser(MessageParser):
+    """Requests of one connection, one after the other: `reset` between them, then feed `rest` again.
+
+    Also refused: no Host or several (HTTP/1.1), a target that is neither in origin form nor in an absolute form that
+    agrees with Host, a fragment, a version other than 1.0 or 1.1, Transfer-Encoding on HTTP/1.0.
+    """
+
+    @property
+    def method(self) -> bytes: ...
+    @property
+    def target(self) -> bytes:
+        """Path and query as sent, in origin form."""
+
+    @property
+    def fields(self) -> dict[bytes, bytes]:
+        """Lower-case name to last value."""
+
+    @property
+    def repeated(self) -> bool:
+        """Some field occurs twice: see `values`."""
+
+    @property
+    def expects_continue(self) -> bool: ...
+    @property
+    def rest(self) -> bytes:
+        """What followed the message."""
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of a (lower-case) field, in order."""
+
+    def reset(self) -> None:
+        """Ready for the next request."""

@@ -1,4 +1,4 @@
-"""HTTP/1.1 response parsing for the upstream side. See http1.pyi for the contract."""
+"""HTTP/1.1 parsing for both sides. See http1.pyi for the contract."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr
@@ -20,14 +20,17 @@ class ProtocolError(ValueError):
     """The peer does not speak HTTP/1.1 as RFC 9112 says; the connection must not be used again."""
 
 
+class HeadTooLarge(ProtocolError):
+    """More than 64 KiB of head, or more than 128 fields."""
+
+
 cdef inline bint _is_digit(unsigned char c) noexcept nogil:
     return 48 <= c <= 57
 
 
-cdef class ResponseParser:
+cdef class MessageParser:
 
     def __cinit__(self):
-        self.headers = []
         self.held = bytearray()
         self.length = -1
         self.state = HEAD
@@ -61,8 +64,7 @@ cdef class ResponseParser:
                         else:
                             self.state = BODY_CHUNK_END
             elif self.state == DONE:
-                self.excess += size - at
-                at = size
+                at = self._process_excess(data, at, size)
             elif (self.state == BODY_CHUNK_END and size - at >= 2 and not self.held
                     and p[at] == 13 and p[at + 1] == 10):
                 at += 2
@@ -70,12 +72,6 @@ cdef class ResponseParser:
             else:
                 at = self._process_line(data, p, at, size)
         return piece if parts is None else b"".join(parts)
-
-    cpdef bint eof(self) except -1:
-        if self.state == BODY_UNTIL_EOF:
-            self.state = DONE
-            self.done = True
-        return self.done
 
     cdef Py_ssize_t _process_head(self, bytes data, const unsigned char* p, Py_ssize_t at, Py_ssize_t size) except -1:
         """Finds the blank line; a head that came in one piece is parsed where it lies."""
@@ -92,9 +88,9 @@ cdef class ResponseParser:
                     raise ProtocolError("a line ends without CR LF")
                 if nl - p == line + 1:
                     if line == start:
-                        raise ProtocolError("no status line")
+                        raise ProtocolError("no start line")
                     if nl + 1 - p - start > MAX_HEAD:
-                        raise ProtocolError("response head larger than 64 KiB")
+                        raise HeadTooLarge("a head larger than 64 KiB")
                     self._parse_head(p + start, line - start)
                     return nl + 1 - p
                 line = nl + 1 - p
@@ -113,9 +109,9 @@ cdef class ResponseParser:
                     raise ProtocolError("a line ends without CR LF")
                 if nl - q == line + 1:
                     if line == 0:
-                        raise ProtocolError("no status line")
+                        raise ProtocolError("no start line")
                     if nl + 1 - q > MAX_HEAD:
-                        raise ProtocolError("response head larger than 64 KiB")
+                        raise HeadTooLarge("a head larger than 64 KiB")
                     at = start + (nl + 1 - q) - held
                     whole = bytes(self.held[:line])
                     self.held = bytearray()
@@ -124,11 +120,13 @@ cdef class ResponseParser:
                 line = nl + 1 - q
             self.scanned = line
         if len(self.held) > MAX_HEAD:
-            raise ProtocolError("response head larger than 64 KiB")
-        if len(self.held) >= 7:
-            if not bytes(self.held[:7]) == b"HTTP/1.":
-                raise ProtocolError("not an HTTP/1.1 response")
+            raise HeadTooLarge("a head larger than 64 KiB")
+        self._check_prefix()
         return size
+
+    cdef int _check_prefix(self) except -1:
+        """Whether an unfinished head can still become one."""
+        return 0
 
     cdef Py_ssize_t _process_line(self, bytes data, const unsigned char* p, Py_ssize_t at, Py_ssize_t size) except -1:
         """A chunk-size line, the CR LF after a chunk, or a trailer line."""
@@ -170,54 +168,31 @@ cdef class ResponseParser:
         return stop
 
     cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size) except -1:
-        """`p[:size]` is the status line and the field lines, each with its CR LF."""
+        """`p[:size]` is the start line and the field lines, each with its CR LF."""
         cdef Py_ssize_t at = 0
         cdef const unsigned char* nl
         cdef bint first = True
-        self.headers = []
         self.length = -1
+        self.fields_seen = 0
+        self.coding = self.connection = None
         while at < size:
             nl = <const unsigned char*> memchr(p + at, 10, size - at)
             if first:
-                self._parse_status(p + at, nl - 1 - p - at)
+                self._parse_start(p + at, nl - 1 - p - at)
                 first = False
             else:
                 self._parse_field(p + at, nl - 1 - p - at)
             at = nl + 1 - p
-        if self.status < 200:
-            if self.status == 101:
-                raise ProtocolError("the peer switched protocols unasked")
-            self.interim += 1
-            if self.interim > MAX_INTERIM:
-                raise ProtocolError("too many interim responses")
-            return 0
-        self._choose_framing()
-        self.head_done = True
-        return 0
-
-    cdef int _parse_status(self, const unsigned char* p, Py_ssize_t size) except -1:
-        if (size < 12 or p[0] != 72 or p[1] != 84 or p[2] != 84 or p[3] != 80 or p[4] != 47 or p[5] != 49
-                or p[6] != 46 or (p[7] != 48 and p[7] != 49) or p[8] != 32):
-            raise ProtocolError("not an HTTP/1.1 response")
-        if not (_is_digit(p[9]) and _is_digit(p[10]) and _is_digit(p[11])) or (size > 12 and p[12] != 32):
-            raise ProtocolError("malformed status line")
-        cdef Py_ssize_t i
-        for i in range(12, size):
-            if p[i] < 32 and p[i] != 9 or p[i] == 127:
-                raise ProtocolError("control character in the status line")
-        self.http10 = p[7] == 48
-        self.keep_alive = not self.http10
-        self.status = (p[9] - 48) * 100 + (p[10] - 48) * 10 + (p[11] - 48)
-        if self.status < 100 or self.status > 599:
-            raise ProtocolError("status code out of range")
+        self._take_head()
         return 0
 
     cdef int _parse_field(self, const unsigned char* p, Py_ssize_t size) except -1:
         cdef Py_ssize_t colon = 0, start, end = size, i
         cdef bytes name
         cdef char* out
-        if len(self.headers) >= MAX_FIELDS:
-            raise ProtocolError("more than 128 response header fields")
+        self.fields_seen += 1
+        if self.fields_seen > MAX_FIELDS:
+            raise HeadTooLarge("more than 128 header fields")
         while colon < size and TOKEN[p[colon]]:
             colon += 1
         if colon == 0 or colon == size or p[colon] != 58:
@@ -234,7 +209,47 @@ cdef class ResponseParser:
         out = PyBytes_AS_STRING(name)
         for i in range(colon):
             out[i] = <char> (p[i] | 32 if 65 <= p[i] <= 90 else p[i])
-        self.headers.append((name, PyBytes_FromStringAndSize(<const char*> p + start, end - start)))
+        self._take_field(name, PyBytes_FromStringAndSize(<const char*> p + start, end - start))
+        return 0
+
+    cdef int _note_framing(self, bytes name, bytes value) except -1:
+        """RFC 9112 section 6, without its leniencies: whatever two parsers could read differently is refused."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
+        if size == 14 and name == b"content-length":
+            if self.length >= 0 or not value.isdigit() or PyBytes_GET_SIZE(value) > 18:
+                raise ProtocolError("bad or repeated Content-Length")
+            self.length = int(value)
+        elif size == 17 and name == b"transfer-encoding":
+            if self.coding is not None:
+                raise ProtocolError("repeated Transfer-Encoding")
+            self.coding = value.lower()
+        elif size == 10 and name == b"connection":
+            self.connection = value.lower() if self.connection is None else self.connection + b"," + value.lower()
+        return 0
+
+    cdef int _choose_persistence(self) except -1:
+        if self.coding is not None and (self.coding != b"chunked" or self.length >= 0 or self.http10):
+            raise ProtocolError("Transfer-Encoding other than chunked alone")
+        self.keep_alive = not self.http10
+        if self.connection is not None:
+            options = [option.strip() for option in self.connection.split(b",")]
+            if b"close" in options:
+                self.keep_alive = False
+            elif b"keep-alive" in options:
+                self.keep_alive = True
+        return 0
+
+    cdef int _begin_body(self) except -1:
+        """A body of declared size or in chunks; without either there is none."""
+        if self.coding is not None:
+            self.state = BODY_CHUNK_SIZE
+        elif self.length > 0:
+            self.remaining = self.length
+            self.state = BODY_LENGTH
+        else:
+            self.state = DONE
+            self.done = True
+        self.head_done = True
         return 0
 
     cdef int _parse_chunk_size(self, const unsigned char* p, Py_ssize_t size) except -1:
@@ -271,40 +286,166 @@ cdef class ResponseParser:
         self.state = BODY_CHUNK_DATA if value else TRAILERS
         return 0
 
-    cdef int _choose_framing(self) except -1:
-        """RFC 9112 section 6.3, without its leniencies: whatever two parsers could read differently is refused."""
-        cdef bytes name, value, coding = None
-        cdef bint counted = False
-        for name, value in self.headers:
-            if name == b"content-length":
-                if counted or not value.isdigit() or len(value) > 18:
-                    raise ProtocolError("bad or repeated Content-Length")
-                counted = True
-                self.length = int(value)
-            elif name == b"transfer-encoding":
-                if coding is not None:
-                    raise ProtocolError("repeated Transfer-Encoding")
-                coding = value.lower()
-            elif name == b"connection":
-                options = [option.strip() for option in value.lower().split(b",")]
-                if b"close" in options:
-                    self.keep_alive = False
-                elif b"keep-alive" in options:
-                    self.keep_alive = True
-        if coding is not None and (coding != b"chunked" or counted or self.http10):
-            raise ProtocolError("Transfer-Encoding other than chunked alone")
-        if self.status == 204 or self.status == 304:
+    cdef Py_ssize_t _process_excess(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+    cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1:
+        raise NotImplementedError
+
+    cdef int _take_field(self, bytes name, bytes value) except -1:
+        raise NotImplementedError
+
+    cdef int _take_head(self) except -1:
+        raise NotImplementedError
+
+
+cdef class ResponseParser(MessageParser):
+
+    def __cinit__(self):
+        self.headers = []
+
+    cpdef bint eof(self) except -1:
+        if self.state == BODY_UNTIL_EOF:
             self.state = DONE
             self.done = True
-        elif coding is not None:
-            self.state = BODY_CHUNK_SIZE
-        elif counted:
-            self.remaining = self.length
-            self.state = BODY_LENGTH
-            if self.remaining == 0:
-                self.state = DONE
-                self.done = True
-        else:
+        return self.done
+
+    cdef Py_ssize_t _process_excess(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
+        self.excess += size - at
+        return size
+
+    cdef int _check_prefix(self) except -1:
+        if len(self.held) >= 7 and bytes(self.held[:7]) != b"HTTP/1.":
+            raise ProtocolError("not an HTTP/1.1 response")
+        return 0
+
+    cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1:
+        self.headers = []
+        if (size < 12 or p[0] != 72 or p[1] != 84 or p[2] != 84 or p[3] != 80 or p[4] != 47 or p[5] != 49
+                or p[6] != 46 or (p[7] != 48 and p[7] != 49) or p[8] != 32):
+            raise ProtocolError("not an HTTP/1.1 response")
+        if not (_is_digit(p[9]) and _is_digit(p[10]) and _is_digit(p[11])) or (size > 12 and p[12] != 32):
+            raise ProtocolError("malformed status line")
+        cdef Py_ssize_t i
+        for i in range(12, size):
+            if p[i] < 32 and p[i] != 9 or p[i] == 127:
+                raise ProtocolError("control character in the status line")
+        self.http10 = p[7] == 48
+        self.status = (p[9] - 48) * 100 + (p[10] - 48) * 10 + (p[11] - 48)
+        if self.status < 100 or self.status > 599:
+            raise ProtocolError("status code out of range")
+        return 0
+
+    cdef int _take_field(self, bytes name, bytes value) except -1:
+        self.headers.append((name, value))
+        return 0
+
+    cdef int _take_head(self) except -1:
+        cdef bytes name, value
+        if self.status < 200:
+            if self.status == 101:
+                raise ProtocolError("the peer switched protocols unasked")
+            self.interim += 1
+            if self.interim > MAX_INTERIM:
+                raise ProtocolError("too many interim responses")
+            return 0
+        for name, value in self.headers:
+            self._note_framing(name, value)
+        self._choose_persistence()
+        if self.status == 204 or self.status == 304:
+            self.head_done = self.done = True
+            self.state = DONE
+        elif self.coding is None and self.length < 0:
+            self.head_done = True
             self.state = BODY_UNTIL_EOF
             self.keep_alive = False
+        else:
+            self._begin_body()
+        return 0
+
+
+cdef class RequestParser(MessageParser):
+
+    def __cinit__(self):
+        self.fields = {}
+        self.rest = b""
+
+    cpdef void reset(self):
+        """Ready for the next request; `rest` is the caller's to feed again."""
+        self.state = HEAD
+        self.head_done = self.done = self.repeated = self.expects_continue = False
+        self.fields = {}
+        self.rest = b""
+        self.trailer_bytes = 0
+
+    cpdef list values(self, bytes name):
+        cdef list found = []
+        for line in self.head.split(b"\r\n")[1:]:
+            key, _, value = line.partition(b":")
+            if key.lower() == name:
+                found.append(value.strip(b" \t"))
+        return found
+
+    cdef Py_ssize_t _process_excess(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
+        self.rest += data[at:]
+        return size
+
+    cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size) except -1:
+        self.head = PyBytes_FromStringAndSize(<const char*> p, size)
+        return MessageParser._parse_head(self, p, size)
+
+    cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1:
+        cdef Py_ssize_t i = 0, start
+        while i < size and TOKEN[p[i]]:
+            i += 1
+        if i == 0 or i > 32 or i == size or p[i] != 32:
+            raise ProtocolError("malformed method")
+        self.method = PyBytes_FromStringAndSize(<const char*> p, i)
+        start = i + 1
+        i = start
+        while i < size and 33 <= p[i] <= 126 and p[i] != 35:
+            i += 1
+        if i == start or i == size or p[i] != 32:
+            raise ProtocolError("malformed request target")
+        self.target = PyBytes_FromStringAndSize(<const char*> p + start, i - start)
+        if (size - i != 9 or p[i + 1] != 72 or p[i + 2] != 84 or p[i + 3] != 84 or p[i + 4] != 80 or p[i + 5] != 47
+                or p[i + 6] != 49 or p[i + 7] != 46 or (p[i + 8] != 48 and p[i + 8] != 49)):
+            raise ProtocolError("not HTTP/1.0 or HTTP/1.1")
+        self.http10 = p[i + 8] == 48
+        return 0
+
+    cdef int _take_field(self, bytes name, bytes value) except -1:
+        self._note_framing(name, value)
+        if name in self.fields:
+            if name == b"host":
+                raise ProtocolError("repeated Host")
+            self.repeated = True
+        self.fields[name] = value
+        return 0
+
+    cdef int _take_head(self) except -1:
+        self._choose_persistence()
+        if not self.http10 and b"host" not in self.fields:
+            raise ProtocolError("no Host")
+        self._resolve_target()
+        expect = self.fields.get(b"expect")
+        self.expects_continue = expect is not None and not self.http10 and expect.lower() == b"100-continue"
+        self._begin_body()
+        return 0
+
+    cdef int _resolve_target(self) except -1:
+        """Origin form as it is; absolute form must name the Host and becomes origin form; nothing else is served."""
+        cdef bytes target = self.target
+        if target.startswith(b"/"):
+            return 0
+        if target == b"*" and self.method == b"OPTIONS":
+            return 0
+        scheme, mark, rest = target.partition(b"://")
+        if not mark or scheme.lower() not in (b"http", b"https"):
+            raise ProtocolError("request target in a form that is not served")
+        authority, slash, path = rest.partition(b"/")
+        authority, query_mark, query = authority.partition(b"?")
+        if authority.lower() != self.fields.get(b"host", authority).lower() or not authority:
+            raise ProtocolError("request target and Host disagree")
+        self.target = b"/" + path if slash else b"/" + query_mark + query
         return 0

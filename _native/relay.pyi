@@ -113,7 +113,6 @@ class Relay(Sink):
     def written(self) -> int:
         """Bytes given to `out`."""
 
-
 @type_check_only
 class Call(Protocol):
     """The exchange that a Connection carries."""

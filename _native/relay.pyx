@@ -82,7 +82,8 @@ cdef class StreamFilter:
             end = frame_end(p, scan, size, &self.scan_state)
             if end < 0:
                 break
-            if end - frame > self.limit:
+            # The LF of a closing CR LF is not counted: it may come in a later read, when the frame is already gone.
+            if end - frame - (end - frame >= 2 and p[end - 1] == 10 and p[end - 2] == 13) > self.limit:
                 self.broken = "oversized"
                 size = frame
                 break

@@ -56,7 +56,7 @@ def serve(
     workers: Annotated[int | None, typer.Option(min=1, max=1024, help="Worker processes.")] = None,
     door: Annotated[
         Literal["auto", "granian", "native"] | None,
-        typer.Option(help="Front door. native comes with the next release; auto is granian for now."),
+        typer.Option(help="Front door: granian, or native (HTTP/1.1 in compiled code, a preview). auto is granian for now."),
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Serve other machines although no keys are configured.")
@@ -68,10 +68,6 @@ def serve(
         _stop("say what to serve: either --config FILE or --upstream URL", 2)
     listen = {"host": host, "port": port, "admin_port": admin_port, "door": door, "insecure": insecure or None}
     source = _source({"listen": listen, "workers": workers, "state_dir": state_dir}, config=config, upstream=upstream)
-    if door == "native":
-        from fastpath.settings.source import NATIVE_IS_LATER
-
-        _stop(f"--door native: {NATIVE_IS_LATER}", 2)
     _run(source)
 
 

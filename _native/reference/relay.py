@@ -30,26 +30,20 @@ def filter_stream(body: bytes, dialect: str, strip_usage: bool, limit: int, ende
     """Filters a body; `ended` says that it is complete."""
     state = Filtered()
     stream = body.removeprefix(b"\xef\xbb\xbf")
-    splitter = sse.FrameSplitter(limit)
-    try:
-        frames = splitter.feed(stream)
-    except sse.FrameTooLarge as error:
-        _take_all(state, error.frames, dialect, strip_usage)
-        if not state.over:
-            state.broken = "oversized"
-        return state
-    _take_all(state, frames, dialect, strip_usage)
-    if ended and not state.over:
-        _end(state, splitter.flush(), dialect, strip_usage)
-    return state
-
-
-def _take_all(state: Filtered, frames: list[bytes], dialect: str, strip_usage: bool) -> None:
-    for frame in frames:
+    splitter = sse.FrameSplitter(1 << 62)
+    for frame in splitter.feed(stream):
         if state.over:
-            return
-        if _keep(state, frame, dialect, strip_usage):
+            return state
+        if len(frame) - frame.endswith(b"\r\n") > limit:
+            state.broken = "oversized"
+        elif _keep(state, frame, dialect, strip_usage):
             state.out += frame
+    rest = splitter.flush()
+    if not state.over and len(rest) > limit:
+        state.broken = "oversized"
+    if ended and not state.over:
+        _end(state, rest, dialect, strip_usage)
+    return state
 
 
 def _end(state: Filtered, rest: bytes, dialect: str, strip_usage: bool) -> None:

@@ -155,11 +155,11 @@ class Link(asyncio.Protocol):
             return True
         return False
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._inner is not None:
-            self._inner.abort() if error is not None else self._inner.close()
+            self._inner.abort() if exc is not None else self._inner.close()
         self._front.closed(self)
 
     def pause_writing(self) -> None:
@@ -234,7 +234,7 @@ class InnerLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._outer.answer(data)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._outer.door_closed()
 
     def pause_writing(self) -> None:

@@ -1,7 +1,8 @@
 """Multipart requests: the `model` part is read, then the rest streams to the model server as it arrives.
 
 Owns what was read before the model was known, at most the path's body limit. A body that is complete by then is sent
-like any other (and may be retried); one still arriving is sent once.
+like any other (and may be retried); one still arriving is sent once, and is cut off when it turns out to be malformed:
+a second `model` part behind the file would be another request than the one that was decided about.
 """
 
 from typing import TYPE_CHECKING
@@ -98,21 +99,25 @@ class UploadFeed:
         self._upload = upload
         self._head = head
         self._call: base.Upload | None = None
+        self._held_back = False
 
     def start(self, call: base.Upload) -> None:
         self._call = call
         self._upload.feed = self
         call.send(self._head, last=False)
-        self._upload.resume()
+        if not self._held_back:
+            self._upload.resume()
 
     def send(self, data: bytes, last: bool) -> None:
         if self._call is not None:
             self._call.send(data, last)
 
     def pause(self) -> None:
+        self._held_back = True
         self._upload.pause()
 
     def resume(self) -> None:
+        self._held_back = False
         self._upload.resume()
 
 
@@ -131,11 +136,16 @@ class Upload:
 
     def on_piece(self, data: bytes, last: bool) -> None:
         self._ctx.record.bytes_in += len(data)
-        if self._delivery is not None:
-            if self.feed is not None:
-                self.feed.send(data, last)
+        if self._delivery is None:
+            self._pipeline.guarded(self._ctx, self._look, data, last)
             return
-        self._pipeline.guarded(self._ctx, self._look, data, last)
+        try:
+            self._check(data, last)
+        except GatewayError as error:
+            self._delivery.refuse(error)
+            return
+        if self.feed is not None:
+            self.feed.send(data, last)
 
     def on_refused(self, error: GatewayError | None) -> None:
         if self._delivery is None:
@@ -153,19 +163,23 @@ class Upload:
         if self.source is not None:
             self.source.resume()
 
-    def _look(self, data: bytes, last: bool) -> None:
+    def _check(self, data: bytes, last: bool) -> None:
+        """Raises 400 for what is no form with at most one model part."""
         try:
             self._part.push(data)
         except MultipartParseError as error:
             raise errors.invalid_request(f"The multipart body is malformed: {error}.") from error
-        self._read += data
-        if self._part.span is None:
-            if last:
-                raise errors.invalid_request("model: the form needs this part.", "model")
-            return
         if last and not self._part.ended:
             raise errors.invalid_request("The multipart body ends before its closing boundary.")
-        self._dispatch(last)
+
+    def _look(self, data: bytes, last: bool) -> None:
+        """Before the model is known."""
+        self._check(data, last)
+        self._read += data
+        if self._part.span is not None:
+            self._dispatch(last)
+        elif last:
+            raise errors.invalid_request("model: the form needs this part.", "model")
 
     def _dispatch(self, complete: bool) -> None:
         ctx, span = self._ctx, self._part.span
@@ -175,11 +189,13 @@ class Upload:
             model = bytes(self._read[span[0] : span[1]]).decode()
         except UnicodeDecodeError as error:
             raise errors.invalid_request("model: not valid UTF-8.", "model") from error
+        if not model:
+            raise errors.invalid_request("model: must not be empty.", "model")
         if complete:
             ctx.body = bytes(self._read)
-        else:
-            self.pause()
         self._delivery = self._pipeline.dispatch(ctx, model, self._make_call)
+        if not complete and self.feed is None:
+            self.pause()  # until a connection is there
 
     def _make_call(self, delivery: Delivery, target: "Target") -> Call:
         ctx, span = self._ctx, self._part.span

@@ -36,8 +36,8 @@ class MemoryBudget:
         return self._used + self._relayed
 
     def note_relayed(self, total: int) -> None:
-        """Bytes that all relays hold now. Sampled by the 100 ms tick instead of counted per chunk: they are few, bounded
-        per stream, and only steer admission."""
+        """Bytes that all relays hold now. Sampled by the 100 ms tick, not counted per chunk: each stream's are
+        bounded, and they only steer admission."""
         self._relayed = total
 
     def admits(self, size: int) -> bool:

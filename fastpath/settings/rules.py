@@ -26,6 +26,7 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
         yield from _find_twin_endpoints(path, endpoints)
     yield from _find_useless_ca(values)
     yield from _find_open_door(values)
+    yield from _find_plain_door(values)
     yield from _find_port_clash(values)
     yield from _find_reversed(values)
 
@@ -130,6 +131,11 @@ def _find_open_door(values: Values) -> Iterator[Finding]:
             "keys (`fastpath keys new`), listen on 127.0.0.1, or set listen.insecure (--insecure)"
         )
         yield ("listen", "host"), message
+
+
+def _find_plain_door(values: Values) -> Iterator[Finding]:
+    if _setting(values, "listen", "door") == "native" and _setting(values, "listen", "tls") is not None:
+        yield ("listen", "door"), "the native door speaks plaintext HTTP/1.1: remove tls, or use granian"
 
 
 def _find_port_clash(values: Values) -> Iterator[Finding]:

@@ -88,8 +88,8 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Door,
         Meta(
             description="Which front door accepts connections. `granian` does TLS, HTTP/2 and HTTP/1.1. `native` "
-            "(HTTP/1.1 in compiled code) comes with the next release and is refused until then. `auto` takes the "
-            "fastest that can do what the rest of this file asks for: granian for now."
+            "(plaintext HTTP/1.1 in compiled code) is a preview: complete on the wire, its behaviour under overload "
+            "not yet measured. `auto` will take the fastest that fits the rest of this file: granian for now."
         ),
     ] = "auto"
     backlog: Annotated[

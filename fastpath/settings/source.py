@@ -13,13 +13,10 @@ from fastpath.identity.keys import pepper_id
 from fastpath.identity.pepper import read_pepper
 from fastpath.settings import Settings, state_folder
 from fastpath.settings.file import Overrides, read, validate
-from fastpath.settings.problem import Problem, SettingsError
 from fastpath.settings.secret import Secret
 
 UPSTREAM_KEY = "FASTPATH_UPSTREAM_KEY"
 """Environment variable with the key for `serve --upstream`: an argument would be seen in `ps`."""
-
-NATIVE_IS_LATER = "the native door comes with the next release: use auto or granian (auto is granian for now)"
 
 
 class SettingsSource(Struct, frozen=True, kw_only=True):
@@ -36,14 +33,10 @@ class SettingsSource(Struct, frozen=True, kw_only=True):
 
     def __call__(self) -> Settings:
         """Settings that a gateway can serve. Raises SettingsError with every mistake."""
-        settings = self.read()
-        if settings.listen.door == "native" and not self.environ.get("FASTPATH_DEBUG_DOOR"):
-            source = str(self.config) if self.config else "command line"
-            raise SettingsError([Problem(0, 0, "listen.door", NATIVE_IS_LATER)], source)
-        return settings
+        return self.read()
 
     def read(self) -> Settings:
-        """Settings as written, whether this release can serve them or not. Raises SettingsError."""
+        """Settings as written. Raises SettingsError with every mistake."""
         if self.config is not None:
             return read(self.config, self.environ, overrides=self.overrides, pepper=self._find_pepper)
         key = self.environ.get(UPSTREAM_KEY)

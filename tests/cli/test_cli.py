@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import re
-import socket
 import stat
 import subprocess
 import sys
@@ -17,7 +16,6 @@ import pytest
 from typer.testing import CliRunner
 
 import fastpath
-from backends.mock.options import DEMO, MockOptions
 from fastpath.cli import app
 from fastpath.identity.keys import KeyHasher, KeyTable
 from fastpath.identity.pepper import read_pepper
@@ -197,7 +195,6 @@ def test_schema_prints_a_json_schema(run: Run) -> None:
     [
         ([], 2, "either --config FILE or --upstream URL"),
         (["--config", "f.yaml", "--upstream", "http://a/v1"], 2, "either --config FILE or --upstream URL"),
-        (["--upstream", "http://a/v1", "--door", "native"], 2, "comes with the next release: use auto or granian"),
         (["--upstream", "http://a/v1", "--port", "70000"], 2, "less than or equal to 65535"),
         (["--upstream", "nonsense"], 1, "models[0].endpoints[0].url: must begin with http://"),
         (["--upstream", "http://a/v1", "--host", "0.0.0.0"], 1, "listen.host: is reachable from other machines"),
@@ -210,12 +207,11 @@ def test_serve_refuses_before_anything_starts(run: Run, arguments: list[str], co
     assert message in re.sub(r"[\s│]+", " ", done.stderr)
 
 
-def test_a_file_that_asks_for_the_native_door_passes_check_but_not_serve(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "f.yaml").write_text("listen: {door: native}\n")
-    assert run("check", "f.yaml").returncode == 0
-    done = run("serve", "--config", "f.yaml")
+def test_the_native_door_and_tls_exclude_each_other(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "f.yaml").write_text("listen: {door: native, tls: {cert: c.pem, key: k.pem}}\n")
+    done = run("check", "f.yaml")
     assert done.returncode == 1
-    assert "f.yaml: listen.door: the native door comes with the next release" in done.stderr
+    assert "f.yaml:1:16: listen.door: the native door speaks plaintext" in done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -264,14 +260,6 @@ def test_serve_of_an_upstream_takes_its_key_from_the_environment(
     assert key is not None
     assert key.reveal() == CANARY
     assert CANARY not in repr(settings)
-
-
-@pytest.fixture
-def mock(monkeypatch: pytest.MonkeyPatch) -> list[tuple[MockOptions, str, int, str | None]]:
-    """Stands in for the mock model server; keeps what it was called with."""
-    calls: list[tuple[MockOptions, str, int, str | None]] = []
-    monkeypatch.setattr("backends.mock.cli.serve", lambda *given: calls.append(given))
-    return calls
 
 
 def test_mock_serves_the_models_it_was_told_and_logs(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from loadtest.rig import Bench, Upstream
 from loadtest.rig.bench import Served
 
 #: Every door that carries an Exchange. A new one joins by its name here.
-DOORS = ("granian",)
+DOORS = ("granian", "native")
 
 
 def pytest_asyncio_loop_factories(

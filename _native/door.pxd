@@ -1,0 +1,70 @@
+"""The caller's side in compiled code: one HTTP/1.1 connection, one exchange at a time.
+
+    IDLE --first byte--> HEAD --blank line--> ANSWERING --answer and body done--> IDLE (or the next request that waits)
+    any --protocol error, deadline, Connection: close--> LINGERING --peer closes, or a second passes--> closed
+
+The request body is read while ANSWERING; an answer may be complete before its request is.
+"""
+
+from _native.http1 cimport RequestParser
+from _native.relay cimport Sink, Source
+
+
+cdef enum Phase:
+    IDLE
+    HEAD
+    ANSWERING
+    LINGERING
+
+
+cdef class CallerConnection:
+    cdef object door
+    cdef object transport
+    cdef RequestParser parser
+    cdef CallerExchange exchange        # the running one, None between requests
+    cdef Phase phase
+    cdef readonly str peer
+    cdef readonly bint closed
+    cdef bint full                      # the transport asked for a pause
+    cdef bint last                      # no request after this one
+    cdef bint reading_paused
+    cdef double since                   # s, monotonic: when the phase began, or the body last moved
+    cdef double born
+    cdef bytes waiting                  # pipelined bytes of later requests
+    cdef Py_ssize_t discarded
+
+    cdef void _take(self, bytes data)
+    cdef void _begin(self)
+    cdef void _answered(self, CallerExchange exchange)
+    cdef void _linger(self)
+    cdef void _refuse(self, int status, str reason)
+    cpdef void sweep(self, double now, double head_limit, double idle_limit, double oldest)
+
+
+cdef class CallerExchange(Sink):
+    cdef readonly str method
+    cdef readonly str path
+    cdef readonly bytes query
+    cdef readonly dict fields
+    cdef readonly bint repeated
+    cdef readonly str peer
+    cdef public object on_left
+    cdef CallerConnection connection
+    cdef Source source                  # whose answer is streamed
+    cdef object done                    # takes the whole body
+    cdef object reader                  # or takes it piece by piece
+    cdef object refused
+    cdef list pieces
+    cdef long long limit
+    cdef long long received
+    cdef readonly double stalled
+    cdef double patience
+    cdef bint body_done
+    cdef bint over
+    cdef bint chunked                   # of the answer
+
+    cdef void _deliver(self, bytes data, bint last)
+    cdef void _drop(self)
+    cdef void _leave(self)
+    cdef void _finish(self)
+    cdef bytes _head(self, int status, object headers, bytes framing)

@@ -1,0 +1,411 @@
+"""The caller's connection in compiled code. See door.pyi for the contract."""
+
+from http import HTTPStatus
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+
+from _native.http1 cimport RequestParser
+from _native.relay cimport Sink, Source
+
+from _native.http1 import HeadTooLarge, ProtocolError
+
+#: Bytes of later requests that may wait on one connection, and of an unread body that is thrown away.
+cdef enum:
+    WAITING_LIMIT = 65536
+    DISCARD_LIMIT = 65536
+
+cdef double LINGER = 1.0
+
+cdef dict STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+STATUS_LINES[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
+STATUS_LINES[529] = b"HTTP/1.1 529 Overloaded\r\n"
+
+
+cdef bytes status_line(int status):
+    line = STATUS_LINES.get(status)
+    return line if line is not None else b"HTTP/1.1 %d Unknown\r\n" % status
+
+
+cdef class CallerConnection:
+
+    def __cinit__(self, object door):
+        self.door = door
+        self.parser = RequestParser()
+        self.phase = IDLE
+        self.peer = ""
+        self.waiting = b""
+
+    @property
+    def idle(self):
+        return self.phase == IDLE and not self.closed
+
+    def connection_made(self, transport):
+        self.transport = transport
+        transport.set_write_buffer_limits(high=self.door.high_water)
+        self.since = self.born = self.door.clock.monotonic()
+        address = transport.get_extra_info("peername")
+        if isinstance(address, tuple):
+            self.peer = self.door.peer(address)
+        self.door.opened(self)
+
+    def connection_lost(self, exc):
+        self.closed = True
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            (<CallerExchange> exchange)._leave()
+        self.door.closed(self)
+
+    def eof_received(self):
+        # A caller that half-closes is gone: nothing tells it from one that left.
+        return False
+
+    def pause_writing(self):
+        self.full = True
+        if self.exchange is not None:
+            self.exchange.stalled = self.door.clock.monotonic()
+            if self.exchange.source is not None:
+                self.exchange.source.pause()
+
+    def resume_writing(self):
+        self.full = False
+        if self.exchange is not None:
+            self.exchange.stalled = 0
+            if self.exchange.source is not None:
+                self.exchange.source.resume()
+
+    def data_received(self, bytes data):
+        if self.phase == LINGERING:
+            self.discarded += PyBytes_GET_SIZE(data)
+            if self.discarded > DISCARD_LIMIT:
+                self.transport.abort()
+            return
+        if self.phase == ANSWERING and self.parser.done:
+            self.waiting += data
+            if PyBytes_GET_SIZE(self.waiting) > WAITING_LIMIT:
+                self._refuse_waiting()
+            return
+        self._take(data)
+
+    def _refuse_waiting(self):
+        """A caller that sends far ahead of the answers: what runs is finished, the rest is not served."""
+        self.waiting = b""
+        self.last = True
+        if not self.reading_paused:
+            self.reading_paused = True
+            self.transport.pause_reading()
+
+    def stop(self):
+        """No more requests: closes now when idle, else after the running one."""
+        self.last = True
+        if self.phase == IDLE:
+            self.transport.close()
+
+    def abort(self):
+        if not self.closed:
+            self.transport.abort()
+
+    cpdef void sweep(self, double now, double head_limit, double idle_limit, double oldest):
+        """Enforces what no event does; called every 100 ms."""
+        cdef CallerExchange exchange = self.exchange
+        if self.phase == IDLE:
+            if now - self.since > idle_limit or self.born < oldest:
+                self.transport.close()
+        elif self.phase == HEAD:
+            if now - self.since > head_limit:
+                self._refuse(408, "The request head did not arrive in time.")
+        elif self.phase == LINGERING:
+            if now - self.since > LINGER:
+                self.transport.abort()
+        elif exchange is not None and not exchange.body_done and not self.reading_paused:
+            if exchange.refused is not None and now - self.since > exchange.patience:
+                refused, exchange.refused = exchange.refused, None
+                refused(self.door.slow_body())
+
+    cdef void _take(self, bytes data):
+        """Bytes of the head or body of the current request."""
+        cdef RequestParser parser = self.parser
+        cdef bint fresh = not parser.head_done
+        cdef bytes body
+        cdef CallerExchange exchange
+        if self.phase == IDLE:
+            self.phase = HEAD
+            self.since = self.door.clock.monotonic()
+        try:
+            body = parser.feed(data)
+        except HeadTooLarge as error:
+            self._refuse(431, f"The request has {error}.")
+            return
+        except ProtocolError as error:
+            if fresh and parser.head_done:
+                self._begin()  # its head is good: it is a request, with an id and a record, whose body is broken
+                if self.phase == LINGERING:
+                    return
+            self._refuse(400, f"The request is not acceptable HTTP/1.1: {error}.")
+            return
+        if not parser.head_done:
+            return
+        if parser.done and PyBytes_GET_SIZE(parser.rest):
+            self.waiting = parser.rest
+        if fresh:
+            self._begin()
+        exchange = self.exchange
+        if exchange is None or self.phase != ANSWERING:
+            return
+        if not exchange.body_done and (PyBytes_GET_SIZE(body) or parser.done):
+            self.since = self.door.clock.monotonic()
+            exchange._deliver(body, parser.done)
+
+    cdef void _begin(self):
+        cdef CallerExchange exchange = CallerExchange.__new__(CallerExchange)
+        cdef RequestParser parser = self.parser
+        cdef bytes path, query, mark
+        path, mark, query = parser.target.partition(b"?")
+        exchange.connection = self
+        exchange.method = parser.method.decode("latin-1")
+        exchange.path = path.decode("latin-1")
+        exchange.query = query
+        exchange.fields = parser.fields
+        exchange.repeated = parser.repeated
+        exchange.peer = self.peer
+        self.phase = ANSWERING
+        self.exchange = exchange
+        self.last = self.last or not parser.keep_alive
+        self.door.begin(exchange)
+
+    cdef void _answered(self, CallerExchange exchange):
+        """The answer of `exchange` is written whole."""
+        if self.exchange is not exchange:
+            return
+        self.exchange = None
+        if self.closed:
+            return
+        if not self.parser.done:
+            # The rest of its body is unread. Closing now would reset the connection before the caller reads the answer.
+            self._linger()
+            return
+        if self.last:
+            self.transport.close()
+            return
+        self.parser.reset()
+        self.phase = IDLE
+        self.since = self.door.clock.monotonic()
+        if self.reading_paused:
+            self.reading_paused = False
+            self.transport.resume_reading()
+        if PyBytes_GET_SIZE(self.waiting):
+            self.door.soon(self._next)
+
+    def _next(self):
+        """Serves the next pipelined request. Not from inside the last one: a hundred of them would recurse."""
+        if self.phase == IDLE and not self.closed:
+            data, self.waiting = self.waiting, b""
+            if data:
+                self._take(data)
+
+    cdef void _linger(self):
+        """Half-closes and throws away what still comes, for a second."""
+        self.phase = LINGERING
+        self.since = self.door.clock.monotonic()
+        if self.reading_paused:
+            self.reading_paused = False
+            self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    cdef void _refuse(self, int status, str reason):
+        """Answers what never became an exchange, or broke off inside its body, and closes."""
+        cdef CallerExchange exchange = self.exchange
+        self.last = True
+        if exchange is not None:
+            refused, exchange.refused = exchange.refused, None
+            if refused is not None:
+                refused(self.door.broken_body())  # its answer ends in _linger, for the parser is not done
+            else:
+                exchange._leave()
+                self.exchange = None
+                self.abort()
+            return
+        self.transport.write(status_line(status) + self.door.refusal(status, reason, self.peer))
+        self._linger()
+
+
+cdef class CallerExchange(Sink):
+
+    # -- the request
+
+    @property
+    def declared_length(self):
+        return max(self.connection.parser.length, 0) if self.connection is not None else 0
+
+    def values(self, bytes name):
+        return self.connection.parser.values(name) if self.connection is not None else []
+
+    def read(self, long long limit, double seconds, done, refused):
+        self.done = done
+        self._start(limit, seconds, refused)
+
+    def read_pieces(self, long long limit, double seconds, reader):
+        self.reader = reader
+        self._start(limit, seconds, reader.on_refused)
+        return BodySource(self)
+
+    def _start(self, long long limit, double seconds, refused):
+        self.limit = limit
+        self.patience = seconds
+        self.refused = refused
+        self.pieces = []
+        if self.connection.parser.expects_continue and not self.connection.parser.done:
+            self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    cdef void _deliver(self, bytes data, bint last):
+        self.body_done = last
+        if self.refused is None:
+            return
+        self.received += PyBytes_GET_SIZE(data)
+        if self.received > self.limit:
+            refused, self.refused = self.refused, None
+            refused(self.connection.door.too_large(self.limit))
+            return
+        if last:
+            self.refused = None
+        if self.reader is not None:
+            self.reader.on_piece(data, last)
+            return
+        if not last:
+            self.pieces.append(data)
+            return
+        if self.pieces:
+            self.pieces.append(data)
+            data = b"".join(self.pieces)
+            self.pieces = None
+        done, self.done = self.done, None
+        done(data)
+
+    def pause_body(self):
+        if self.connection is not None and not self.body_done and not self.connection.reading_paused:
+            self.connection.reading_paused = True
+            self.connection.transport.pause_reading()
+
+    def resume_body(self):
+        if self.connection is not None and self.connection.reading_paused:
+            self.connection.reading_paused = False
+            self.connection.since = self.connection.door.clock.monotonic()
+            self.connection.transport.resume_reading()
+
+    # -- the answer
+
+    def reply(self, int status, headers, bytes body):
+        if self.over or self.connection is None:
+            return
+        head = self._head(status, headers, b"content-length: %d\r\n" % len(body))
+        if self.method == "HEAD":
+            self.connection.transport.write(head)
+        elif PyBytes_GET_SIZE(body) < 16384:
+            self.connection.transport.write(head + body)
+        else:
+            self.connection.transport.writelines([head, body])
+        self._finish()
+
+    def stream(self, int status, headers, Source source):
+        if self.over or self.connection is None:
+            return self
+        self.source = source
+        declared = False
+        for name, _ in headers:
+            if name == b"content-length":
+                declared = True
+        self.chunked = not declared and not self.connection.parser.http10
+        if not declared and not self.chunked:
+            self.connection.last = True
+        self.connection.transport.write(self._head(status, headers, b"transfer-encoding: chunked\r\n" if self.chunked else b""))
+        return self
+
+    cdef bytes _head(self, int status, object headers, bytes framing):
+        cdef list parts = [status_line(status), <bytes> self.connection.door.date]
+        for name, value in headers:
+            parts.append(name)
+            parts.append(b": ")
+            parts.append(value)
+            parts.append(b"\r\n")
+        parts.append(framing)
+        # With the rest of a body unread there is no telling where the next request begins.
+        parts.append(b"\r\n" if self.connection.parser.done and not self.connection.last else b"connection: close\r\n\r\n")
+        return b"".join(parts)
+
+    cpdef void write(self, bytes data):
+        if self.over or self.connection is None:
+            return
+        if self.chunked:
+            data = b"%x\r\n%b\r\n" % (PyBytes_GET_SIZE(data), data)
+        self.connection.transport.write(data)
+
+    cpdef void finish(self):
+        if self.over or self.connection is None:
+            return
+        if self.chunked:
+            self.connection.transport.write(b"0\r\n\r\n")
+        self._finish()
+
+    cpdef void fail(self, object error):
+        """Cuts the connection, so that the caller sees a broken answer."""
+        self.abort()
+
+    def abort(self):
+        connection = self.connection
+        self._drop()
+        if connection is not None:
+            (<CallerConnection> connection).exchange = None
+            connection.abort()
+
+    @property
+    def buffered(self):
+        if self.connection is None or self.connection.closed:
+            return 0
+        return self.connection.transport.get_write_buffer_size()
+
+    @property
+    def stalled_since(self):
+        return self.stalled if self.stalled else None
+
+    cdef void _finish(self):
+        cdef CallerConnection connection = self.connection
+        self._drop()
+        connection._answered(self)
+
+    cdef void _drop(self):
+        """Ends the exchange and lets go of whatever could form a cycle."""
+        self.over = True
+        self.connection = None
+        self.source = None
+        self.on_left = self.done = self.reader = self.refused = self.pieces = None
+
+    cdef void _leave(self):
+        """The caller is gone."""
+        left, refused = self.on_left, self.refused
+        self._drop()
+        if refused is not None:
+            refused(None)
+        elif left is not None:
+            left()
+
+
+cdef class BodySource(Source):
+    """Pauses and resumes the reading of one request body."""
+
+    cdef CallerExchange exchange
+
+    def __cinit__(self, CallerExchange exchange):
+        self.exchange = exchange
+
+    cpdef void pause(self):
+        self.exchange.pause_body()
+
+    cpdef void resume(self):
+        self.exchange.resume_body()
+
+    cpdef void cancel(self):
+        self.exchange.pause_body()
