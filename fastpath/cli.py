@@ -56,7 +56,9 @@ def serve(
     workers: Annotated[int | None, typer.Option(min=1, max=1024, help="Worker processes.")] = None,
     door: Annotated[
         Literal["auto", "granian", "native"] | None,
-        typer.Option(help="Front door: granian, or native (HTTP/1.1 in compiled code, a preview). auto is granian for now."),
+        typer.Option(
+            help="Front door: granian, or native (HTTP/1.1 in compiled code, a preview). auto is granian for now."
+        ),
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Serve other machines although no keys are configured.")

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from fastpath.settings.secret import mask_hook
 from fastpath.settings import Settings
+from fastpath.settings.secret import mask_hook
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
 

@@ -1,0 +1,50 @@
+# Every target does the set-up it needs (tools/setup): Debian packages, .venv, the compiled kernels. To begin: make run
+VENV ?= .venv
+SETUP ?= tools/setup
+PORT ?= 8340
+ADMIN_PORT ?= 8341
+UPSTREAM ?=
+ARGS ?=
+PYTHON := $(VENV)/bin/python
+export VENV
+
+.PHONY: help install run test lint bench loadtest fuzz wheel clean
+
+help:  ## shows the targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+install:  ## the gateway in .venv
+	@$(SETUP) run
+
+run:  ## the gateway with a demo model on 127.0.0.1:8340, or with UPSTREAM=http://host:port/v1
+	@$(SETUP) run
+	@exec $(PYTHON) -P -m fastpath.cli demo --port $(PORT) --admin-port $(ADMIN_PORT) \
+		$(if $(UPSTREAM),--upstream '$(UPSTREAM)')
+
+test:  ## all tests; ARGS are pytest's
+	@$(SETUP) test
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint:  ## style, types, layers, stubs
+	@$(SETUP) lint
+	@PYTHON=$(PYTHON) tools/lint
+
+bench:  ## the race against haproxy and nginx; ARGS are those of bench/run.py
+	@$(SETUP) bench
+	@$(PYTHON) -m bench.run $(ARGS)
+
+loadtest:  ## a load with cancels and faults, judged by its logs; ARGS are those of tools/loadtest
+	@$(SETUP) run
+	@PYTHON=$(PYTHON) tools/loadtest $(ARGS)
+
+fuzz:  ## every fuzz target for ARGS seconds (600)
+	@$(SETUP) fuzz
+	@PYTHON=$(PYTHON) tools/fuzz $(ARGS)
+
+wheel:  ## dist/*.whl
+	@$(SETUP) wheel
+	@$(PYTHON) -m build --wheel --outdir dist .
+
+clean:  ## what was built, .venv included
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -f _native/*.so _native/*.c

@@ -1,0 +1,1 @@
+"""Measurements: what a request and a chunk cost, as ratios to other proxies in one run."""
