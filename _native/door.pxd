@@ -57,7 +57,7 @@ cdef class CallerExchange(Sink):
     cdef list pieces
     cdef long long limit
     cdef long long received
-    cdef readonly double stalled
+    cdef double stalled                 # s, monotonic: since when the caller takes nothing, 0 while it does
     cdef double patience
     cdef bint body_done
     cdef bint over

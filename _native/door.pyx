@@ -160,8 +160,8 @@ cdef class CallerConnection:
     cdef void _begin(self):
         cdef CallerExchange exchange = CallerExchange.__new__(CallerExchange)
         cdef RequestParser parser = self.parser
-        cdef bytes path, query, mark
-        path, mark, query = parser.target.partition(b"?")
+        cdef bytes path, query
+        path, _, query = parser.target.partition(b"?")
         exchange.connection = self
         exchange.method = parser.method.decode("latin-1")
         exchange.path = path.decode("latin-1")
@@ -321,7 +321,8 @@ cdef class CallerExchange(Sink):
         self.chunked = not declared and not self.connection.parser.http10
         if not declared and not self.chunked:
             self.connection.last = True
-        self.connection.transport.write(self._head(status, headers, b"transfer-encoding: chunked\r\n" if self.chunked else b""))
+        framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
+        self.connection.transport.write(self._head(status, headers, framing))
         return self
 
     cdef bytes _head(self, int status, object headers, bytes framing):
@@ -333,7 +334,8 @@ cdef class CallerExchange(Sink):
             parts.append(b"\r\n")
         parts.append(framing)
         # With the rest of a body unread there is no telling where the next request begins.
-        parts.append(b"\r\n" if self.connection.parser.done and not self.connection.last else b"connection: close\r\n\r\n")
+        keeps = self.connection.parser.done and not self.connection.last
+        parts.append(b"\r\n" if keeps else b"connection: close\r\n\r\n")
         return b"".join(parts)
 
     cpdef void write(self, bytes data):

@@ -13,6 +13,9 @@ FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]+)?\Z")
 
 
+REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\Z")
+
+
 class ProtocolError(ValueError):
     """As the kernel's."""
 
@@ -30,6 +33,58 @@ class Response:
     excess: int = 0
 
 
+@dataclass
+class Request:
+    """The first request of a connection's bytes."""
+
+    method: bytes = b""
+    target: bytes = b""
+    fields: dict[bytes, bytes] = field(default_factory=dict)
+    repeated: bool = False
+    expects_continue: bool = False
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+    head_done: bool = False
+    done: bool = False
+    keep_alive: bool = False
+    rest: bytes = b""
+
+
+def parse_request(data: bytes) -> Request:
+    """Reads one request from the start of a connection. Raises ProtocolError."""
+    head, rest = _split_head(data, b"")
+    if head is None:
+        return Request()
+    first, *lines = head.split(b"\r\n")
+    found = REQUEST_LINE.match(first)
+    if not found:
+        raise ProtocolError("request line")
+    request = Request(found[1], found[2], headers=_read_fields(lines), head_done=True)
+    http10 = found[3] == b"0"
+    hosts = _values(request, b"host")
+    if len(hosts) > 1 or (not hosts and not http10):
+        raise ProtocolError("Host")
+    request.fields = dict(request.headers)
+    request.repeated = len(request.fields) != len(request.headers)
+    coded, length = _framing(request, http10)
+    request.target = _origin_form(request)
+    request.expects_continue = not http10 and request.fields.get(b"expect", b"").lower() == b"100-continue"
+    if coded:
+        _read_chunks(request, rest)
+    else:
+        request.body, request.done, request.rest = rest[: length or 0], len(rest) >= (length or 0), rest[length or 0 :]
+    return request
+
+
+def _origin_form(request: Request) -> bytes:
+    if request.target.startswith(b"/") or (request.target == b"*" and request.method == b"OPTIONS"):
+        return request.target
+    found = re.fullmatch(rb"(?i:https?)://([^/?]+)(?:(/.*)|(\?.*))?", request.target)
+    if not found or found[1].lower() != request.fields.get(b"host", found[1]).lower():
+        raise ProtocolError("target")
+    return found[2] or b"/" + (found[3] or b"")
+
+
 def parse(data: bytes, eof: bool = False) -> Response:
     """Reads one response from the start of a connection. Raises ProtocolError."""
     for _ in range(MAX_INTERIM + 1):
@@ -45,7 +100,7 @@ def parse(data: bytes, eof: bool = False) -> Response:
     raise ProtocolError("too many interim responses")
 
 
-def _split_head(data: bytes) -> tuple[bytes | None, bytes]:
+def _split_head(data: bytes, prefix: bytes = b"HTTP/1.") -> tuple[bytes | None, bytes]:
     end = data.find(b"\r\n\r\n")
     region = data if end < 0 else data[: end + 4]
     if re.search(rb"(?<!\r)\n", region):
@@ -55,7 +110,7 @@ def _split_head(data: bytes) -> tuple[bytes | None, bytes]:
     if len(region) > MAX_HEAD:
         raise ProtocolError("large head")
     if end < 0:
-        if len(data) >= 7 and not data.startswith(b"HTTP/1."):
+        if len(data) >= 7 and not data.startswith(prefix):
             raise ProtocolError("not HTTP/1")
         return None, data
     return data[:end], data[end + 4 :]
@@ -66,43 +121,50 @@ def _read_head(head: bytes) -> tuple[Response, bool]:
     found = STATUS_LINE.match(first)
     if not found:
         raise ProtocolError("status line")
-    response = Response(status=int(found[2]))
+    return Response(status=int(found[2]), headers=_read_fields(lines)), found[1] == b"0"
+
+
+def _read_fields(lines: list[bytes]) -> list[tuple[bytes, bytes]]:
     if len(lines) > MAX_FIELDS:
         raise ProtocolError("many fields")
+    fields = []
     for line in lines:
         parts = FIELD_LINE.match(line)
         if not parts:
             raise ProtocolError("field")
-        response.headers.append((parts[1].lower(), parts[2].strip(b" \t")))
-    return response, found[1] == b"0"
+        fields.append((parts[1].lower(), parts[2].strip(b" \t")))
+    return fields
 
 
-def _values(response: Response, name: bytes) -> list[bytes]:
-    return [value for field_name, value in response.headers if field_name == name]
+def _values(message: Response | Request, name: bytes) -> list[bytes]:
+    return [value for field_name, value in message.headers if field_name == name]
 
 
-def _read_body(response: Response, rest: bytes, http10: bool, eof: bool) -> Response:
-    response.head_done = True
-    response.keep_alive = not http10
-    for value in _values(response, b"connection"):
-        options = [option.strip() for option in value.lower().split(b",")]
-        response.keep_alive = (
-            False if b"close" in options else (True if b"keep-alive" in options else response.keep_alive)
-        )
-    lengths, codings = _values(response, b"content-length"), _values(response, b"transfer-encoding")
+def _framing(message: Response | Request, http10: bool) -> tuple[bool, int | None]:
+    """Whether the body is chunked, and its declared length."""
+    message.keep_alive = not http10
+    options = [option.strip() for value in _values(message, b"connection") for option in value.lower().split(b",")]
+    if b"close" in options or b"keep-alive" in options:
+        message.keep_alive = b"close" not in options
+    lengths, codings = _values(message, b"content-length"), _values(message, b"transfer-encoding")
     if len(lengths) > 1 or any(not re.fullmatch(rb"[0-9]{1,18}", value) for value in lengths):
         raise ProtocolError("Content-Length")
     if len(codings) > 1 or any(value.lower() != b"chunked" for value in codings) or (codings and (lengths or http10)):
         raise ProtocolError("Transfer-Encoding")
+    return bool(codings), int(lengths[0]) if lengths else None
+
+
+def _read_body(response: Response, rest: bytes, http10: bool, eof: bool) -> Response:
+    response.head_done = True
+    coded, length = _framing(response, http10)
     if response.status in (204, 304):
         response.done, response.excess = True, len(rest)
-    elif codings:
+    elif coded:
         _read_chunks(response, rest)
-    elif lengths:
-        size = int(lengths[0])
-        response.body = rest[:size]
-        response.done = len(rest) >= size
-        response.excess = max(0, len(rest) - size)
+    elif length is not None:
+        response.body = rest[:length]
+        response.done = len(rest) >= length
+        response.excess = max(0, len(rest) - length)
     else:
         response.keep_alive = False
         response.body, response.done = rest, eof
@@ -120,7 +182,7 @@ def _take_line(rest: bytes) -> tuple[bytes | None, bytes]:
     return rest[: end - 1], rest[end + 1 :]
 
 
-def _read_chunks(response: Response, rest: bytes) -> None:
+def _read_chunks(response: Response | Request, rest: bytes) -> None:
     while True:
         line, rest = _take_line(rest)
         if line is None:
@@ -142,14 +204,18 @@ def _read_chunks(response: Response, rest: bytes) -> None:
         rest = rest[size + 2 :]
 
 
-def _read_trailers(response: Response, rest: bytes) -> None:
+def _read_trailers(response: Response | Request, rest: bytes) -> None:
     total = 0
     while True:
         line, rest = _take_line(rest)
         if line is None:
             return
         if not line:
-            response.done, response.excess = True, len(rest)
+            response.done = True
+            if isinstance(response, Response):
+                response.excess = len(rest)
+            else:
+                response.rest = rest
             return
         total += len(line) + 2
         if total > MAX_HEAD:

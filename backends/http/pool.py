@@ -97,13 +97,17 @@ class Pool:
         while self._idle and (self._idle[0].closed or now - self._idle[0].idle_since > self._spec.deadlines.pool_idle):
             self._shut(self._idle.popleft())
 
-    async def close(self) -> None:
-        """Closes what is idle now and what is in use when it comes back."""
+    def retire(self) -> None:
+        """Closes what is idle now and what is in use when it comes back; calls are served on."""
         self._closed = True
-        for task in list(self._opening):
-            task.cancel()
         while self._idle:
             self._shut(self._idle.popleft())
+
+    async def close(self) -> None:
+        """Retires, and gives up what is being opened."""
+        self.retire()
+        for task in list(self._opening):
+            task.cancel()
 
     def _serve_next(self, connection: Connection) -> None:
         while self._waiting:
@@ -118,7 +122,7 @@ class Pool:
         self._idle.append(connection)
 
     def _open_next(self) -> None:
-        while self._waiting and self.open < self._spec.max_connections and not self._closed:
+        while self._waiting and self.open < self._spec.max_connections:
             call = self._waiting.popleft()
             if not call.over:
                 self.open_for(call)

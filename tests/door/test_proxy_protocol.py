@@ -90,8 +90,10 @@ async def test_strangers_and_missing_headers_are_cut_off(trusted: tuple[str, ...
     async with Gateway(settings(trusted), kept) as gateway:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.url.split(":")[2].split("/")[0]))
         writer.write(first + b"GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
-        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            if await reader.read() == b"":
-                raise ConnectionResetError
+        try:
+            answer = await reader.read()
+        except ConnectionError:
+            answer = b""
+        assert answer == b""
         writer.close()
     assert kept.clients == []

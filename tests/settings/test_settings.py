@@ -12,7 +12,6 @@ import msgspec
 import pytest
 import yaml
 
-from fastpath.settings.secret import Secret
 from fastpath.settings import (
     Settings,
     decode_settings,
@@ -22,6 +21,7 @@ from fastpath.settings import (
     state_folder,
 )
 from fastpath.settings.file import load
+from fastpath.settings.secret import Secret
 
 CANARY = "sk-canary-7f3a"
 ROOT = Path(__file__).resolve().parents[2]
