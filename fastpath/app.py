@@ -10,9 +10,9 @@ import os
 import random
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from backends.base import EndpointSpec
 from backends.http.client import HttpBackend
@@ -20,7 +20,7 @@ from backends.http.resolver import AresQuery, Resolver
 from fastpath.door.granian import GranianDoor
 from fastpath.door.native import NativeDoor
 from fastpath.identity.keys import KeyHasher, KeyTable
-from fastpath.identity.pepper import read_pepper
+from fastpath.identity.pepper import PepperError, read_pepper
 from fastpath.observe.access_log import NoRecords
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
@@ -28,6 +28,7 @@ from fastpath.observe.metrics import Metrics
 from fastpath.pipeline import Pipeline
 from fastpath.runtime import Records, Runtime
 from fastpath.settings import Settings, state_folder
+from fastpath.settings.problem import Problem, SettingsError
 from fastpath.snapshot import Snapshot, compile_snapshot
 from scheduler.clock import Clock, SystemClock
 from scheduler.endpoint import EndpointTable
@@ -48,7 +49,7 @@ class App:
             self._loop, clock, metrics, records, budget, EndpointTable(), retries, random.SystemRandom().random
         )
         self._backends: dict[EndpointSpec, HttpBackend] = {}
-        self._retired: list[HttpBackend] = []
+        self._retired: WeakSet[HttpBackend] = WeakSet()  # those that requests under an old snapshot may still use
         self._resolver = _make_resolver(settings, clock)
         self._settings = settings
         self._listener: socket.socket | None = None
@@ -77,7 +78,9 @@ class App:
         self._settings = settings
         self._pipeline.publish(snapshot)
         for spec in [spec for spec in self._backends if spec not in snapshot.specs]:
-            self._retired.append(self._backends.pop(spec))
+            backend = self._backends.pop(spec)
+            backend.pool.retire()
+            self._retired.add(backend)
 
     async def drain(self, deadline: float) -> None:
         """Stops accepting; returns when all requests are done, after `deadline` seconds by ending them in-band."""
@@ -138,7 +141,6 @@ class App:
             relayed += delivery.ctx.exchange.buffered + delivery.unfinished
         self._runtime.budget.note_relayed(relayed)
         self._door.sweep(now)
-        self._retired = [backend for backend in self._retired if backend.calls or backend.pool.open]
 
     def _report(self, error: BaseException) -> None:
         self._loop.call_exception_handler({"message": "a request failed inside the gateway", "exception": error})
@@ -152,14 +154,17 @@ def build(
 
 
 def make_key_table(settings: Settings) -> KeyTable | None:
-    """The keys of the settings, None when there are none. Raises PepperError or ValueError (another pepper's hash)."""
+    """The keys of the settings, None when there are none. Raises SettingsError when they cannot be checked here."""
     if not settings.keys:
         return None
     folder = state_folder(settings.state_dir, os.environ, os.geteuid())
-    pepper = read_pepper(Path(folder))
-    if pepper is None:
-        raise ValueError(f"keys are configured but {folder} holds no pepper: run `fastpath keys new` there first")
-    return KeyTable(settings.keys, KeyHasher(pepper))
+    try:
+        pepper = read_pepper(folder)
+        if pepper is None:
+            raise ValueError(f"{folder} holds no pepper: run `fastpath keys new` there first")
+        return KeyTable(settings.keys, KeyHasher(pepper))
+    except (PepperError, ValueError) as error:
+        raise SettingsError([Problem(0, 0, "keys", str(error))], "settings") from error
 
 
 def _make_door(settings: Settings, pipeline: Pipeline, clock: Clock) -> GranianDoor | NativeDoor:

@@ -57,7 +57,7 @@ class Pipeline:
         ctx.read_at = self._runtime.clock.monotonic()
         ctx.record.bytes_in = len(body)
         if len(body) > ctx.reserved:  # a chunked body, whose size nobody declared
-            self._reserve(ctx, len(body) - ctx.reserved)
+            self.reserve(ctx, len(body) - ctx.reserved)
         self.dispatch(ctx, decode(ctx, path, body), make_call)
 
     def dispatch(self, ctx: RequestContext, model: str, call: CallMaker) -> Delivery:
@@ -103,7 +103,7 @@ class Pipeline:
         declared = ctx.exchange.declared_length
         if declared > limit:
             raise errors.too_large(limit)
-        self._reserve(ctx, 0 if path.body == "multipart" else declared)  # an upload streams through
+        self.reserve(ctx, 0 if path.body == "multipart" else declared)  # an upload reserves what it holds
         if path.body == "multipart":
             upload = Upload(ctx, self, limit)
             upload.source = ctx.exchange.read_pieces(limit, patience, upload)
@@ -117,7 +117,7 @@ class Pipeline:
 
         ctx.exchange.read(limit, patience, done, refused)
 
-    def _reserve(self, ctx: RequestContext, size: int) -> None:
+    def reserve(self, ctx: RequestContext, size: int) -> None:
         """Counts a body in the memory budget until the request is settled. Raises 503 when there is no room."""
         budget = self._runtime.budget
         if not budget.admits(size) or not budget.reserve(size):

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable
 
 
 class EndpointTable:
-    """in_flight: attempts running; weight: configured share; turn: smooth round-robin credit. All by slot."""
+    """in_flight: attempts running; weight: configured share; turn: the picker's credit. All by slot."""
 
     def __init__(self) -> None:
         self.in_flight = array("q")
@@ -19,11 +19,12 @@ class EndpointTable:
         self._free: list[int] = []
 
     def slot(self, key: Hashable, weight: int) -> int:
-        """The slot of `key`, made when it is new; sets its weight."""
+        """The slot of `key`, made when it is new; sets its weight and starts its turns anew."""
         slot = self._slots.get(key)
         if slot is None:
             slot = self._slots[key] = self._free.pop() if self._free else self._grow()
         self.weight[slot] = weight
+        self.turn[slot] = 0
         return slot
 
     def retain(self, keys: Iterable[Hashable]) -> None:
@@ -32,7 +33,6 @@ class EndpointTable:
         for key, slot in list(self._slots.items()):
             if key not in keep and self.in_flight[slot] == 0:
                 del self._slots[key]
-                self.turn[slot] = 0
                 self._free.append(slot)
 
     def _grow(self) -> int:

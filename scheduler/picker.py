@@ -28,14 +28,15 @@ def weighted_round_robin(table: EndpointTable, slots: Sequence[int]) -> int:
 
 
 def least_in_flight(table: EndpointTable, slots: Sequence[int]) -> int:
-    """Fewest running attempts per weight; ties rotate. Weight 0 only when no other is left."""
+    """Fewest running attempts per weight; ties go to whoever was picked longest ago. Weight 0 only when alone."""
     turn, weight, in_flight = table.turn, table.weight, table.in_flight
-    best, best_load = -1, 0.0
+    best, best_load, latest = -1, 0.0, 0
     for slot in slots:
+        latest = max(latest, turn[slot])
         load = (in_flight[slot] + 1) / weight[slot] if weight[slot] else float("inf")
         if best < 0 or load < best_load or (load == best_load and turn[slot] < turn[best]):
             best, best_load = slot, load
-    turn[best] += 1
+    turn[best] = latest + 1
     return best
 
 

@@ -26,7 +26,7 @@ class RetryBudget:
     def spend(self) -> bool:
         """Whether one more retry is allowed now; counts it when it is."""
         self._advance()
-        if sum(self._retries) >= self._ratio * sum(self._requests) + self._minimum:
+        if sum(self._retries) + 1 > self._ratio * sum(self._requests) + self._minimum:
             return False
         self._retries[self._second % WINDOW] += 1
         return True

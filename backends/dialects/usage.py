@@ -55,6 +55,7 @@ class _Answer(_Holder):
     message: Raw | UnsetType = UNSET
 
 
+_TOKENS = _Counts.__struct_fields__[:6]
 _ANSWER = msgspec.json.Decoder(_Answer)
 _COUNTS = msgspec.json.Decoder(_Counts)
 
@@ -90,9 +91,10 @@ def _counts(data: bytes | None) -> _Counts | None:
     if raw is UNSET or bytes(raw) == b"null":
         return None
     try:
-        return _COUNTS.decode(raw)
+        counts = _COUNTS.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _salvage(raw)
+    return counts if any(getattr(counts, name) is not None for name in _TOKENS) else None
 
 
 class _Disputed(_Counts):
@@ -107,7 +109,7 @@ def _salvage(raw: Raw) -> _Counts | None:
         return _Disputed()
     kept = _Disputed()
     if isinstance(members, dict):
-        for name in _Counts.__struct_fields__[:6]:
+        for name in _TOKENS:
             value = members.get(name)
             if type(value) is int and 0 <= value <= IMPOSSIBLE:
                 setattr(kept, name, value)

@@ -14,6 +14,9 @@ import aiodns
 
 from scheduler.clock import Clock
 
+#: How long name servers may keep a caller waiting who could use the last good answer, s.
+PATIENCE = 0.2
+
 
 class Query(Protocol):
     """Asks the name servers: addresses and TTL in seconds, or OSError."""
@@ -64,8 +67,16 @@ class Resolver:
         running = self._running.get(host)
         if running is None:
             running = self._running[host] = asyncio.ensure_future(self._refresh(host))
-            running.add_done_callback(lambda _: self._running.pop(host, None))
+            running.add_done_callback(lambda ended: self._forget(host, ended))
+        if known is not None and self._clock.monotonic() < known.usable_until:
+            done, _ = await asyncio.wait((running,), timeout=PATIENCE)
+            return running.result() if done else known.addresses
         return await asyncio.shield(running)
+
+    def _forget(self, host: str, ended: "asyncio.Future[list[str]]") -> None:
+        del self._running[host]
+        if not ended.cancelled():
+            ended.exception()  # heard, even when every caller has given up waiting
 
     async def _refresh(self, host: str) -> list[str]:
         try:

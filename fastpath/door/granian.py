@@ -281,7 +281,7 @@ class GranianExchange:
         if last:
             if not self._over:
                 self._door.watch(self)
-        elif not self._paused:
+        elif not self._paused and not self._over:
             self._receive(self._on_body)
 
     def _take(self, data: bytes, last: bool) -> None:
@@ -386,6 +386,7 @@ class GranianExchange:
             self._door.reading.discard(self)
             self._watcher.done()
             self._watcher = self._protocol = self._reader = self._done = self._refused = self.on_left = None
+            self._sink = None
 
 
 class BodySource(Source):

@@ -77,6 +77,9 @@ class ModelPart:
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._inside:
+            if b"\r" in data[start:end] or b"\n" in data[start:end]:
+                # No name has one, and the parser reports a CR that ended a push at no position of its own.
+                raise MultipartParseError("the model part holds a line break")
             if self._start < 0:
                 self._start = self._base + start
             self._end = self._base + end
@@ -175,6 +178,7 @@ class Upload:
     def _look(self, data: bytes, last: bool) -> None:
         """Before the model is known."""
         self._check(data, last)
+        self._pipeline.reserve(self._ctx, len(data))
         self._read += data
         if self._part.span is not None:
             self._dispatch(last)

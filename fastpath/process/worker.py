@@ -79,10 +79,14 @@ class App(Protocol):
 
 
 COLLECT_AFTER: Final = 20_000
+SWITCH_AFTER: Final = 0.1  # seconds
 
 
-def tune_collector() -> None:
-    """Takes what exists now out of the cycle collector and lets it run rarely.
+def tune_interpreter() -> None:
+    """Takes what exists now out of the cycle collector and lets it run rarely; leaves the loop its thread.
+
+    The loop gives the interpreter up by itself between any two callbacks. Made to do so inside one (every 5 ms by
+    default) it and the door's threads only trade places: 87 us of CPU per request against 73, measured in one run.
 
     A request leaves no cycles behind, so the collector finds nothing; at the default threshold it still looked through
     the objects of all running requests thousands of times a second (14 % of a worker's CPU, measured).
@@ -90,6 +94,7 @@ def tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 20, 100)
+    sys.setswitchinterval(SWITCH_AFTER)
 
 
 Build = Callable[[Settings, Metrics, Records, MemoryBudget, Tick, Clock], App]
@@ -210,7 +215,7 @@ class Worker:
         app = self._build(settings, given.metrics, given.records, given.budget, given.tick, given.clock)
         await app.start(self._listener)
         self._app = app
-        tune_collector()
+        tune_interpreter()
         self._channel.send(Ready())
 
     def _refuse(self, number: int, problem: str) -> None:
