@@ -128,6 +128,7 @@ class Sender:
 
     def _note(self, event: Event, sent_at: float) -> None:
         self._record.note_event(sent_at, event.tokens)
+        self._record.bytes_sent = self._outlet.sent
         if event.content is not None:
             choice, text = event.content
             self._text.setdefault(choice, []).append(text)
