@@ -363,8 +363,8 @@ class Delivery(Source):
         sink.finish()
 
     def _end_attempt(self, attempt: Attempt) -> None:
-        """Gives the endpoint's slot back. References that form a cycle go too: collecting cycles cost half of a
-        request's CPU (71 us against 37, measured)."""
+        """Gives the endpoint's slot back. References that form a cycle go too: with cycles the
+        collector took half of the pipeline's CPU (71 us with it, 37 with it switched off, measured)."""
         self._note_delivered(attempt)
         attempt.over = True
         attempt.handle = attempt.stream = attempt.relay = None
