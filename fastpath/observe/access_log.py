@@ -20,6 +20,8 @@ _log = logging.getLogger("fastpath.access")
 # A pipe takes up to PIPE_BUF bytes whole or not at all, so the lines of several workers never mix. Small batches also
 # bound how long the thread keeps the interpreter lock: about a dozen lines, 20 us, until os.write gives it up.
 BATCH: Final = select.PIPE_BUF
+# A file takes any append whole: about 40 lines, 35 us, and a quarter of the system calls.
+FILE_BATCH: Final = 16 * 1024
 _LOOK_AGAIN: Final = 50  # milliseconds between looks at `close` while the other end does not read
 
 
@@ -129,7 +131,9 @@ class RecordWriter:
         size = 0
         while self._ring:
             line = self._line(self._ring.popleft())
-            if batch and size + len(line) > BATCH:
+            if not line:
+                continue
+            if batch and size + len(line) > self._output.batch:
                 self._write(batch)
                 batch, size = [], 0
             batch.append(line)
@@ -146,17 +150,17 @@ class RecordWriter:
 
     def _write(self, batch: list[bytes]) -> None:
         data = b"".join(batch)
-        lines = data.count(b"\n")
-        whole = data.count(b"\n", 0, self._send(data))
-        self._written += whole
-        self._lost += lines - whole
+        sent = self._send(data)
+        lines = len(batch) if sent == len(data) else data.count(b"\n", 0, sent)
+        self._written += lines
+        self._lost += len(batch) - lines
 
     def _send(self, data: bytes) -> int:
         """Bytes that the output took before it failed or the time to flush was over."""
         sent = 0
         while sent < len(data) and not self._abandon.is_set():
             try:
-                sent += self._output.write(data[sent : sent + BATCH])
+                sent += self._output.write(data[sent : sent + self._output.batch])
                 self._failing = False
             except BlockingIOError:
                 self._output.wait(_LOOK_AGAIN)
@@ -172,10 +176,14 @@ class RecordWriter:
 
 
 class _Output:
-    """A descriptor of our own, which may be non-blocking without changing how other processes see theirs."""
+    """A descriptor of our own, which may be non-blocking without changing how other processes see theirs.
+
+    batch: bytes to hand over in one write.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self.batch = FILE_BATCH if stat.S_ISREG(os.fstat(fd).st_mode) else BATCH
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
 

@@ -16,8 +16,6 @@ class MemoryBudget:
     Admission stops before the budget is full, so that requests already running can still buffer what they must.
     """
 
-    __slots__ = ("_all_mark", "_large_mark", "_limit", "_relayed", "_used")
-
     def __init__(self, limit: int) -> None:
         if limit <= 0:
             raise ValueError(f"a memory budget needs bytes, not {limit}")

@@ -1,120 +1,104 @@
-"""Sums the snapshots of all workers and renders them for Prometheus. Runs in the supervisor, on its loop alone.
+"""The text that Prometheus reads: rows of the arena, by way of a prometheus_client custom collector.
 
-Owns: what dead workers counted (a counter never falls because a process died) and the text format, by way of a
-prometheus_client custom collector. Does not: ask workers for snapshots (process/).
+Owns: how a row becomes samples, and the format that an Accept header asks for. Does not: read the arena or compute
+what a row says. Pure; at most 50 ms for full tables (a test holds this).
 """
 
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Final
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.samples import Sample
 
-from fastpath.observe.metrics import FAMILIES, MAX_LABEL_SETS, Family, Labels, Snapshot, admit
+from _native.arena import HistogramSnapshot, Series
+from fastpath.observe.families import FAMILIES, Family, Labels
 
-Number = TypeVar("Number", int, float)
+# Family names and label names here are plain ASCII, so that no scheme has anything to escape. Told that it may leave
+# UTF-8 alone, prometheus_client does not look at each letter of each name: 4.4 us per line of OpenMetrics, else 8.2.
+_UNESCAPED: Final = openmetrics.ALLOWUTF8
+
+Rows = dict[str, dict[Labels, int | float | HistogramSnapshot]]
 
 
-def empty() -> Snapshot:
-    """A snapshot in which nothing happened."""
-    return Snapshot({}, {}, {})
+def render(rows: Iterable[Series], accept: str = "", families: Iterable[Family] = FAMILIES) -> tuple[bytes, str]:
+    """The exposition text and its content type: OpenMetrics when an Accept header asks for it, else Prometheus's own.
 
-
-class Totals:
-    """What workers that are gone have counted, to be added to what the living say.
-
-    A gauge dies with its worker. Each family keeps at most ten times a worker's bound of label sets.
+    Rows of families that are not declared are left out; two rows of one series are added up.
     """
-
-    __slots__ = ("_gone",)
-
-    def __init__(self) -> None:
-        self._gone = empty()
-
-    def retire(self, last: Snapshot) -> None:
-        """Keeps the counters and histograms of a dead worker's last snapshot."""
-        _add(self._gone, last, 10 * MAX_LABEL_SETS)
-        self._gone.gauges.clear()
-
-    def merge(self, living: Iterable[Snapshot]) -> Snapshot:
-        """The dead and the living in one new snapshot."""
-        total = empty()
-        for snapshot in (self._gone, *living):
-            _add(total, snapshot, 100 * MAX_LABEL_SETS)
-        return total
-
-
-def _add(total: Snapshot, more: Snapshot, limit: int) -> None:
-    for name, rows in more.counters.items():
-        _add_numbers(total.counters.setdefault(name, {}), rows, limit)
-    for name, gauges in more.gauges.items():
-        _add_numbers(total.gauges.setdefault(name, {}), gauges, limit)
-    for name, histograms in more.histograms.items():
-        _add_rows(total.histograms.setdefault(name, {}), histograms, limit)
-
-
-def _add_numbers(total: dict[Labels, Number], rows: dict[Labels, Number], limit: int) -> None:
-    for labels, value in rows.items():
-        key = admit(total, labels, limit)
-        total[key] = total[key] + value if key in total else value
-
-
-def _add_rows(total: dict[Labels, list[float]], rows: dict[Labels, list[float]], limit: int) -> None:
-    for labels, row in rows.items():
-        key = admit(total, labels, limit)
-        known = total.get(key)
-        total[key] = [a + b for a, b in zip(known, row, strict=True)] if known else list(row)
-
-
-def render(snapshot: Snapshot, accept: str = "", families: Iterable[Family] = FAMILIES) -> tuple[bytes, str]:
-    """The exposition text and its content type, in the format that an Accept header asks for."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(snapshot, families))
-    encode, content_type = choose_encoder(accept)
-    return encode(registry), content_type
+    registry.register(RowCollector(rows, families))
+    if wants_openmetrics(accept):
+        encode = partial(openmetrics.generate_latest, escaping=_UNESCAPED)
+        return encode(registry), openmetrics.CONTENT_TYPE_LATEST
+    return generate_latest(registry, _UNESCAPED), CONTENT_TYPE_PLAIN_0_0_4
 
 
-class _Collector:
-    """prometheus_client's custom-collector interface over one snapshot."""
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header takes OpenMetrics 1.0."""
+    # Not by prometheus_client's `choose_encoder`, which raises for a version that is no number.
+    for media in accept.split(","):
+        kind, *parameters = (part.strip() for part in media.split(";"))
+        versions = [part[len("version=") :] for part in parameters if part.startswith("version=")]
+        if kind == "application/openmetrics-text" and (not versions or versions[0] == "1.0.0"):
+            return True
+    return False
 
-    def __init__(self, snapshot: Snapshot, families: Iterable[Family]) -> None:
-        self._snapshot = snapshot
-        self._families = families
+
+class RowCollector:
+    """prometheus_client's custom-collector interface over rows."""
+
+    def __init__(self, rows: Iterable[Series], families: Iterable[Family]) -> None:
+        self._families = tuple(families)
+        self._rows = _by_family(rows, {family.name: family for family in self._families})
 
     def collect(self) -> Iterator[Metric]:
+        """Every declared family, with or without samples."""
         for family in self._families:
-            if family.kind == "histogram":
-                yield _histogram(family, self._snapshot.histograms.get(family.name, {}))
-            elif family.kind == "counter":
-                yield _counter(family, self._snapshot.counters.get(family.name, {}))
-            else:
-                yield _gauge(family, self._snapshot.gauges.get(family.name, {}))
+            metric = _metric(family)
+            rows = self._rows[family.name]
+            for labels in sorted(rows):
+                metric.samples.extend(_samples(family, dict(zip(family.labels, labels, strict=True)), rows[labels]))
+            yield metric
 
 
-def _counter(family: Family, rows: dict[Labels, int]) -> Metric:
-    metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, value in rows.items():
-        metric.add_metric(labels, value)
-    return metric
+def _by_family(rows: Iterable[Series], families: Mapping[str, Family]) -> Rows:
+    table: Rows = {name: {} for name in families}
+    for row in rows:
+        family = families.get(row.family)
+        # A process of another version may count what this one does not know.
+        if family is None or family.kind != row.kind or len(family.labels) != len(row.labels):
+            continue
+        known = table[row.family].get(row.labels, 0)
+        if isinstance(row.value, HistogramSnapshot) or isinstance(known, HistogramSnapshot):
+            table[row.family][row.labels] = row.value
+        else:
+            table[row.family][row.labels] = row.value + known
+    return table
 
 
-def _gauge(family: Family, rows: dict[Labels, float]) -> Metric:
-    metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, value in rows.items():
-        metric.add_metric(labels, value)
-    return metric
+def _metric(family: Family) -> Metric:
+    if family.kind != "counter":
+        return Metric(family.name, family.help, family.kind)
+    base = family.name.removesuffix("_total")
+    # A counter of another name has no type in OpenMetrics, whose counters end in _total.
+    return Metric(base, family.help, "counter" if base != family.name else "unknown")
 
 
-def _histogram(family: Family, rows: dict[Labels, list[float]]) -> Metric:
-    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, row in rows.items():
-        metric.add_metric(labels, buckets=_cumulative(family, row), sum_value=row[-1])
-    return metric
+def _samples(family: Family, labels: dict[str, str], value: int | float | HistogramSnapshot) -> Iterable[Sample]:
+    if isinstance(value, HistogramSnapshot):
+        return _histogram(family, labels, value)
+    return (Sample(family.name, labels, value),)
 
 
-def _cumulative(family: Family, row: list[float]) -> list[tuple[str, float]]:
-    bounds = [*(str(float(bound)) for bound in family.buckets), "+Inf"]
-    counts = row[:-1]
-    return [(bound, sum(counts[: index + 1])) for index, bound in enumerate(bounds)]
+def _histogram(family: Family, labels: dict[str, str], found: HistogramSnapshot) -> Iterator[Sample]:
+    name = family.name + "_bucket"
+    counts = found.cumulative([bound * 1e6 for bound in family.buckets])
+    for bound, count in zip(family.buckets, counts, strict=True):
+        yield Sample(name, {**labels, "le": str(bound)}, count)
+    yield Sample(name, {**labels, "le": "+Inf"}, found.count)
+    yield Sample(family.name + "_count", labels, found.count)
+    yield Sample(family.name + "_sum", labels, found.sum_us / 1e6)

@@ -11,10 +11,15 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from fastpath.observe.metrics import Snapshot
-
 MAX_MESSAGE: Final = 64 << 20
 _PREFIX: Final = struct.Struct("<I")
+
+
+class Attach(msgspec.Struct, frozen=True, tag=True):
+    """Where the node's arena is, and its secret. The first message. No folder: in an inherited descriptor."""
+
+    secret: bytes
+    folder: str | None
 
 
 class Configure(msgspec.Struct, frozen=True, tag=True):
@@ -36,18 +41,17 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """The worker accepts connections."""
 
 
-class StatsRequest(msgspec.Struct, frozen=True, tag=True):
-    """Asks for `Stats`."""
+class PulseRequest(msgspec.Struct, frozen=True, tag=True):
+    """Asks for `Pulse`."""
 
     number: int
 
 
-class Stats(msgspec.Struct, frozen=True, tag=True):
-    """The worker's numbers, and whether it would take new requests."""
+class Pulse(msgspec.Struct, frozen=True, tag=True):
+    """The worker's loop runs; whether it would take new requests."""
 
     number: int
     ready: bool
-    snapshot: Snapshot
 
 
 class DebugRequest(msgspec.Struct, frozen=True, tag=True):
@@ -69,16 +73,10 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
     deadline: float
 
 
-class Drained(msgspec.Struct, frozen=True, tag=True):
-    """The worker's last word, with its final numbers."""
-
-    snapshot: Snapshot
-
-
-ToWorker = Configure | StatsRequest | DebugRequest | Drain
-ToSupervisor = Configured | Ready | Stats | Debug | Drained
-Question = Configure | StatsRequest | DebugRequest
-Answer = Configured | Stats | Debug
+ToWorker = Attach | Configure | PulseRequest | DebugRequest | Drain
+ToSupervisor = Configured | Ready | Pulse | Debug
+Question = Configure | PulseRequest | DebugRequest
+Answer = Configured | Pulse | Debug
 
 Received = TypeVar("Received", bound=ToWorker | ToSupervisor)
 Sent = TypeVar("Sent", bound=ToWorker | ToSupervisor)

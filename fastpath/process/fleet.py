@@ -1,23 +1,26 @@
-"""The workers of one node: kept at their number, asked for their numbers, configured and drained together.
+"""The workers of one node: kept at their number, configured and drained together, seen through the arena they share.
 
-Owns: one task per slot, which replaces its worker when it dies; reaping every child (the supervisor may be PID 1); what
-dead workers counted. Does not: know settings, signals or HTTP. Concurrency: the supervisor's loop.
+Owns: one task per slot, which replaces its worker when it dies; reaping every child (the supervisor may be PID 1), and
+what they left in the arena; the page of metrics. Does not: know settings, signals or HTTP. Concurrency: the
+supervisor's loop.
 """
 
 import asyncio
 import os
 import signal
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Final
 
-from fastpath.observe.exposition import Totals, render
+from fastpath.observe.exposition import render
 from fastpath.observe.metrics import Metrics
+from fastpath.observe.pool import Pool
 from fastpath.process.member import Launch, Member, spawn
 from scheduler.clock import Clock
 
 ANSWER_WITHIN: Final = 1.0
 RELOAD_WITHIN: Final = 10.0
-POLL_EVERY: Final = 1.0  # also the most that the counters of a worker killed by force can lose
+POLL_EVERY: Final = 1.0  # also the longest that what a dead worker held stays taken
 SETTLED_AFTER: Final = 5.0
 FIRST_BACKOFF: Final = 0.1
 LONGEST_BACKOFF: Final = 2.0
@@ -26,26 +29,37 @@ GRACE: Final = 5.0
 
 
 class Fleet:
-    """Keeps `size` workers alive. `settings` is what new ones get; `say` prints a line for the operator."""
+    """Keeps `size` workers alive. `settings` is what new ones get; `say` prints a line for the operator.
+
+    `metrics` counts in the arena that the workers share, and `pool` judges what it says.
+    """
 
     def __init__(
-        self, launch: Launch, size: int, settings: bytes, metrics: Metrics, clock: Clock, say: Callable[[str], None]
+        self,
+        launch: Launch,
+        size: int,
+        settings: bytes,
+        metrics: Metrics,
+        pool: Pool,
+        clock: Clock,
+        say: Callable[[str], None],
     ) -> None:
         self._launch = launch
         self._size = size
         self._settings = settings
         self._metrics = metrics
+        self._pool = pool
         self._clock = clock
         self._say = say
         self._members: dict[int, Member] = {}
         self._exits: dict[int, asyncio.Future[int]] = {}
-        self._totals = Totals()
         self._slots: list[asyncio.Task[None]] = []
         self._draining = asyncio.Event()
         self._hurry = asyncio.Event()
         self._early_deaths = 0
         self.started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         metrics.read("fastpath_workers", lambda: {(): self.alive()})
+        metrics.read("fastpath_workers_wanted", lambda: {(): self._size})
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Starts all workers; `tasks` owns the work. `started` resolves to "" once all are ready, or why not."""
@@ -57,17 +71,21 @@ class Fleet:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                break
             if pid == 0:
-                return
+                break
             exited = self._exits.pop(pid, None)
             if exited is not None:
                 exited.set_result(os.waitstatus_to_exitcode(status))
+        self._reap_arena()
 
     async def poll(self) -> None:
-        """Asks the workers for their numbers every second, for ever: what a worker killed by force said last counts."""
+        """Every second, for ever: whether workers take requests, what dead ones left, and a look at the counters."""
         while True:
             await asyncio.sleep(POLL_EVERY)
+            self._reap_arena()
+            if self._pool.due:
+                self._pool.look(self._metrics.arena.series())
             await self._refresh()
 
     async def configure(self, settings: bytes) -> str:
@@ -104,14 +122,18 @@ class Fleet:
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Exposition text of the whole node and its content type."""
-        await self._refresh()
-        living = [member.snapshot for member in self._members.values()]
-        return render(self._totals.merge([*living, self._metrics.snapshot()]), accept)
+        rows = tuple(self._metrics.arena.series())
+        self._pool.look(rows)
+        return render(chain(rows, self._metrics.readings(), self._pool.rows()), accept)
 
     async def requests(self) -> list[dict[str, Any]]:
         """Requests in flight in all workers."""
         asked = (member.requests(ANSWER_WITHIN) for member in list(self._members.values()))
         return [request for requests in await asyncio.gather(*asked) for request in requests]
+
+    def living(self) -> list[Member]:
+        """The workers alive."""
+        return list(self._members.values())
 
     def alive(self) -> int:
         """Workers alive."""
@@ -120,6 +142,9 @@ class Fleet:
     def ready(self) -> bool:
         """Whether every slot has a worker that takes requests."""
         return len(self._members) == self._size and all(member.ready for member in self._members.values())
+
+    def _reap_arena(self) -> None:
+        self._metrics.arena.reap(int(self._clock.monotonic() * 1e9))
 
     async def _refresh(self) -> None:
         await asyncio.gather(*(member.refresh(ANSWER_WITHIN) for member in list(self._members.values())))
@@ -164,19 +189,19 @@ class Fleet:
     async def _live(self, slot: int) -> str:
         """Runs one worker to its end; gives the reason of it."""
         try:
-            member = self._members[slot] = await spawn(self._launch, self._expect_exit, self._check_started)
+            member = self._members[slot] = await spawn(self._launch, self.expect_exit, self._check_started)
         except OSError as error:
             return f"it cannot be started: {error.strerror}"
         if self._draining.is_set():
             member.kill()
-        code = await member.live(self._settings)
-        self._totals.retire(member.snapshot)
+        code = await member.live(self._launch.attach, self._settings)
         del self._members[slot]
         if member.problem and not self.started.done():
             self.started.set_result(member.problem)
         return member.problem or describe_exit(code)
 
-    def _expect_exit(self, pid: int) -> "asyncio.Future[int]":
+    def expect_exit(self, pid: int) -> "asyncio.Future[int]":
+        """The exit code of a child that was just started, once `reap` has collected it."""
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._exits[pid] = exited
         return exited

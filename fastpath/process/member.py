@@ -1,6 +1,6 @@
 """One worker process as the supervisor sees it.
 
-Owns: exec'ing it with a clean environment, the supervisor's end of its channel, its last numbers. Does not: decide
+Owns: exec'ing it with a clean environment, the supervisor's end of its channel, whether it is ready. Does not: decide
 when one is needed (fleet.py) or reap it (the fleet waits for every child). Concurrency: the supervisor's loop.
 """
 
@@ -15,20 +15,19 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from fastpath.observe.exposition import empty
 from fastpath.process.channel import (
     Answer,
+    Attach,
     Channel,
     Configure,
     Configured,
     Debug,
     DebugRequest,
     Drain,
-    Drained,
+    Pulse,
+    PulseRequest,
     Question,
     Ready,
-    Stats,
-    StatsRequest,
     ToSupervisor,
     ToWorker,
     open_supervisor_end,
@@ -39,11 +38,12 @@ _ALLOWED: Final = frozenset(
 )
 _ALLOWED_PREFIXES: Final = ("LC_", "XDG_", "FASTPATH_DEBUG")
 
-Asked = TypeVar("Asked", Configured, Stats, Debug)
+Asked = TypeVar("Asked", Configured, Pulse, Debug)
 
 
 class Launch(msgspec.Struct, frozen=True):
-    """How workers are started. `app` is `module:callable`; the callable is worker.py's `Build`.
+    """How workers are started. `app` is `module:callable`; the callable is worker.py's `Build`. `attach` opens the
+    arena, which is in `arena_fd` when that is not -1.
 
     `environ` is the supervisor's; `withheld` are the variables whose values the settings use. Both are read anew for
     every worker, so a collection that grows with a reload is fine.
@@ -51,13 +51,17 @@ class Launch(msgspec.Struct, frozen=True):
 
     app: str
     listen_fd: int
+    arena_fd: int
+    attach: Attach
     environ: Mapping[str, str]
     withheld: Collection[str] = ()
 
     def command(self, channel_fd: int) -> list[str]:
         """The argument vector. Nothing secret may be in it: everyone on the machine can read it."""
         worker = [sys.executable, "-P", "-m", "fastpath.process.worker"]
-        return [*worker, "--listen-fd", str(self.listen_fd), "--channel-fd", str(channel_fd), "--app", self.app]
+        descriptors = {"--listen-fd": self.listen_fd, "--arena-fd": self.arena_fd, "--channel-fd": channel_fd}
+        options = [word for option, fd in descriptors.items() for word in (option, str(fd))]
+        return [*worker, *options, "--app", self.app]
 
 
 def child_environment(environ: Mapping[str, str], withheld: Collection[str]) -> dict[str, str]:
@@ -83,7 +87,6 @@ class Member:
         self.exited = exited
         self.ready = False
         self.problem = ""
-        self.snapshot = empty()
         self._process = process
         self._channel = channel
         self._on_ready = on_ready
@@ -91,8 +94,9 @@ class Member:
         self._waiting: dict[int, asyncio.Future[Answer | None]] = {}
         self._outstanding: dict[type, asyncio.Future[Answer | None]] = {}
 
-    async def live(self, settings: bytes) -> int:
-        """Configures the worker and listens to it until it has exited; gives its exit code."""
+    async def live(self, attach: Attach, settings: bytes) -> int:
+        """Shows the worker the arena, configures it and listens to it until it has exited; gives its exit code."""
+        self._channel.send(attach)
         configured = self._ask(lambda number: Configure(number, settings))
         configured.add_done_callback(self._on_configured)
         listening = asyncio.create_task(self._listen())
@@ -114,8 +118,12 @@ class Member:
         return _answer(future, Configured)
 
     async def refresh(self, within: float) -> None:
-        """Brings `snapshot` and `ready` up to date; a worker that does not answer in time keeps its old ones."""
-        await asyncio.wait({self._ask_once(StatsRequest)}, timeout=within)
+        """Brings `ready` up to date; for a worker that does not answer in time it stays as it was."""
+        await asyncio.wait({self._ask_once(PulseRequest)}, timeout=within)
+
+    def pulse(self) -> "asyncio.Future[Answer | None]":
+        """The question whether it runs that is open, or a new one; cancelled when the worker is gone."""
+        return self._ask_once(PulseRequest)
 
     async def requests(self, within: float) -> list[dict[str, Any]]:
         """Its requests in flight; none when it does not answer in time."""
@@ -141,7 +149,7 @@ class Member:
         self._channel.send(make(self._numbers))
         return future
 
-    def _ask_once(self, kind: type[StatsRequest] | type[DebugRequest]) -> "asyncio.Future[Answer | None]":
+    def _ask_once(self, kind: type[PulseRequest] | type[DebugRequest]) -> "asyncio.Future[Answer | None]":
         # While a question is open nobody asks it again, so nothing piles up in front of a worker that is stopped.
         future = self._outstanding.get(kind)
         if future is None or future.done():
@@ -161,14 +169,11 @@ class Member:
         if isinstance(message, Ready):
             self.ready = True
             self._on_ready()
-        elif isinstance(message, Drained):
-            self.snapshot = message.snapshot
         else:
             self._on_answer(message)
 
     def _on_answer(self, message: Answer) -> None:
-        if isinstance(message, Stats):
-            self.snapshot = message.snapshot
+        if isinstance(message, Pulse):
             self.ready = message.ready
         future = self._waiting.pop(message.number, None)
         if future is not None and not future.done():
@@ -205,6 +210,6 @@ def _exec(launch: Launch, channel_fd: int) -> "subprocess.Popen[bytes]":
         launch.command(channel_fd),
         env=child_environment(launch.environ, launch.withheld),
         stdin=subprocess.DEVNULL,
-        pass_fds=(launch.listen_fd, channel_fd),
+        pass_fds=[fd for fd in (launch.listen_fd, launch.arena_fd, channel_fd) if fd >= 0],
         close_fds=True,
     )

@@ -31,6 +31,10 @@ class Notifier:
         """Draining has begun."""
         self._send("STOPPING=1\nSTATUS=draining")
 
+    def succeeded_by(self, pid: int) -> None:
+        """Another process is the service from now on."""
+        self._send(f"MAINPID={pid}")
+
     def alive(self) -> None:
         """Keeps the manager's watchdog quiet."""
         self._send("WATCHDOG=1")

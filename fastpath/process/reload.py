@@ -20,9 +20,12 @@ _FIXED: Final = {
     "listen": (
         "host",
         "port",
+        "unix",
+        "unix_mode",
         "admin_host",
         "admin_port",
         "door",
+        "reuse_port",
         "backlog",
         "max_connections",
         "proxy_protocol",

@@ -10,19 +10,27 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+from _native.arena import Arena
 from fastpath import __version__
 from fastpath.observe.metrics import Metrics
+from fastpath.observe.pool import Pool
 from fastpath.process.admin import AdminServer
+from fastpath.process.channel import Attach
 from fastpath.process.fleet import Fleet
-from fastpath.process.listen import ListenError, open_listener, url_of
+from fastpath.process.handover import Inheritance, Successor, inherit, own_command
+from fastpath.process.listen import ListenError, open_for_callers, open_listener, url_of
 from fastpath.process.member import Launch
+from fastpath.process.node_map import NodeMap, open_map, sizes_for
 from fastpath.process.notify import Notifier
 from fastpath.process.reload import FileWatch, keep_fixed
-from fastpath.settings import Settings, encode_settings
+from fastpath.process.watchdog import Watchdog
+from fastpath.settings import Listen, Settings, encode_settings, state_folder
 from fastpath.settings.file import SettingsError, validate
 from scheduler.clock import SystemClock
 
@@ -55,18 +63,46 @@ def run(
     """
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    environ = os.environ if environ is None else environ
+    inheritance = inherit(environ)
     try:
         settings = load()
-        listen = settings.listen
-        listener = open_listener(listen.host, listen.port, listen.backlog, "--port")
-        admin = open_listener(listen.admin_host, listen.admin_port, 128, "--admin-port")
+        listener, admin = _open_listeners(settings.listen, inheritance)
+        node_map = _make_map(settings, environ, say)
     except (SettingsError, ListenError) as error:
         say(str(error))
         return 1
-    environ = os.environ if environ is None else environ
-    with listener, admin:
-        launch = Launch(app, listener.fileno(), environ, withheld)
-        return asyncio.run(_serve(settings, load, watch, (listener, admin), launch, say))
+    except OSError as error:
+        say(f"this machine has no memory for the counters that workers share: {error.strerror}")
+        return 1
+    with listener, admin, closing(node_map):
+        attach = Attach(node_map.secret, str(node_map.folder) if node_map.folder else None)
+        launch = Launch(app, listener.fileno(), node_map.fd, attach, environ, withheld)
+        arena = node_map.arena
+        return asyncio.run(_serve(settings, load, watch, (listener, admin), arena, launch, say, inheritance))
+
+
+def _make_map(settings: Settings, environ: Mapping[str, str], say: Say) -> NodeMap:
+    """The arena of this node. Raises OSError when the machine has no memory for it."""
+    listen = settings.listen
+    address = listen.unix or (f"{listen.host}:{listen.port}" if listen.port else None)
+    state = state_folder(settings.state_dir, environ, os.geteuid())
+    return open_map(state, address, sizes_for(settings.workers), now=time.monotonic_ns(), say=say)
+
+
+def models_of(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The labels of each model's endpoints."""
+    return {model.name: tuple(endpoint.label for endpoint in model.endpoints) for model in settings.models}
+
+
+def _open_listeners(listen: Listen, inheritance: Inheritance | None) -> tuple[socket.socket, socket.socket]:
+    """The sockets of callers and of the admin port: inherited where the settings have the same address, else new."""
+    callers = inheritance.take("callers", listen.host, listen.port) if inheritance and not listen.unix else None
+    admin = inheritance.take("admin", listen.admin_host, listen.admin_port) if inheritance else None
+    return (
+        open_for_callers(listen, callers),
+        admin or open_listener(listen.admin_host, listen.admin_port, 128, "--admin-port"),
+    )
 
 
 async def _serve(
@@ -74,16 +110,25 @@ async def _serve(
     load: Load,
     watch: Path | None,
     sockets: tuple[socket.socket, socket.socket],
+    arena: Arena,
     launch: Launch,
     say: Say,
+    inheritance: Inheritance | None,
 ) -> int:
-    metrics = Metrics()
+    clock = SystemClock()
+    metrics = Metrics(arena)
     metrics.read("fastpath_build_info", lambda: {(__version__,): 1})
-    fleet = Fleet(launch, settings.workers, encode_settings(settings), metrics, SystemClock(), say)
+    for result in ("ok", "rejected"):  # shown as 0 before the first
+        metrics.counter("fastpath_config_reloads_total", (result,))
+    pool = Pool(clock, models_of(settings))
+    fleet = Fleet(launch, settings.workers, encode_settings(settings), metrics, pool, clock, say)
     notifier = Notifier(launch.environ, os.getpid())
     supervisor = Supervisor(settings, load, watch, sockets, fleet, metrics, notifier, say)
+    supervisor.door = settings.listen.choose_door(launch.environ)
+    supervisor.pool = pool
+    supervisor.successor = Successor(sockets, launch.environ, own_command())
     try:
-        return await supervisor.serve()
+        return await supervisor.serve(inheritance)
     finally:
         notifier.close()
 
@@ -105,6 +150,9 @@ class Supervisor:
         self._settings = settings
         self._load = load
         self._watch = FileWatch(watch) if watch else None
+        self.successor: Successor | None = None
+        self.pool: Pool | None = None
+        self.door: str = settings.listen.door
         self._listener, admin = sockets
         self._admin_url = url_of(admin)
         self._admin = AdminServer(fleet, admin, settings.listen.admin_host)
@@ -115,11 +163,14 @@ class Supervisor:
         self._clock = SystemClock()
         self._stopping = asyncio.Event()
         self._reload_wanted = asyncio.Event()
+        self._handover_wanted = asyncio.Event()
+        self._handed_over = False
 
-    async def serve(self) -> int:
-        """Starts, serves, drains; gives the exit status."""
+    async def serve(self, inheritance: Inheritance | None = None) -> int:
+        """Starts, serves, drains; gives the exit status. `inheritance` is what a predecessor left."""
         self._handle_signals()
-        await self._admin.start()
+        if inheritance is None:  # else the predecessor answers there until this one serves
+            await self._admin.start()
         async with asyncio.TaskGroup() as tasks:
             chores = [tasks.create_task(self._fleet.poll())]
             self._fleet.start(tasks)
@@ -127,6 +178,9 @@ class Supervisor:
             if problem:
                 self._say(problem)
             elif not self._stopping.is_set():
+                if inheritance is not None:
+                    await self._admin.start()
+                    inheritance.serving()
                 self._announce()
                 chores += [tasks.create_task(chore) for chore in self._chores()]
                 await self._stopping.wait()
@@ -137,16 +191,25 @@ class Supervisor:
         return 1 if problem else 0
 
     def _chores(self) -> tuple[Coroutine[Any, Any, None], ...]:
-        return self._reload_forever(), self._look_forever(), self._stay_alive()
+        watchdog = Watchdog(self._clock, self._say)
+        return (
+            self._reload_forever(),
+            self._look_forever(),
+            self._stay_alive(),
+            self._hand_over_forever(),
+            watchdog.watch(self._fleet.living),
+        )
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self._fleet.reap)
         loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
-        loop.add_signal_handler(signal.SIGTERM, self._on_stop)
-        loop.add_signal_handler(signal.SIGINT, self._on_stop)
+        loop.add_signal_handler(signal.SIGUSR2, self._handover_wanted.set)
+        # Service managers and shells repeat SIGTERM without a thought; a person who presses Ctrl-C again means it.
+        loop.add_signal_handler(signal.SIGTERM, self._stopping.set)
+        loop.add_signal_handler(signal.SIGINT, self._on_interrupt)
 
-    def _on_stop(self) -> None:
+    def _on_interrupt(self) -> None:
         if self._stopping.is_set():
             self._say("stopping at once")
             self._fleet.hurry()
@@ -165,15 +228,17 @@ class Supervisor:
     def _announce(self) -> None:
         listen, count = self._settings.listen, self._settings.workers
         url = url_of(self._listener, "https" if listen.tls else "http")
-        door = "granian" if listen.door == "auto" else listen.door
         workers = "1 worker" if count == 1 else f"{count} workers"
-        self._say(f"fastpath {__version__} serving on {url} (admin {self._admin_url}), {workers}, door {door}")
+        self._say(f"fastpath {__version__} serving on {url} (admin {self._admin_url}), {workers}, door {self.door}")
         self._notifier.ready(f"serving on {url}")
 
     async def _drain(self, deadline: float) -> None:
         # While any process holds the socket open the kernel queues connections that nobody will accept.
         self._listener.close()
-        self._notifier.stopping()
+        if self._handed_over:
+            await self._admin.close()  # the successor answers on that port now
+        else:
+            self._notifier.stopping()
         await self._fleet.drain(deadline)
 
     async def _reload_forever(self) -> None:
@@ -200,12 +265,36 @@ class Supervisor:
         problem = await self._fleet.configure(encode_settings(effective))
         if not problem:
             self._settings = effective
+            if self.pool is not None:
+                self.pool.configure(models_of(effective))
             self._report_fixed(fixed)
         return problem
 
     def _report_fixed(self, paths: list[str]) -> None:
         if paths:
             self._say(f"these settings change only with a restart: {', '.join(paths)}")
+
+    async def _hand_over_forever(self) -> None:
+        """On SIGUSR2 a successor takes over and this supervisor drains; one that fails to start changes nothing."""
+        while self.successor is not None:
+            await self._handover_wanted.wait()
+            self._handover_wanted.clear()
+            problem = await self._hand_over(self.successor)
+            if problem:
+                self._say(f"not handed over, this process goes on: {problem}")
+            else:
+                self._say(f"handed over to process {self.successor.pid}; draining")
+                self._notifier.succeeded_by(self.successor.pid)
+                self._handed_over = True
+                self._stopping.set()
+
+    async def _hand_over(self, successor: Successor) -> str:
+        """Starts the successor; "" or why it does not serve."""
+        if self._stopping.is_set():
+            return "it is stopping"
+        if os.getpid() == 1:
+            return "a container ends with its first process; start another container instead"
+        return await successor.start(self._fleet.expect_exit, START_WITHIN)
 
     async def _look_forever(self) -> None:
         while self._watch is not None:

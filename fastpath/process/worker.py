@@ -14,29 +14,34 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
 import uvloop
 
+from _native.arena import Arena
+from fastpath.arena import join_arena
 from fastpath.observe.access_log import NoRecords, Records, RecordWriter
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
-from fastpath.observe.metrics import Metrics, Snapshot
+from fastpath.observe.metrics import Metrics
 from fastpath.process.channel import (
+    Attach,
     Channel,
     Configure,
     Configured,
     Debug,
     DebugRequest,
-    Drained,
+    Pulse,
+    PulseRequest,
     Ready,
-    Stats,
-    StatsRequest,
     ToSupervisor,
     ToWorker,
     open_worker_end,
 )
+from fastpath.process.listen import open_in_worker
+from fastpath.process.node_map import attach_map
 from fastpath.settings import Settings, decode_settings
 from fastpath.settings.problem import SettingsError
 from scheduler.clock import Clock, SystemClock
@@ -104,13 +109,14 @@ Build = Callable[[Settings, Metrics, Records, MemoryBudget, Tick, Clock], App]
 class Instruments:
     """What an app is given besides settings: the worker's registry, record writer, budget, tick and clock."""
 
-    def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None:
-        self.metrics = Metrics()
+    def __init__(self, settings: Settings, arena: Arena, loop: asyncio.AbstractEventLoop) -> None:
+        self.metrics = Metrics(arena)
         self.clock = SystemClock()
         self.budget = MemoryBudget(settings.limits.memory)
         self.records = open_records(settings)
         self.tick = Tick(loop, self.clock, lambda lag: self.metrics.observe("fastpath_loop_lag_seconds", (), lag))
         self.tick.every(self.records.kick)
+        self.tick.every(self.metrics.publish)
         self.tick.start()
         self._publish()
 
@@ -121,9 +127,11 @@ class Instruments:
         self.metrics.read("fastpath_memory_budget_bytes", lambda: {("used",): budget.used, ("limit",): budget.limit})
 
     def close(self) -> None:
-        """Flushes records; counts are final after it."""
+        """Flushes records; counts are final after it, and the arena is left."""
         self.tick.stop()
         self.records.close(FLUSH)
+        self.metrics.publish()
+        self.metrics.arena.leave()
 
 
 def open_records(settings: Settings) -> Records:
@@ -141,11 +149,14 @@ class Worker:
         self,
         channel: Channel[ToWorker, ToSupervisor],
         listener: socket.socket,
+        arena_fd: int,
         build: Build,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._channel = channel
         self._listener = listener
+        self._arena_fd = arena_fd
+        self._arena: Arena | None = None
         self._build = build
         self._loop = loop
         self._settings = Settings()
@@ -190,13 +201,21 @@ class Worker:
     async def _handle(self, message: ToWorker) -> None:
         if isinstance(message, Configure):
             await self._configure(message)
-        elif isinstance(message, StatsRequest):
-            self._send_stats(message.number)
+        elif isinstance(message, Attach):
+            self._attach(message)
+        elif isinstance(message, PulseRequest):
+            self._answer_pulse(message.number)
         elif isinstance(message, DebugRequest):
             requests = self._app.debug_requests() if self._app else []
             self._channel.send(Debug(message.number, requests))
         else:
             self.begin_drain(message.deadline)
+
+    def _attach(self, message: Attach) -> None:
+        if message.folder is None:
+            self._arena = attach_map(self._arena_fd, message.secret)
+        else:
+            self._arena = join_arena(Path(message.folder), message.secret)
 
     async def _configure(self, message: Configure) -> None:
         settings = decode_settings(message.settings)
@@ -212,10 +231,12 @@ class Worker:
         self._channel.send(Configured(message.number, ok=True))
 
     async def _start(self, settings: Settings) -> None:
-        given = self._instruments = Instruments(settings, self._loop)
+        assert self._arena is not None  # Attach is the first message
+        given = self._instruments = Instruments(settings, self._arena, self._loop)
         app = self._build(settings, given.metrics, given.records, given.budget, given.tick, given.clock)
-        await app.start(self._listener)
+        await app.start(open_in_worker(self._listener, settings.listen))
         self._app = app
+        given.metrics.publish()
         tune_interpreter()
         self._channel.send(Ready())
 
@@ -224,12 +245,9 @@ class Worker:
         if self._app is None and not self._finished.done():
             self._finished.set_result(1)
 
-    def _send_stats(self, number: int) -> None:
+    def _answer_pulse(self, number: int) -> None:
         ready = self._app is not None and self._draining is None and self._app.ready
-        self._channel.send(Stats(number, ready, self._snapshot()))
-
-    def _snapshot(self) -> Snapshot:
-        return self._instruments.metrics.snapshot() if self._instruments else Snapshot({}, {}, {})
+        self._channel.send(Pulse(number, ready))
 
     async def _drain(self, deadline: float) -> None:
         if self._app is not None:
@@ -249,17 +267,16 @@ class Worker:
             await self._app.close()
         if self._instruments is not None:
             self._instruments.close()
-            self._channel.send(Drained(self._snapshot()))
         await self._channel.close()
 
 
-async def serve(listen_fd: int, channel_fd: int, build: Build) -> int:
+async def serve(listen_fd: int, arena_fd: int, channel_fd: int, build: Build) -> int:
     """Runs a worker over inherited descriptors; gives the exit status."""
     loop = asyncio.get_running_loop()
     listener = socket.socket(fileno=listen_fd)
     listener.setblocking(False)
     channel = await open_worker_end(socket.socket(fileno=channel_fd))
-    worker = Worker(channel, listener, build, loop)
+    worker = Worker(channel, listener, arena_fd, build, loop)
     loop.add_signal_handler(signal.SIGTERM, worker.on_terminate)
     return await worker.run()
 
@@ -275,17 +292,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; gives the exit status."""
     parser = argparse.ArgumentParser(prog="fastpath-worker")
     parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--arena-fd", type=int, required=True)
     parser.add_argument("--channel-fd", type=int, required=True)
     parser.add_argument("--app", required=True)
     options = parser.parse_args(arguments)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    # A terminal sends both to its whole process group; the supervisor decides what they mean.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Terminals and service managers send these to all processes of a service; the supervisor decides what they mean.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     build = find_build(options.app)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(options.listen_fd, options.channel_fd, build))
+        return runner.run(serve(options.listen_fd, options.arena_fd, options.channel_fd, build))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ class FakeApp:
     def __init__(self, settings: Settings, metrics: Metrics, records: Records) -> None:
         self.ready = True
         self._metrics = metrics
+        self._in_flight = metrics.lane("ai_inference_in_flight", ("llama",))
         self._records = records
         self._models = _models_of(settings)
         self._release = asyncio.Event()
@@ -63,14 +64,16 @@ class FakeApp:
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = path
+        self._in_flight.add(1)
         try:
             await self._answer(path, writer)
         finally:
             del self._open[task]
+            self._in_flight.add(-1)
             writer.close()
 
     async def _answer(self, path: str, writer: asyncio.StreamWriter) -> None:
-        self._metrics.count("ai_inference_requests_total", (path, "", "200"))
+        self._metrics.count("ai_inference_requests_total", (path, "unknown", "200"))
         self._records.put(Record(path))
         writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n")
         if path in ("/stream", "/short"):

@@ -5,9 +5,9 @@ import socket
 import msgspec
 import pytest
 
-from fastpath.observe.metrics import Metrics
 from fastpath.process.channel import (
     MAX_MESSAGE,
+    Attach,
     Channel,
     ChannelError,
     Configure,
@@ -15,23 +15,21 @@ from fastpath.process.channel import (
     Debug,
     DebugRequest,
     Drain,
-    Drained,
+    Pulse,
+    PulseRequest,
     Ready,
-    Stats,
-    StatsRequest,
     ToSupervisor,
     ToWorker,
     open_supervisor_end,
     open_worker_end,
 )
 
-TO_WORKER = [Configure(1, b"\x00settings"), StatsRequest(2), DebugRequest(3), Drain(1.5)]
+TO_WORKER = [Configure(1, b"\x00settings"), PulseRequest(2), DebugRequest(3), Drain(1.5), Attach(b"secret", None)]
 TO_SUPERVISOR = [
     Configured(1, ok=False, problem="why"),
     Ready(),
-    Stats(2, True, Metrics().snapshot()),
+    Pulse(2, True),
     Debug(3, [{"id": "a", "age_ms": 1.5, "endpoint": None}]),
-    Drained(Metrics().snapshot()),
 ]
 
 

@@ -14,10 +14,14 @@ from typing import Any
 import psutil
 import pytest
 
+from fastpath.arena import SHARED_MEMORY, arena_folder
+from fastpath.identity.pepper import make_pepper
+
 ROOT = Path(__file__).parent.parent.parent
 Start = Text = Until = Callable[..., Any]  # the fixtures of conftest.py
 
-REQUESTS = 'ai_inference_requests_total{model="",path="/pid",status="200"}'
+REQUESTS = 'ai_inference_requests_total{model="unknown",path="/pid",status="200"}'
+IN_FLIGHT = 'ai_inference_in_flight{model="llama"}'
 
 
 def _rejected(node: Any) -> float | None:
@@ -26,7 +30,7 @@ def _rejected(node: Any) -> float | None:
 
 def test_a_node_starts_says_so_and_serves(start: Start, text: Text) -> None:
     node = start(text(workers=2)).serving()
-    assert node.line("serving on").endswith("), 2 workers, door granian")
+    assert node.line("serving on").endswith("), 2 workers, door native")
     assert len(node.workers()) == 2
     assert int(node.get("/pid")) in {worker.pid for worker in node.workers()}
     assert node.admin("/healthz") == (200, '{"status":"ok"}')
@@ -49,7 +53,7 @@ def test_a_killed_worker_is_replaced_within_two_seconds_and_counters_do_not_fall
     for _ in range(20):
         node.get("/pid")
     assert node.metric(REQUESTS) == 20
-    assert node.metric('ai_inference_requests_total{model="",path="/nothing",status="200"}') is None
+    assert node.metric('ai_inference_requests_total{model="unknown",path="/nothing",status="200"}') is None
     victim = node.workers()[0]
     killed = time.monotonic()
     victim.kill()
@@ -64,6 +68,56 @@ def test_a_killed_worker_is_replaced_within_two_seconds_and_counters_do_not_fall
     assert int(node.get("/pid")) != victim.pid
 
 
+def test_nothing_that_a_killed_worker_counted_is_lost_and_what_ran_in_it_is_gone(
+    start: Start, text: Text, until: Until
+) -> None:
+    node = start(text()).serving()
+    stream = node.open("/stream")
+    assert node.metric(IN_FLIGHT) == 1
+    victim = node.workers()[0]
+    node.get("/pid")
+    victim.kill()
+    node.line("will be replaced")
+    assert node.metric(REQUESTS) == 1
+    assert node.metric(IN_FLIGHT) == 0
+    assert node.get("/pid") != str(victim.pid)
+    assert node.metric(REQUESTS) == 2
+    stream.close()
+
+
+def test_a_node_with_a_port_of_its_own_has_a_named_arena_and_leaves_nothing_behind(
+    start: Start, text: Text, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    before = set(SHARED_MEMORY.iterdir())
+    make_pepper(tmp_path / "state")
+    node = start(f"state_dir: {tmp_path / 'state'}\n" + text(port=port)).serving()
+    made = arena_folder(tmp_path / "state" / f"127.0.0.1:{port}")
+    assert made in set(SHARED_MEMORY.iterdir()) - before
+    node.get("/pid")
+    node.workers()[0].kill()
+    node.line("will be replaced")
+    node.get("/pid")
+    assert node.metric(REQUESTS) == 2
+    node.signal(signal.SIGTERM)
+    assert node.exit_code() == 0
+    assert not made.exists()
+
+
+def test_the_pool_of_the_settings_is_shown(start: Start, text: Text) -> None:
+    node = start(text()).serving()
+    health = 'ai_inference_endpoint_health{endpoint="127.0.0.1:9",model="%s"}'
+    assert node.metric(health % "llama") == 1
+    assert node.metric('ai_inference_queue_length{model="llama"}') == 0
+    assert node.metric('ai_inference_error_rate{model="llama"}') == 0
+    node.path.write_text(text("mistral"))
+    node.signal(signal.SIGHUP)
+    node.line("settings reloaded")
+    assert node.metric(health % "llama") is None
+    assert node.metric(health % "mistral") == 1
+
+
 def test_a_worker_asked_to_end_finishes_its_streams_and_is_replaced(start: Start, text: Text, until: Until) -> None:
     node = start(text(drain=1)).serving()
     stream = node.open("/stream")
@@ -74,13 +128,13 @@ def test_a_worker_asked_to_end_finishes_its_streams_and_is_replaced(start: Start
     assert stream.read() == b"first cut llama"
     node.line("will be replaced: it exited with status 0")
     assert int(node.get("/pid")) != old.pid
-    assert node.metric('ai_inference_requests_total{model="",path="/stream",status="200"}') == 1
+    assert node.metric('ai_inference_requests_total{model="unknown",path="/stream",status="200"}') == 1
 
 
 def test_signals_that_a_terminal_sends_to_all_do_not_end_workers(start: Start, text: Text) -> None:
     node = start(text()).serving()
     worker = node.workers()[0]
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
         worker.send_signal(number)
     assert node.get("/pid") == str(worker.pid)
 
@@ -94,7 +148,7 @@ def test_requests_in_flight_are_shown_with_their_worker(start: Start, text: Text
     assert stream.read() == b"first last llama"
 
 
-def test_a_worker_that_hangs_delays_metrics_by_a_second_at_most(start: Start, text: Text, until: Until) -> None:
+def test_a_worker_that_hangs_delays_no_metrics(start: Start, text: Text, until: Until) -> None:
     node = start(text(workers=2)).serving()
     for _ in range(10):
         node.get("/pid")
@@ -104,7 +158,7 @@ def test_a_worker_that_hangs_delays_metrics_by_a_second_at_most(start: Start, te
     for _ in range(2):
         asked = time.monotonic()
         assert node.metric(REQUESTS) == 10
-        assert time.monotonic() - asked < 2
+        assert time.monotonic() - asked < 0.5
     hung.resume()
     asked = time.monotonic()
     until(lambda: node.metric("fastpath_workers") == 2)
@@ -252,6 +306,8 @@ def test_sigterm_finishes_streams_and_refuses_new_connections(start: Start, text
     assert short.read() == b"first last llama"
     assert node.process.poll() is None
     node.signal(signal.SIGTERM)
+    assert node.admin("/readyz")[0] == 503
+    node.signal(signal.SIGINT)
     node.line("stopping at once")
     assert endless.read() == b"first cut llama"
     assert node.exit_code() == 0

@@ -1,0 +1,123 @@
+"""The one table that declares every metric family: name, kind, labels, bounds.
+
+Owns: the names that dashboards, alert rules and docs/reference/metrics.md rely on. Does not: count. Constants only.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+Labels = tuple[str, ...]
+
+OTHER: Final = "other"
+UNKNOWN: Final = "unknown"
+
+# Bounds of histogram buckets, in seconds. Twelve each: a page of full tables has to be rendered within 50 ms, and
+# prometheus_client takes 5.6 us per line (measured), so every bound of every model is paid for at each scrape.
+_LATENCY: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_FIRST_TOKEN: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_PER_TOKEN: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
+_OVERHEAD: Final = (0.00005, 0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0)
+_LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+_MODELS: Final = 64  # label sets of a family that has the model alone
+_PAIRS: Final = 192  # of one that has the model and something else
+
+
+class Family(msgspec.Struct, frozen=True):
+    """One metric family.
+
+    `buckets` are upper bounds in seconds, for histograms only. `limit`: so many label sets per process, then `other`.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    limit: int = 1
+
+
+def _counter(name: str, help: str, labels: tuple[str, ...] = (), limit: int = 1) -> Family:
+    return Family(name, "counter", help, labels, (), limit)
+
+
+def _gauge(name: str, help: str, labels: tuple[str, ...] = (), limit: int = 1) -> Family:
+    return Family(name, "gauge", help, labels, (), limit)
+
+
+def _histogram(
+    name: str, help: str, buckets: tuple[float, ...], labels: tuple[str, ...] = (), limit: int = 1
+) -> Family:
+    return Family(name, "histogram", help, labels, buckets, limit)
+
+
+FAMILIES: Final[tuple[Family, ...]] = (
+    _counter("ai_inference_requests_total", "Requests answered.", ("path", "model", "status"), 640),
+    _counter("ai_inference_tokens_total", "Tokens, by kind input, output or cached.", ("model", "kind"), _PAIRS),
+    _histogram("ai_inference_latency_seconds", "From request to last byte written.", _LATENCY, ("model",), _MODELS),
+    _histogram(
+        "ai_inference_time_to_first_token_seconds",
+        "From request to the first content of a streamed answer.",
+        _FIRST_TOKEN,
+        ("model",),
+        _MODELS,
+    ),
+    _histogram(
+        "ai_inference_time_per_output_token_seconds",
+        "Time from the first to the last token of a streamed answer, per token after the first.",
+        _PER_TOKEN,
+        ("model",),
+        _MODELS,
+    ),
+    _histogram(
+        "ai_inference_gateway_overhead_seconds",
+        "Time of a request in the gateway itself: total less the time that model servers took.",
+        _OVERHEAD,
+    ),
+    _gauge("ai_inference_in_flight", "Requests accepted and not yet finished.", ("model",), _MODELS),
+    _gauge(
+        "ai_inference_queue_length",
+        "Requests waiting for capacity. Always 0 today: nothing is queued yet.",
+        ("model",),
+        _MODELS,
+    ),
+    _gauge(
+        "ai_inference_endpoint_health",
+        "0 when every attempt at the endpoint failed in the last minute, else 1. Nothing is probed yet.",
+        ("model", "endpoint"),
+        _PAIRS,
+    ),
+    _gauge(
+        "ai_inference_error_rate",
+        "Share of the requests of the last minute that failed through no fault of the caller.",
+        ("model",),
+        _MODELS,
+    ),
+    _counter(
+        "ai_inference_errors_total",
+        "Requests that failed through no fault of the caller, answers that broke off included.",
+        ("model", "code"),
+        _PAIRS,
+    ),
+    _counter(
+        "ai_inference_fallback_count",
+        "Requests that went to another endpoint after the first one failed.",
+        ("model",),
+        _MODELS,
+    ),
+    _counter("ai_inference_answers_total", "Requests that an endpoint answered.", ("model", "endpoint"), _PAIRS),
+    _counter("ai_inference_upstream_errors_total", "Attempts that an endpoint failed.", ("endpoint", "cause"), _PAIRS),
+    _counter("ai_inference_retries_total", "Attempts after the first.", ("model",), _MODELS),
+    _counter("ai_inference_client_disconnects_total", "Callers that left, by the phase they left in.", ("phase",), 16),
+    _counter("fastpath_access_log_lines_total", "Access-log lines written."),
+    _counter("fastpath_access_log_dropped_total", "Access-log lines dropped rather than waited for."),
+    _histogram("fastpath_loop_lag_seconds", "How late the event loop ran its 100 ms tick.", _LAG),
+    _counter("fastpath_usage_estimated_total", "Answers whose usage the upstream did not say.", ("model",), _MODELS),
+    _gauge("fastpath_memory_budget_bytes", "Bytes of bodies and relay buffers: used, and the limit.", ("kind",), 2),
+    _gauge("fastpath_workers", "Worker processes alive."),
+    _gauge("fastpath_workers_wanted", "Worker processes that the settings ask for."),
+    _counter("fastpath_worker_restarts_total", "Workers replaced after they died."),
+    _counter("fastpath_config_reloads_total", "Reloads of the settings, by result.", ("result",), 4),
+    _gauge("fastpath_build_info", "Always 1; the version is in the label.", ("version",), 4),
+)
