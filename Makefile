@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON := $(VENV)/bin/python
 export VENV
 
-.PHONY: help install run test lint bench loadtest fuzz wheel clean
+.PHONY: help install run test lint bench loadtest chaos fuzz sanitize wheel clean
 
 help:  ## shows the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -29,13 +29,21 @@ lint:  ## style, types, layers, stubs
 	@$(SETUP) lint
 	@PYTHON=$(PYTHON) tools/lint
 
-bench:  ## the race against haproxy and nginx; ARGS are those of bench/run.py
+bench:  ## the race and all other measurements; ARGS are those of bench/run.py
 	@$(SETUP) bench
 	@$(PYTHON) -m bench.run $(ARGS)
 
-loadtest:  ## a load with cancels and faults, judged by its logs; ARGS are those of tools/loadtest
-	@$(SETUP) run
+loadtest:  ## loads of real shapes with latency objectives, cancels and faults; ARGS are those of tools/loadtest
+	@$(SETUP) loadtest
 	@PYTHON=$(PYTHON) tools/loadtest $(ARGS)
+
+chaos:  ## random kills and faults under load, judged by the logs; ARGS are those of tools/chaos
+	@$(SETUP) loadtest
+	@PYTHON=$(PYTHON) tools/chaos $(ARGS)
+
+sanitize:  ## kernels under AddressSanitizer and UBSan through unit tests, fuzz replay and contract tests
+	@$(SETUP) test
+	@PYTHON=$(PYTHON) tools/sanitize $(ARGS)
 
 fuzz:  ## every fuzz target for ARGS seconds (600)
 	@$(SETUP) fuzz
@@ -47,4 +55,4 @@ wheel:  ## dist/*.whl
 
 clean:  ## what was built, .venv included
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
-	rm -f _native/*.so _native/*.c
+	find _native backends fastpath scheduler \( -name "*.so" -o -name "*.c" \) -delete

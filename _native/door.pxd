@@ -19,6 +19,7 @@ cdef enum Phase:
 
 cdef class CallerConnection:
     cdef object door
+    cdef object begin                   # takes each exchange
     cdef object transport
     cdef RequestParser parser
     cdef CallerExchange exchange        # the running one, None between requests
@@ -29,7 +30,7 @@ cdef class CallerConnection:
     cdef bint last                      # no request after this one
     cdef bint reading_paused
     cdef double since                   # s, monotonic: when the phase began, or the body last moved
-    cdef double born
+    cdef bint served                    # at least one request came
     cdef bytes waiting                  # pipelined bytes of later requests
     cdef Py_ssize_t discarded
 
@@ -38,7 +39,8 @@ cdef class CallerConnection:
     cdef void _answered(self, CallerExchange exchange)
     cdef void _linger(self)
     cdef void _refuse(self, int status, str reason)
-    cpdef void sweep(self, double now, double head_limit, double idle_limit, double oldest)
+    cpdef void sweep(self, double now, double head_limit, double idle_limit)
+    cdef void _pause_reading(self)
 
 
 cdef class CallerExchange(Sink):
@@ -51,9 +53,8 @@ cdef class CallerExchange(Sink):
     cdef public object on_left
     cdef CallerConnection connection
     cdef Source source                  # whose answer is streamed
-    cdef object done                    # takes the whole body
-    cdef object reader                  # or takes it piece by piece
-    cdef object refused
+    cdef object taker                   # waits for the body; None once it has it, or refused it
+    cdef object reader                  # takes it piece by piece
     cdef list pieces
     cdef long long limit
     cdef long long received
@@ -63,6 +64,7 @@ cdef class CallerExchange(Sink):
     cdef bint over
     cdef bint chunked                   # of the answer
 
+    cdef void _start(self, long long limit, double seconds)
     cdef void _deliver(self, bytes data, bint last)
     cdef void _drop(self)
     cdef void _leave(self)

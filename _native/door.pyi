@@ -7,6 +7,7 @@ runs on the loop's thread; nothing awaits, and no Task, Future or timer is made 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, type_check_only
 
+from _native.http1 import FieldNames
 from _native.relay import Sink, Source
 
 @type_check_only
@@ -30,7 +31,14 @@ class Door(Protocol):
     def peer(self, address: tuple[str, int]) -> str:
         """Whose connection this is, given the socket's other end."""
 
-    def begin(self, exchange: CallerExchange) -> None: ...
+    @property
+    def begin(self) -> Callable[[CallerExchange], None]:
+        """Takes each request."""
+
+    @property
+    def fields_read(self) -> FieldNames | None:
+        """The request fields to keep, None for all."""
+
     def opened(self, connection: CallerConnection) -> None: ...
     def closed(self, connection: CallerConnection) -> None: ...
     def soon(self, callback: Callable[[], None]) -> None: ...
@@ -60,9 +68,9 @@ class CallerConnection:
         """No more requests: closes now when idle, else after the running one."""
 
     def abort(self) -> None: ...
-    def sweep(self, now: float, head_limit: float, idle_limit: float, oldest: float) -> None:
-        """Enforces deadlines (s, monotonic): slow heads, slow bodies, idle connections, and age: those born before
-        `oldest` are closed when idle."""
+    def sweep(self, now: float, head_limit: float, idle_limit: float) -> None:
+        """Enforces deadlines (s): slow heads (a first request must come as fast as a head), slow bodies, idle
+        connections."""
 
 class CallerExchange(Sink):
     """One request and its answer; implements `fastpath.door.exchange.Exchange` and is the Sink of its own stream."""
@@ -87,7 +95,7 @@ class CallerExchange(Sink):
     @property
     def stalled_since(self) -> float | None: ...
     def values(self, name: bytes) -> list[bytes]: ...
-    def read(self, limit: int, seconds: float, done: Callable[[bytes], None], refused: Callable[..., None]) -> None: ...
+    def read(self, limit: int, seconds: float, taker: Any) -> None: ...
     def read_pieces(self, limit: int, seconds: float, reader: Any) -> Source: ...
     def reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None: ...
     def stream(self, status: int, headers: Sequence[tuple[bytes, bytes]], source: Source) -> Sink: ...

@@ -2,7 +2,8 @@
 
 from http import HTTPStatus
 
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memcpy
 
 from _native.http1 cimport RequestParser
 from _native.relay cimport Sink, Source
@@ -15,6 +16,7 @@ cdef enum:
     DISCARD_LIMIT = 65536
 
 cdef double LINGER = 1.0
+cdef const char* HEX = "0123456789abcdef"
 
 cdef dict STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -28,11 +30,31 @@ cdef bytes status_line(int status):
     return line if line is not None else b"HTTP/1.1 %d Unknown\r\n" % status
 
 
+cdef bytes _chunk(bytes data):
+    """`data` as one chunk of a chunked body."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), digits = 1
+    cdef bytes framed
+    cdef char* out
+    while size >> (4 * digits):
+        digits += 1
+    framed = PyBytes_FromStringAndSize(NULL, digits + size + 4)
+    out = PyBytes_AS_STRING(framed)
+    for i in range(digits):
+        out[i] = HEX[(size >> (4 * (digits - 1 - i))) & 15]
+    out[digits] = 13
+    out[digits + 1] = 10
+    memcpy(out + digits + 2, PyBytes_AS_STRING(data), size)
+    out[digits + 2 + size] = 13
+    out[digits + 3 + size] = 10
+    return framed
+
+
 cdef class CallerConnection:
 
     def __cinit__(self, object door):
         self.door = door
-        self.parser = RequestParser()
+        self.begin = door.begin
+        self.parser = RequestParser(door.fields_read)
         self.phase = IDLE
         self.peer = ""
         self.waiting = b""
@@ -44,7 +66,7 @@ cdef class CallerConnection:
     def connection_made(self, transport):
         self.transport = transport
         transport.set_write_buffer_limits(high=self.door.high_water)
-        self.since = self.born = self.door.clock.monotonic()
+        self.since = self.door.clock.monotonic()
         address = transport.get_extra_info("peername")
         if isinstance(address, tuple):
             self.peer = self.door.peer(address)
@@ -78,10 +100,10 @@ cdef class CallerConnection:
     def data_received(self, bytes data):
         if self.phase == LINGERING:
             self.discarded += PyBytes_GET_SIZE(data)
-            if self.discarded > DISCARD_LIMIT:
-                self.transport.abort()
+            if self.discarded >= DISCARD_LIMIT:
+                self._pause_reading()
             return
-        if self.phase == ANSWERING and self.parser.done:
+        if (self.phase == ANSWERING and self.parser.done) or PyBytes_GET_SIZE(self.waiting):
             self.waiting += data
             if PyBytes_GET_SIZE(self.waiting) > WAITING_LIMIT:
                 self._refuse_waiting()
@@ -92,6 +114,9 @@ cdef class CallerConnection:
         """A caller that sends far ahead of the answers: what runs is finished, the rest is not served."""
         self.waiting = b""
         self.last = True
+        self._pause_reading()
+
+    cdef void _pause_reading(self):
         if not self.reading_paused:
             self.reading_paused = True
             self.transport.pause_reading()
@@ -106,11 +131,11 @@ cdef class CallerConnection:
         if not self.closed:
             self.transport.abort()
 
-    cpdef void sweep(self, double now, double head_limit, double idle_limit, double oldest):
+    cpdef void sweep(self, double now, double head_limit, double idle_limit):
         """Enforces what no event does; called every 100 ms."""
         cdef CallerExchange exchange = self.exchange
         if self.phase == IDLE:
-            if now - self.since > idle_limit or self.born < oldest:
+            if now - self.since > (idle_limit if self.served else head_limit):
                 self.transport.close()
         elif self.phase == HEAD:
             if now - self.since > head_limit:
@@ -119,9 +144,9 @@ cdef class CallerConnection:
             if now - self.since > LINGER:
                 self.transport.abort()
         elif exchange is not None and not exchange.body_done and not self.reading_paused:
-            if exchange.refused is not None and now - self.since > exchange.patience:
-                refused, exchange.refused = exchange.refused, None
-                refused(self.door.slow_body())
+            if exchange.taker is not None and now - self.since > exchange.patience:
+                taker, exchange.taker = exchange.taker, None
+                taker.on_refused(self.door.slow_body())
 
     cdef void _take(self, bytes data):
         """Bytes of the head or body of the current request."""
@@ -170,9 +195,10 @@ cdef class CallerConnection:
         exchange.repeated = parser.repeated
         exchange.peer = self.peer
         self.phase = ANSWERING
+        self.served = True
         self.exchange = exchange
         self.last = self.last or not parser.keep_alive
-        self.door.begin(exchange)
+        self.begin(exchange)
 
     cdef void _answered(self, CallerExchange exchange):
         """The answer of `exchange` is written whole."""
@@ -205,10 +231,12 @@ cdef class CallerConnection:
                 self._take(data)
 
     cdef void _linger(self):
-        """Half-closes and throws away what still comes, for a second."""
+        """Half-closes and throws away a little of what still comes, for a second, so that the caller can read."""
         self.phase = LINGERING
         self.since = self.door.clock.monotonic()
-        if self.reading_paused:
+        if self.discarded:
+            self._pause_reading()  # it sent more than it may already
+        elif self.reading_paused:
             self.reading_paused = False
             self.transport.resume_reading()
         if self.transport.can_write_eof():
@@ -221,9 +249,9 @@ cdef class CallerConnection:
         cdef CallerExchange exchange = self.exchange
         self.last = True
         if exchange is not None:
-            refused, exchange.refused = exchange.refused, None
-            if refused is not None:
-                refused(self.door.broken_body())  # its answer ends in _linger, for the parser is not done
+            taker, exchange.taker = exchange.taker, None
+            if taker is not None:
+                taker.on_refused(self.door.broken_body())  # its answer ends in _linger, for the parser is not done
             else:
                 exchange._leave()
                 self.exchange = None
@@ -244,46 +272,47 @@ cdef class CallerExchange(Sink):
     def values(self, bytes name):
         return self.connection.parser.values(name) if self.connection is not None else []
 
-    def read(self, long long limit, double seconds, done, refused):
-        self.done = done
-        self._start(limit, seconds, refused)
+    def read(self, long long limit, double seconds, taker):
+        self.taker = taker
+        self._start(limit, seconds)
 
     def read_pieces(self, long long limit, double seconds, reader):
-        self.reader = reader
-        self._start(limit, seconds, reader.on_refused)
+        self.reader = self.taker = reader
+        self._start(limit, seconds)
         return BodySource(self)
 
-    def _start(self, long long limit, double seconds, refused):
+    cdef void _start(self, long long limit, double seconds):
         self.limit = limit
         self.patience = seconds
-        self.refused = refused
-        self.pieces = []
         if self.connection.parser.expects_continue and not self.connection.parser.done:
             self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     cdef void _deliver(self, bytes data, bint last):
+        cdef object taker = self.taker
         self.body_done = last
-        if self.refused is None:
+        if taker is None:
             return
         self.received += PyBytes_GET_SIZE(data)
         if self.received > self.limit:
-            refused, self.refused = self.refused, None
-            refused(self.connection.door.too_large(self.limit))
+            self.taker = None
+            self.connection.discarded = <Py_ssize_t> (self.received - self.limit)
+            taker.on_refused(self.connection.door.too_large(self.limit))
             return
         if last:
-            self.refused = None
+            self.taker = None
         if self.reader is not None:
             self.reader.on_piece(data, last)
             return
         if not last:
+            if self.pieces is None:
+                self.pieces = []
             self.pieces.append(data)
             return
-        if self.pieces:
+        if self.pieces is not None:
             self.pieces.append(data)
             data = b"".join(self.pieces)
             self.pieces = None
-        done, self.done = self.done, None
-        done(data)
+        taker.on_body(data)
 
     def pause_body(self):
         if self.connection is not None and not self.body_done and not self.connection.reading_paused:
@@ -341,9 +370,7 @@ cdef class CallerExchange(Sink):
     cpdef void write(self, bytes data):
         if self.over or self.connection is None:
             return
-        if self.chunked:
-            data = b"%x\r\n%b\r\n" % (PyBytes_GET_SIZE(data), data)
-        self.connection.transport.write(data)
+        self.connection.transport.write(_chunk(data) if self.chunked else data)
 
     cpdef void finish(self):
         if self.over or self.connection is None:
@@ -383,14 +410,14 @@ cdef class CallerExchange(Sink):
         self.over = True
         self.connection = None
         self.source = None
-        self.on_left = self.done = self.reader = self.refused = self.pieces = None
+        self.on_left = self.reader = self.taker = self.pieces = None
 
     cdef void _leave(self):
         """The caller is gone."""
-        left, refused = self.on_left, self.refused
+        left, taker = self.on_left, self.taker
         self._drop()
-        if refused is not None:
-            refused(None)
+        if taker is not None:
+            taker.on_refused(None)
         elif left is not None:
             left()
 

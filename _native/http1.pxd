@@ -5,6 +5,9 @@
 """
 
 
+from libc.stdint cimport uint64_t
+
+
 cdef enum ParserState:
     HEAD
     BODY_LENGTH
@@ -16,16 +19,27 @@ cdef enum ParserState:
     DONE
 
 
+cdef class FieldNames:
+    cdef tuple names
+    cdef uint64_t lengths               # bit n: some name has n bytes
+    cdef short first[64]                # chains of names that share a slot; -1 ends one
+    cdef short next[64]
+
+    cdef bytes find(self, const unsigned char* name, Py_ssize_t size)
+
+
 cdef class MessageParser:
+    cdef FieldNames wanted              # None: every field
     cdef readonly bint head_done
     cdef readonly bint done
     cdef readonly bint keep_alive       # the connection may carry another exchange once `done`
     cdef readonly long long length      # declared Content-Length, -1 when there is none
     cdef ParserState state
-    cdef bytearray held                 # an unfinished line or head
+    cdef bytearray held                 # an unfinished line or head, None when there is none
     cdef Py_ssize_t scanned             # how far `held` was searched
     cdef long long remaining            # body or chunk bytes still to come
     cdef Py_ssize_t trailer_bytes
+    cdef Py_ssize_t extension_bytes     # of all chunk-size lines
     cdef bint http10
     cdef int fields_seen
     cdef bytes coding                   # Transfer-Encoding, lower case
@@ -44,6 +58,7 @@ cdef class MessageParser:
     cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size) except -1
     cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1
     cdef int _parse_field(self, const unsigned char* p, Py_ssize_t size) except -1
+    cdef bytes _name_of(self, const unsigned char* p, Py_ssize_t size)
     cdef int _parse_chunk_size(self, const unsigned char* p, Py_ssize_t size) except -1
 
     # take: what a complete piece means
@@ -60,6 +75,7 @@ cdef class ResponseParser(MessageParser):
     cdef readonly Py_ssize_t excess     # bytes after the end of the message
     cdef int interim
 
+    cpdef void reset(self)
     cpdef bint eof(self) except -1
 
 

@@ -5,16 +5,25 @@ more than 128 fields or 64 KiB of head (HeadTooLarge), Transfer-Encoding other t
 beside it or twice, a chunk line over 4 KiB. Trailers are dropped.
 """
 
+from collections.abc import Iterable
+from typing import Self
+
 class ProtocolError(ValueError):
     """The peer does not speak HTTP/1.1 as RFC 9112 says; the connection must not be used again."""
 
 class HeadTooLarge(ProtocolError):
     """More than 64 KiB of head, or more than 128 fields."""
 
+class FieldNames:
+    """A fixed set of field names (lower case, at most 64, of at most 40 bytes: ValueError), found without hashing."""
+
+    def __new__(cls, names: Iterable[bytes]) -> FieldNames: ...
+
 class MessageParser:
     """What requests and responses share. Feed it what the socket gives; read the head from the attributes once
-    `head_done`."""
+    `head_done`. Every field is checked; kept are those in `wanted` (None: all) and those that HTTP itself reads."""
 
+    def __new__(cls, wanted: FieldNames | None = None) -> Self: ...
     @property
     def head_done(self) -> bool: ...
     @property
@@ -45,6 +54,9 @@ class ResponseParser(MessageParser):
     def excess(self) -> int:
         """Bytes that came after the end of the message: a connection with any must be closed."""
 
+    def reset(self) -> None:
+        """Ready for the next response."""
+
     def eof(self) -> bool:
         """The peer closed. Returns whether the message is complete now (a close-delimited body ends here)."""
 
@@ -63,11 +75,11 @@ class RequestParser(MessageParser):
 
     @property
     def fields(self) -> dict[bytes, bytes]:
-        """Lower-case name to last value."""
+        """Lower-case name to last value, of the fields kept."""
 
     @property
     def repeated(self) -> bool:
-        """Some field occurs twice: see `values`."""
+        """Some field that is kept occurs twice: see `values`."""
 
     @property
     def expects_continue(self) -> bool: ...

@@ -1,19 +1,31 @@
 """HTTP/1.1 parsing for both sides. See http1.pyi for the contract."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memchr
+from libc.stdint cimport uint64_t
+from libc.string cimport memchr, memcmp
 
 
 cdef enum:
     MAX_HEAD = 65536
     MAX_FIELDS = 128
     MAX_CHUNK_LINE = 4096
+    MAX_EXTENSIONS = 16384
     MAX_INTERIM = 16
+    NAME_SLOTS = 64
+    MAX_NAMES = 64
+    MAX_NAME = 40
 
 # RFC 9110 token characters, as a table: 1 = allowed in a field name.
 cdef unsigned char TOKEN[256]
 for _c in range(256):
     TOKEN[_c] = 1 if chr(_c) in "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" else 0
+
+
+cdef unsigned char CONTROL[256]
+cdef unsigned char LOWER[256]
+for _c in range(256):
+    CONTROL[_c] = (_c < 32 and _c != 9) or _c == 127
+    LOWER[_c] = ord(chr(_c).lower()) if _c < 128 else _c
 
 
 class ProtocolError(ValueError):
@@ -24,14 +36,114 @@ class HeadTooLarge(ProtocolError):
     """More than 64 KiB of head, or more than 128 fields."""
 
 
+cdef class FieldNames:
+
+    def __cinit__(self, names):
+        cdef bytes name
+        cdef int i
+        for i in range(NAME_SLOTS):
+            self.first[i] = -1
+        self.names = tuple(names)
+        if len(self.names) > MAX_NAMES:
+            raise ValueError(f"at most {MAX_NAMES} names")
+        for i, name in enumerate(self.names):
+            if not 0 < len(name) <= MAX_NAME or name != name.lower():
+                raise ValueError(f"not a lower-case name of at most {MAX_NAME} bytes: {name!r}")
+            self.lengths |= (<uint64_t> 1) << len(name)
+            slot = _name_slot(<const unsigned char*> name, PyBytes_GET_SIZE(name))
+            self.next[i] = self.first[slot]
+            self.first[slot] = i
+
+    cdef bytes find(self, const unsigned char* name, Py_ssize_t size):
+        """The name object that is spelt like this (in lower case), None when it is not one of ours."""
+        cdef int i = self.first[_name_slot(name, size)]
+        cdef bytes known
+        while i >= 0:
+            known = <bytes> self.names[i]
+            if PyBytes_GET_SIZE(known) == size and memcmp(PyBytes_AS_STRING(known), name, size) == 0:
+                return known
+            i = self.next[i]
+        return None
+
+
+cdef inline int _name_slot(const unsigned char* name, Py_ssize_t size) noexcept nogil:
+    return (size * 5 + name[0] * 3 + name[size - 1]) & (NAME_SLOTS - 1)
+
+
+#: What HTTP itself means by them; looked for in every message.
+cdef FieldNames FRAMING = FieldNames((b"content-length", b"transfer-encoding", b"connection", b"host", b"expect"))
+
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+
+    /* Whether some byte is a control character other than a tab. Eight bytes at a time: below 32 or 127. A tab or a
+       byte above 127 sends that word to the table. */
+    static inline int fp_suspicious(const unsigned char *p) {
+        const uint64_t ones = UINT64_C(0x0101010101010101), tops = UINT64_C(0x8080808080808080);
+        uint64_t x, del;
+        memcpy(&x, p, 8);
+        del = x ^ (ones * 127);
+        return (((x - ones * 32) | (del - ones) | x) & tops) != 0;
+    }
+    """
+    int fp_suspicious(const unsigned char* p) noexcept nogil
+
+
+cdef bint _has_control(const unsigned char* p, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t i = 0, stop
+    while i + 8 <= size:
+        if fp_suspicious(p + i):
+            for stop in range(i, i + 8):
+                if CONTROL[p[stop]]:
+                    return True
+        i += 8
+    while i < size:
+        if CONTROL[p[i]]:
+            return True
+        i += 1
+    return False
+
+
+cdef int _check_trailer(const unsigned char* p, Py_ssize_t size) except -1:
+    """A trailer is dropped, but must be a field: what another reader takes for a request must not pass as one."""
+    cdef Py_ssize_t i = 0
+    while i < size and TOKEN[p[i]]:
+        i += 1
+    if i == 0 or i == size or p[i] != 58:
+        raise ProtocolError("malformed trailer")
+    if _has_control(p + i, size - i):
+        raise ProtocolError("control character in a trailer")
+    return 0
+
+
+cdef bytes KEEP_ALIVE = b"keep-alive"
+
+
+cdef long long _decimal(bytes value) except -1:
+    """A Content-Length: 1 to 18 digits and nothing else."""
+    cdef const unsigned char* p = <const unsigned char*> PyBytes_AS_STRING(value)
+    cdef Py_ssize_t i, size = PyBytes_GET_SIZE(value)
+    cdef long long number = 0
+    if not 0 < size <= 18:
+        raise ProtocolError("bad or repeated Content-Length")
+    for i in range(size):
+        if not _is_digit(p[i]):
+            raise ProtocolError("bad or repeated Content-Length")
+        number = number * 10 + (p[i] - 48)
+    return number
+
+
 cdef inline bint _is_digit(unsigned char c) noexcept nogil:
     return 48 <= c <= 57
 
 
 cdef class MessageParser:
 
-    def __cinit__(self):
-        self.held = bytearray()
+    def __cinit__(self, FieldNames wanted=None):
+        self.wanted = wanted
         self.length = -1
         self.state = HEAD
 
@@ -65,7 +177,7 @@ cdef class MessageParser:
                             self.state = BODY_CHUNK_END
             elif self.state == DONE:
                 at = self._process_excess(data, at, size)
-            elif (self.state == BODY_CHUNK_END and size - at >= 2 and not self.held
+            elif (self.state == BODY_CHUNK_END and size - at >= 2 and self.held is None
                     and p[at] == 13 and p[at + 1] == 10):
                 at += 2
                 self.state = BODY_CHUNK_SIZE
@@ -77,7 +189,7 @@ cdef class MessageParser:
         """Finds the blank line; a head that came in one piece is parsed where it lies."""
         cdef Py_ssize_t start = at, line = at
         cdef const unsigned char* nl
-        cdef Py_ssize_t held = len(self.held)
+        cdef Py_ssize_t held = len(self.held) if self.held is not None else 0
         cdef const unsigned char* q
         if held == 0:
             while True:
@@ -94,7 +206,7 @@ cdef class MessageParser:
                     self._parse_head(p + start, line - start)
                     return nl + 1 - p
                 line = nl + 1 - p
-            self.held += data[start:]
+            self.held = bytearray(data[start:])
             self.scanned = line - start
         else:
             # A head in pieces: one memory copy per piece and no byte searched twice.
@@ -114,7 +226,7 @@ cdef class MessageParser:
                         raise HeadTooLarge("a head larger than 64 KiB")
                     at = start + (nl + 1 - q) - held
                     whole = bytes(self.held[:line])
-                    self.held = bytearray()
+                    self.held = None
                     self._parse_head(<const unsigned char*> PyBytes_AS_STRING(whole), line)
                     return at
                 line = nl + 1 - q
@@ -134,16 +246,19 @@ cdef class MessageParser:
         cdef Py_ssize_t end, stop = size if nl == NULL else nl + 1 - p
         cdef bytes line
         cdef const unsigned char* q
-        if len(self.held) + stop - at > MAX_CHUNK_LINE:
+        cdef Py_ssize_t held = len(self.held) if self.held is not None else 0
+        if held + stop - at > MAX_CHUNK_LINE:
             raise ProtocolError("a chunk line longer than 4 KiB")
-        if nl == NULL or self.held:
+        if nl == NULL or held:
+            if self.held is None:
+                self.held = bytearray()
             self.held += data[at:stop]
             if nl == NULL:
                 if self.state == BODY_CHUNK_END and bytes(self.held) != b"\r":
                     raise ProtocolError("a chunk does not end with CR LF")
                 return size
             line = bytes(self.held)
-            self.held = bytearray()
+            self.held = None
             q = <const unsigned char*> PyBytes_AS_STRING(line)
             end = PyBytes_GET_SIZE(line)
         else:
@@ -162,6 +277,7 @@ cdef class MessageParser:
             self.state = DONE
             self.done = True
         else:
+            _check_trailer(q, end)
             self.trailer_bytes += end + 2
             if self.trailer_bytes > MAX_HEAD:
                 raise ProtocolError("trailers larger than 64 KiB")
@@ -187,9 +303,8 @@ cdef class MessageParser:
         return 0
 
     cdef int _parse_field(self, const unsigned char* p, Py_ssize_t size) except -1:
-        cdef Py_ssize_t colon = 0, start, end = size, i
+        cdef Py_ssize_t colon = 0, start, end = size
         cdef bytes name
-        cdef char* out
         self.fields_seen += 1
         if self.fields_seen > MAX_FIELDS:
             raise HeadTooLarge("more than 128 header fields")
@@ -202,36 +317,57 @@ cdef class MessageParser:
             start += 1
         while end > start and (p[end - 1] == 32 or p[end - 1] == 9):
             end -= 1
-        for i in range(start, end):
-            if p[i] < 32 and p[i] != 9 or p[i] == 127:
-                raise ProtocolError("control character in a header field")
-        name = PyBytes_FromStringAndSize(NULL, colon)
-        out = PyBytes_AS_STRING(name)
-        for i in range(colon):
-            out[i] = <char> (p[i] | 32 if 65 <= p[i] <= 90 else p[i])
-        self._take_field(name, PyBytes_FromStringAndSize(<const char*> p + start, end - start))
+        if _has_control(p + start, end - start):
+            raise ProtocolError("control character in a header field")
+        name = self._name_of(p, colon)
+        if name is not None:
+            self._take_field(name, PyBytes_FromStringAndSize(<const char*> p + start, end - start))
         return 0
+
+    cdef bytes _name_of(self, const unsigned char* p, Py_ssize_t size):
+        """The field's name in lower case, None when nobody wants the field."""
+        cdef unsigned char lower[MAX_NAME]
+        cdef Py_ssize_t i
+        cdef bytes name = None
+        cdef char* out
+        if size <= MAX_NAME and (self.wanted is None or (FRAMING.lengths | self.wanted.lengths) >> size & 1):
+            for i in range(size):
+                lower[i] = LOWER[p[i]]
+            name = FRAMING.find(lower, size)
+            if name is None and self.wanted is not None:
+                name = self.wanted.find(lower, size)
+        if name is None and self.wanted is None:
+            name = PyBytes_FromStringAndSize(NULL, size)
+            out = PyBytes_AS_STRING(name)
+            for i in range(size):
+                out[i] = <char> LOWER[p[i]]
+        return name
 
     cdef int _note_framing(self, bytes name, bytes value) except -1:
         """RFC 9112 section 6, without its leniencies: whatever two parsers could read differently is refused."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(name)
         if size == 14 and name == b"content-length":
-            if self.length >= 0 or not value.isdigit() or PyBytes_GET_SIZE(value) > 18:
+            if self.length >= 0:
                 raise ProtocolError("bad or repeated Content-Length")
-            self.length = int(value)
+            self.length = _decimal(value)
         elif size == 17 and name == b"transfer-encoding":
             if self.coding is not None:
                 raise ProtocolError("repeated Transfer-Encoding")
             self.coding = value.lower()
         elif size == 10 and name == b"connection":
-            self.connection = value.lower() if self.connection is None else self.connection + b"," + value.lower()
+            if self.connection is not None:
+                self.connection = self.connection + b"," + value.lower()
+            else:
+                self.connection = KEEP_ALIVE if value == KEEP_ALIVE else value.lower()
         return 0
 
     cdef int _choose_persistence(self) except -1:
         if self.coding is not None and (self.coding != b"chunked" or self.length >= 0 or self.http10):
             raise ProtocolError("Transfer-Encoding other than chunked alone")
         self.keep_alive = not self.http10
-        if self.connection is not None:
+        if self.connection is KEEP_ALIVE:  # what nearly all clients and servers say
+            self.keep_alive = True
+        elif self.connection is not None:
             options = [option.strip() for option in self.connection.split(b",")]
             if b"close" in options:
                 self.keep_alive = False
@@ -270,6 +406,9 @@ cdef class MessageParser:
         if i == 0:
             raise ProtocolError("malformed chunk size")
         if i < size:
+            self.extension_bytes += size - i
+            if self.extension_bytes > MAX_EXTENSIONS:
+                raise ProtocolError("chunk extensions larger than 16 KiB")
             if p[i] != 59 and p[i] != 32 and p[i] != 9:
                 raise ProtocolError("malformed chunk size")
             for k in range(i, size):
@@ -301,8 +440,18 @@ cdef class MessageParser:
 
 cdef class ResponseParser(MessageParser):
 
-    def __cinit__(self):
+    def __cinit__(self, FieldNames wanted=None):
         self.headers = []
+
+    cpdef void reset(self):
+        """Ready for the next response of the connection."""
+        self.state = HEAD
+        self.head_done = self.done = False
+        self.headers = []
+        self.excess = 0
+        self.interim = 0
+        self.trailer_bytes = self.extension_bytes = 0
+        self.held = None
 
     cpdef bint eof(self) except -1:
         if self.state == BODY_UNTIL_EOF:
@@ -366,7 +515,7 @@ cdef class ResponseParser(MessageParser):
 
 cdef class RequestParser(MessageParser):
 
-    def __cinit__(self):
+    def __cinit__(self, FieldNames wanted=None):
         self.fields = {}
         self.rest = b""
 
@@ -376,7 +525,7 @@ cdef class RequestParser(MessageParser):
         self.head_done = self.done = self.repeated = self.expects_continue = False
         self.fields = {}
         self.rest = b""
-        self.trailer_bytes = 0
+        self.trailer_bytes = self.extension_bytes = 0
 
     cpdef list values(self, bytes name):
         cdef list found = []

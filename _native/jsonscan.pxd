@@ -18,6 +18,8 @@ cdef struct FrameFacts:
     int flags
     Py_ssize_t type_start  # content of the top-level string "type", without its quotes; -1 when there is none
     Py_ssize_t type_end
+    Py_ssize_t usage_start  # value of the top-level "usage"; -1 when there is none or it is null
+    Py_ssize_t usage_end
 
 
 # Returns -1 when the bytes are one valid JSON value with only whitespace around it, else the offset of the first

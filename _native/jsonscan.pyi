@@ -9,6 +9,8 @@ UTF-8 sequence; the length when the text ends too early.
 from collections.abc import Sequence
 from typing import Final
 
+from typing_extensions import Buffer
+
 FRAME_USAGE: Final[int]
 FRAME_ERROR: Final[int]
 FRAME_NO_CHOICES: Final[int]
@@ -49,6 +51,17 @@ class Fields:
 
 def scan(data: bytes) -> int:
     """-1 when `data` is one valid JSON value with only whitespace around it, else the error's position."""
+
+def answer_facts(data: bytes) -> tuple[int, bytes | None]:
+    """FRAME_* flags of a whole answer and the value of its top-level "usage" as it is spelt, None when there is none.
+    Raises JsonError."""
+
+def top_member(data: bytes, name: bytes) -> bytes | None:
+    """The value of a member of the top-level object as it is spelt (the last, when repeated; keys with escapes do not
+    count), None when there is none or the text is no object. Raises JsonError."""
+
+def first_byte(value: Buffer) -> int:
+    """The first byte of anything that offers its bytes, -1 when it has none. Copies nothing."""
 
 def frame_facts(data: bytes) -> tuple[int, str | None]:
     """FRAME_* flags and the top-level string "type" as spelt (escapes kept) of one stream frame's data.

@@ -6,6 +6,7 @@ Concurrency: pure functions over the caller's bytes; a Fields is immutable after
 A step takes the position it reads from and returns the position after what it read, or an encoded failure below zero.
 """
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp
 
@@ -368,6 +369,8 @@ cdef inline void note_member(Text p, Py_ssize_t start, Py_ssize_t end, Py_ssize_
                              FrameFacts* facts) noexcept nogil:
     if is_key(p, start, end, "usage", 5) and not is_null(p, value):
         facts.flags |= FRAME_USAGE
+        facts.usage_start = value
+        facts.usage_end = value_end
     elif is_key(p, start, end, "error", 5) and not is_null(p, value) and p[value] != b"f":
         facts.flags |= FRAME_ERROR
     elif is_key(p, start, end, "type", 4) and p[value] == 0x22:
@@ -402,6 +405,8 @@ cdef Py_ssize_t scan_text(Text p, Py_ssize_t size, FrameFacts* facts) noexcept n
     facts.flags = 0
     facts.type_start = -1
     facts.type_end = -1
+    facts.usage_start = -1
+    facts.usage_end = -1
     if pos < size and p[pos] == b"{":
         return end_text(p, read_frame(p, pos, size, facts), size)
     return end_text(p, skip_value(p, pos, size, 0), size)
@@ -578,6 +583,57 @@ cdef class Fields:
             raise JsonError(opener, "not an object")
         open_container(p, opener, size, &more)
         return opener + 1, not more
+
+
+cdef Py_ssize_t find_member(Text p, Py_ssize_t pos, Py_ssize_t size, Text name, Py_ssize_t length,
+                            Py_ssize_t* found, Py_ssize_t* found_end) noexcept nogil:
+    """The span of the last member `name` of the object at `pos`; `found` stays as it is when there is none."""
+    cdef bint more
+    cdef Py_ssize_t start = 0, end = 0, value
+    pos = open_container(p, pos, size, &more)
+    while more:
+        value = skip_key(p, pos, size, &start, &end)
+        if value < 0:
+            return value
+        pos = skip_value(p, value, size, 1)
+        if pos < 0:
+            return pos
+        if is_key(p, start, end, <const char*> name, length):
+            found[0] = value
+            found_end[0] = pos
+        pos = end_item(p, pos, size, b"}", &more)
+        if pos < 0:
+            return pos
+    return end_text(p, pos, size)
+
+
+def top_member(bytes data not None, bytes name not None):
+    cdef Text p = data
+    cdef Py_ssize_t size = len(data), found = -1, found_end = -1
+    cdef Py_ssize_t pos = skip_space(p, 0, size)
+    if pos >= size or p[pos] != b"{":
+        return None
+    pos = find_member(p, pos, size, name, len(name), &found, &found_end)
+    if pos < 0:
+        raise JsonError(failed_at(pos), REASONS[failed_why(pos)])
+    return data[found:found_end] if found >= 0 else None
+
+
+def answer_facts(bytes data not None):
+    cdef FrameFacts facts
+    cdef Py_ssize_t pos = scan_text(data, len(data), &facts)
+    if pos < 0:
+        raise JsonError(failed_at(pos), REASONS[failed_why(pos)])
+    return facts.flags, data[facts.usage_start:facts.usage_end] if facts.usage_start >= 0 else None
+
+
+def first_byte(value):
+    cdef Py_buffer view
+    cdef int first
+    PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
+    first = (<const unsigned char*> view.buf)[0] if view.len else -1
+    PyBuffer_Release(&view)
+    return first
 
 
 def scan(bytes data not None):

@@ -80,12 +80,12 @@ cdef class Connection(Source):
     cdef public double idle_since           # s, monotonic, set by the pool
     cdef readonly int exchanges             # exchanges begun on this connection
     cdef readonly long long received        # bytes of the running exchange
-    cdef public bint progress               # bytes arrived since the last sweep
     cdef readonly bint closed
     cdef readonly bint paused
     cdef bint sent                          # the whole request was handed to the transport
     cdef Sink sink
     cdef ResponseParser parser
 
+    cpdef void begin(self, object call, Sink sink, bytes data, bytes body, bint complete)
     cdef void _complete(self)
     cdef void _break(self, str cause, object detail)

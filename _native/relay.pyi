@@ -6,6 +6,8 @@ end), never per chunk.
 
 from typing import Any, Protocol, type_check_only
 
+from _native.http1 import FieldNames
+
 DIALECTS: dict[str, int]
 """Number of each dialect that StreamFilter knows."""
 
@@ -134,8 +136,9 @@ class Connection(Source):
 
     call: Call | None
     idle_since: float
-    progress: bool
-    def __init__(self, pool: ConnectionPool) -> None: ...
+    def __init__(self, pool: ConnectionPool, wanted: FieldNames | None = None) -> None:
+        """wanted: the answer's fields that its Sink is told of, None for all."""
+
     @property
     def transport(self) -> Any: ...
     @property
@@ -154,8 +157,9 @@ class Connection(Source):
     def closed(self) -> bool: ...
     @property
     def paused(self) -> bool: ...
-    def begin(self, call: Call, sink: Sink, pieces: list[bytes], complete: bool) -> None:
-        """Sends a request and reads its answer into `sink`; `complete`: no more body follows."""
+    def begin(self, call: Call, sink: Sink, data: bytes, body: bytes | None, complete: bool) -> None:
+        """Sends a request (`body` follows `data`, uncopied) and reads its answer into `sink`; `complete`: no more body
+        follows."""
 
     def send(self, data: bytes, last: bool) -> None:
         """More of a streamed request body."""

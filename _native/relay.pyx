@@ -3,7 +3,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp
 
-from _native.http1 cimport ResponseParser
+from _native.http1 cimport FieldNames, ResponseParser
 from _native.jsonscan cimport FRAME_ERROR, FRAME_FINISHED, FRAME_NO_CHOICES, FRAME_USAGE, FrameFacts, scan_frame
 from _native.sse cimport frame_data, frame_end
 
@@ -252,29 +252,30 @@ cdef class Relay(Sink):
 
 cdef class Connection(Source):
 
-    def __cinit__(self, object pool):
+    def __cinit__(self, object pool, FieldNames wanted=None):
         self.pool = pool
+        self.parser = ResponseParser(wanted)
 
     @property
     def head_done(self):
-        return self.parser is not None and self.parser.head_done
+        return self.parser.head_done
 
     def connection_made(self, transport):
         self.transport = transport
 
-    def begin(self, object call, Sink sink, list pieces, bint complete):
-        """Sends a request (`pieces` of bytes; `complete`: no more body follows) and reads its answer into `sink`."""
+    cpdef void begin(self, object call, Sink sink, bytes data, bytes body, bint complete):
+        """Sends a request (`complete`: no more body follows) and reads its answer into `sink`."""
         self.call = call
         self.sink = sink
-        self.parser = ResponseParser()
+        if self.exchanges:
+            self.parser.reset()
         self.received = 0
         self.exchanges += 1
         self.sent = complete
-        self.progress = False
-        if len(pieces) == 1:
-            self.transport.write(pieces[0])
+        if body is None:
+            self.transport.write(data)
         else:
-            self.transport.writelines(pieces)
+            self.transport.writelines([data, body])
 
     def send(self, bytes data, bint last):
         """More of a streamed request body."""
@@ -291,7 +292,6 @@ cdef class Connection(Source):
             # Bytes nobody asked for: a desynchronised peer. Never reuse.
             self.cancel()
             return
-        self.progress = True
         self.received += PyBytes_GET_SIZE(data)
         if not parser.head_done:
             try:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from _native.relay import Sink, Source
+from backends.call import Call
 
 
 class Cause(StrEnum):
@@ -89,21 +90,6 @@ class Upload(Protocol):
     """Where a BodyFeed puts its pieces."""
 
     def send(self, data: bytes, last: bool) -> None: ...
-
-
-@dataclass(slots=True)
-class Call:
-    """One attempt's request: path below the endpoint's base URL, headers beyond the endpoint's own, the body.
-
-    body: all of it, or None when `feed` streams it (`length` then says how long it is, None for chunked).
-    """
-
-    method: str
-    path: str
-    headers: list[tuple[bytes, bytes]]
-    body: bytes | None
-    feed: BodyFeed | None = None
-    length: int | None = None
 
 
 class Backend(Protocol):

@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
+from _native.transport import Poller
 from backends.base import EndpointSpec
 from backends.http.client import HttpBackend
 from backends.http.resolver import AresQuery, Resolver
 from fastpath.door.granian import GranianDoor
-from fastpath.door.native import NativeDoor
+from fastpath.door.native import LAST_CHANCE, NativeDoor
 from fastpath.identity.keys import KeyHasher, KeyTable
 from fastpath.identity.pepper import PepperError, read_pepper
 from fastpath.observe.access_log import NoRecords
@@ -26,6 +27,8 @@ from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
 from fastpath.observe.metrics import Metrics
 from fastpath.pipeline import Pipeline
+from fastpath.process.listen import open_for_callers, open_in_worker, url_of
+from fastpath.relay.fields import WANTED
 from fastpath.runtime import Records, Runtime
 from fastpath.settings import Settings, state_folder
 from fastpath.settings.problem import Problem, SettingsError
@@ -51,10 +54,11 @@ class App:
         self._backends: dict[EndpointSpec, HttpBackend] = {}
         self._retired: WeakSet[HttpBackend] = WeakSet()  # those that requests under an old snapshot may still use
         self._resolver = _make_resolver(settings, clock)
+        self._poller = Poller(self._loop)
         self._settings = settings
         self._listener: socket.socket | None = None
         self._pipeline = Pipeline(self._runtime, self._compile(settings, 1), self._report)
-        self._door = _make_door(settings, self._pipeline, clock)
+        self._door = _make_door(settings, self._pipeline, clock, self._poller)
         metrics.read(
             "ai_inference_in_flight",
             lambda: {(model,): count for model, count in self._runtime.in_flight.items()},
@@ -88,6 +92,8 @@ class App:
         self._door.stop_accepting()
         if self._listener is not None:
             self._listener.close()
+        if self._settings.listen.reuse_port:
+            await asyncio.sleep(LAST_CHANCE)  # who waited in the queue of our own socket has its first request now
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
                 while self._runtime.deliveries:
@@ -103,6 +109,7 @@ class App:
         for backend in [*self._backends.values(), *self._retired]:
             await backend.close()
         await self._resolver.close()
+        self._poller.close()
 
     def debug_requests(self) -> list[dict[str, Any]]:
         """Requests in flight: id, phase, age_ms, model, endpoint, buffered bytes. Facts only, no content."""
@@ -128,7 +135,8 @@ class App:
     def _backend_for(self, spec: EndpointSpec) -> HttpBackend:
         backend = self._backends.get(spec)
         if backend is None:
-            backend = self._backends[spec] = HttpBackend(spec, self._resolver, self._clock)
+            backend = HttpBackend(spec, self._resolver, self._clock, wanted=WANTED, poller=self._poller)
+            self._backends[spec] = backend
         return backend
 
     def _sweep(self) -> None:
@@ -167,13 +175,10 @@ def make_key_table(settings: Settings) -> KeyTable | None:
         raise SettingsError([Problem(0, 0, "keys", str(error))], "settings") from error
 
 
-def _make_door(settings: Settings, pipeline: Pipeline, clock: Clock) -> GranianDoor | NativeDoor:
-    """`auto` is Granian until the native door has its own limits under overload measured; FASTPATH_DEBUG_DOOR=native
-    makes it native, so that every suite can run on either door."""
+def _make_door(settings: Settings, pipeline: Pipeline, clock: Clock, poller: Poller) -> GranianDoor | NativeDoor:
     listen = settings.listen
-    auto = os.environ.get("FASTPATH_DEBUG_DOOR", "granian")
-    if (auto if listen.door == "auto" and listen.tls is None else listen.door) == "native":
-        return NativeDoor(pipeline.begin, pipeline.malformed, listen, clock)
+    if listen.choose_door(os.environ) == "native":
+        return NativeDoor(pipeline.begin, pipeline.malformed, listen, clock, random.random, poller)
     return GranianDoor(pipeline.begin, listen, clock)
 
 
@@ -200,16 +205,16 @@ class Gateway:
     async def __aenter__(self) -> Self:
         listen = self.settings.listen
         loop = asyncio.get_running_loop()
-        listener = socket.create_server((listen.host, listen.port), backlog=listen.backlog)
+        callers = open_for_callers(listen)
+        listener = open_in_worker(callers, listen)
         listener.setblocking(False)
-        host, port = listener.getsockname()[:2]
-        self.url = f"http://{host}:{port}/v1"
+        self.url = url_of(listener, "http" if listen.tls is None else "https") + "/v1"
         tick = Tick(loop, self._clock, lambda lag: self.metrics.observe("fastpath_loop_lag_seconds", (), lag))
         budget = MemoryBudget(self.settings.limits.memory)
         self.app = App(self.settings, self.metrics, self._records, budget, tick, self._clock)
         await self.app.start(listener)
         tick.start()
-        self._stack = [tick.stop, listener.close]
+        self._stack = [tick.stop, listener.close, callers.close]
         return self
 
     async def __aexit__(

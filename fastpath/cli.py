@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from fastpath import __version__
+from fastpath.bench.command import bench
 from fastpath.commands import CommandGroup
+from fastpath.compiled import outdated
 
 if TYPE_CHECKING:
     from fastpath.settings import Settings
@@ -57,7 +59,8 @@ def serve(
     door: Annotated[
         Literal["auto", "granian", "native"] | None,
         typer.Option(
-            help="Front door: granian, or native (HTTP/1.1 in compiled code, a preview). auto is granian for now."
+            help="Front door: native (HTTP/1.1 in compiled code) or granian (HTTP/2 too, with TLS). auto is native for "
+            "plaintext, granian with a certificate."
         ),
     ] = None,
     insecure: Annotated[
@@ -70,6 +73,8 @@ def serve(
         _stop("say what to serve: either --config FILE or --upstream URL", 2)
     listen = {"host": host, "port": port, "admin_port": admin_port, "door": door, "insecure": insecure or None}
     source = _source({"listen": listen, "workers": workers, "state_dir": state_dir}, config=config, upstream=upstream)
+    for changed in outdated(Path(__file__).parent.parent):
+        print(f"warning: {changed} was changed after it was compiled: run `make install`", file=sys.stderr)
     _run(source)
 
 
@@ -177,6 +182,9 @@ def demo(
     raise typer.Exit(1)
 
 
+app.command()(bench)
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
@@ -238,7 +246,7 @@ def _summarise(settings: "Settings") -> str:
         "key": len(settings.keys),
     }
     things = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
-    return f"{things}; callers on {listen.host}:{listen.port}, admin on {listen.admin_host}:{listen.admin_port}"
+    return f"{things}; callers on {listen.place}, admin on {listen.admin_host}:{listen.admin_port}"
 
 
 def _stop(message: str, code: int) -> NoReturn:

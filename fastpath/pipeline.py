@@ -8,15 +8,16 @@ from collections.abc import Callable
 
 from fastpath import errors
 from fastpath.account.settle import settle
-from fastpath.context import DecisionRecord, RequestContext
+from fastpath.context import RequestContext
 from fastpath.door.exchange import Exchange
 from fastpath.endpoints import local
 from fastpath.endpoints.decode import check_head, decode
-from fastpath.endpoints.paths import ApiPath, find, is_upload
+from fastpath.endpoints.paths import ApiPath, find
 from fastpath.endpoints.upload import Upload
 from fastpath.errors import GatewayError, Header
 from fastpath.identity.client import ClientAddress
 from fastpath.identity.stage import identify
+from fastpath.record import DecisionRecord
 from fastpath.relay.delivery import CallMaker, Delivery, make_call
 from fastpath.route.stage import route
 from fastpath.runtime import Runtime
@@ -38,11 +39,14 @@ class Pipeline:
     def begin(self, exchange: Exchange) -> None:
         """The head of a request is here."""
         ctx = self._open(exchange)
-        self.guarded(ctx, self._admit, ctx)
+        try:
+            self._admit(ctx)
+        except Exception as error:
+            self.fail(ctx, error)
 
     def _admit(self, ctx: RequestContext) -> None:
         path = self._match(ctx)
-        if path.template not in local.OPEN_PATHS:
+        if not path.is_open:
             identify(ctx)
         if self._runtime.draining and path.template == "/readyz":
             raise errors.overloaded("This worker is draining.")
@@ -52,13 +56,16 @@ class Pipeline:
         check_head(ctx, path)
         self._read(ctx, path)
 
-    def _proceed(self, ctx: RequestContext, path: ApiPath, body: bytes) -> None:
+    def proceed(self, ctx: RequestContext, body: bytes) -> None:
         """The body is here too: decode, route, relay."""
         ctx.read_at = self._runtime.clock.monotonic()
         ctx.record.bytes_in = len(body)
-        if len(body) > ctx.reserved:  # a chunked body, whose size nobody declared
-            self.reserve(ctx, len(body) - ctx.reserved)
-        self.dispatch(ctx, decode(ctx, path, body), make_call)
+        try:
+            if len(body) > ctx.reserved:  # a chunked body, whose size nobody declared
+                self.reserve(ctx, len(body) - ctx.reserved)
+            self.dispatch(ctx, decode(ctx, body), make_call)
+        except Exception as error:
+            self.fail(ctx, error)
 
     def dispatch(self, ctx: RequestContext, model: str, call: CallMaker) -> Delivery:
         """Route and relay; the delivery settles. `call` makes the request of each attempt."""
@@ -97,9 +104,9 @@ class Pipeline:
         return path
 
     def _read(self, ctx: RequestContext, path: ApiPath) -> None:
-        settings = ctx.snapshot.settings
-        limit = settings.limits.upload_body if is_upload(path) else settings.limits.json_body
-        patience = settings.timeouts.client_body
+        snapshot = ctx.snapshot
+        limit = snapshot.upload_body if path.is_upload else snapshot.json_body
+        patience = snapshot.client_body
         declared = ctx.exchange.declared_length
         if declared > limit:
             raise errors.too_large(limit)
@@ -108,14 +115,7 @@ class Pipeline:
             upload = Upload(ctx, self, limit)
             upload.source = ctx.exchange.read_pieces(limit, patience, upload)
             return
-
-        def done(body: bytes) -> None:
-            self.guarded(ctx, self._proceed, ctx, path, body)
-
-        def refused(error: GatewayError | None) -> None:
-            self.refuse(ctx, error)
-
-        ctx.exchange.read(limit, patience, done, refused)
+        ctx.exchange.read(limit, patience, WholeBody(self, ctx))
 
     def reserve(self, ctx: RequestContext, size: int) -> None:
         """Counts a body in the memory budget until the request is settled. Raises 503 when there is no room."""
@@ -150,20 +150,32 @@ class Pipeline:
         ids, clock = self._runtime.ids, self._runtime.clock
         record = DecisionRecord(id=ids.next(), ts=clock.now(), method="", path="", client=peer, status=error.status)
         record.outcome, record.error = "refused", error.code
-        self._runtime.metrics.count("ai_inference_requests_total", ("unknown", "", str(error.status)))
+        self._runtime.series.settled(record, None, None)
         self._runtime.records.put(record)
         headers = [errors.JSON_TYPE, (b"x-request-id", record.id.encode()), *error.headers]
         return headers, errors.shape(error, "chat", record.id)
 
-    def guarded(self, ctx: RequestContext, step: Callable[..., object], *arguments: object) -> None:
-        """Runs a step; what it raises becomes the caller's answer."""
-        try:
-            step(*arguments)
-        except GatewayError as error:
+    def fail(self, ctx: RequestContext, error: Exception) -> None:
+        """What a stage raised becomes the caller's answer."""
+        if isinstance(error, GatewayError):
             self.refuse(ctx, error)
-        except Exception as error:
-            self._report(error)
-            self.refuse(ctx, errors.internal())
+            return
+        self._report(error)
+        self.refuse(ctx, errors.internal())
 
     def _settle(self, ctx: RequestContext) -> None:
         settle(ctx, self._runtime)
+
+
+class WholeBody:
+    """Waits for the body of one JSON request. A BodyTaker."""
+
+    def __init__(self, pipeline: Pipeline, ctx: RequestContext) -> None:
+        self._pipeline = pipeline
+        self._ctx = ctx
+
+    def on_body(self, body: bytes) -> None:
+        self._pipeline.proceed(self._ctx, body)
+
+    def on_refused(self, error: GatewayError | None) -> None:
+        self._pipeline.refuse(self._ctx, error)

@@ -3,17 +3,17 @@
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.metrics import Metrics
+from fastpath.observe.series import RequestSeries
 from scheduler.clock import Clock
 from scheduler.endpoint import EndpointTable
 from scheduler.retry import RetryBudget
 
 if TYPE_CHECKING:
-    from fastpath.context import DecisionRecord
+    from fastpath.record import DecisionRecord
     from fastpath.relay.delivery import Delivery
 
 
@@ -38,19 +38,30 @@ class RequestIds:
         return "req_" + self._pool[self._at - 16 : self._at].hex()
 
 
-@dataclass(slots=True)
 class Runtime:
     """One worker's loop, clocks, counters and live tables."""
 
-    loop: asyncio.AbstractEventLoop
-    clock: Clock
-    metrics: Metrics
-    records: Records
-    budget: MemoryBudget
-    table: EndpointTable
-    retries: RetryBudget
-    random: Callable[[], float]
-    ids: RequestIds = field(default_factory=RequestIds)
-    deliveries: "set[Delivery]" = field(default_factory=set)
-    in_flight: dict[str, int] = field(default_factory=dict)
-    draining: bool = False
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        metrics: Metrics,
+        records: Records,
+        budget: MemoryBudget,
+        table: EndpointTable,
+        retries: RetryBudget,
+        random: Callable[[], float],
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.metrics = metrics
+        self.records = records
+        self.budget = budget
+        self.table = table
+        self.retries = retries
+        self.random = random
+        self.series = RequestSeries(metrics)
+        self.ids = RequestIds()
+        self.deliveries: set[Delivery] = set()
+        self.in_flight: dict[str, int] = {}
+        self.draining = False

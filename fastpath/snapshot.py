@@ -4,8 +4,7 @@ Compiled whole before it replaces the old one; a running request keeps the one i
 written after construction except the live counters, which belong to the endpoint table.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from backends.base import Backend, Deadlines, EndpointSpec
 from fastpath.identity.keys import Key, KeyTable
@@ -16,42 +15,66 @@ from scheduler.picker import PICKERS, Picker
 ANY_MODEL = "*"
 
 
-@dataclass(slots=True)
 class Target:
     """One endpoint of one model: where an attempt goes. `paths` are the API paths it serves, None for all.
 
     refuses_usage is learnt: the server rejects `stream_options`, so its usage is estimated.
     """
 
-    spec: EndpointSpec
-    slot: int
-    backend: Backend
-    paths: frozenset[str] | None = None
-    refuses_usage: bool = False
+    def __init__(self, spec: EndpointSpec, slot: int, backend: Backend, paths: frozenset[str] | None = None) -> None:
+        self.spec = spec
+        self.slot = slot
+        self.backend = backend
+        self.paths = paths
+        self.name = spec.name
+        self.tier = spec.tier
+        self.model = spec.model
+        self.refuses_usage = False
 
 
-@dataclass(frozen=True, slots=True)
 class Route:
     """A model name and its replicas."""
 
-    name: str
-    targets: tuple[Target, ...]
-    picker: Picker
-    timeouts: Timeouts
+    def __init__(self, name: str, targets: tuple[Target, ...], picker: Picker, timeouts: Timeouts) -> None:
+        self.name = name
+        self.targets = targets
+        self.picker = picker
+        self.timeouts = timeouts
+        self._restricted = any(target.paths is not None for target in targets)
+
+    def serving(self, path: str) -> tuple[Target, ...]:
+        """The replicas that serve this API path."""
+        if not self._restricted:
+            return self.targets
+        return tuple([target for target in self.targets if target.paths is None or path in target.paths])
 
 
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """version grows by one with each reload; routes by model name; keys None when callers need none."""
 
-    version: int
-    settings: Settings
-    routes: Mapping[str, Route]
-    keys: KeyTable | None
-    created: int = 0
-    specs: frozenset[EndpointSpec] = field(default_factory=frozenset)
+    def __init__(
+        self,
+        version: int,
+        settings: Settings,
+        routes: dict[str, Route],
+        keys: KeyTable | None,
+        created: int,
+        specs: frozenset[EndpointSpec],
+    ) -> None:
+        self.version = version
+        self.settings = settings
+        self.routes = routes
+        self.keys = keys
+        self.created = created
+        self.specs = specs
+        self.json_body = settings.limits.json_body
+        self.upload_body = settings.limits.upload_body
+        self.response_body = settings.limits.response_body
+        self.frame = settings.limits.frame
+        self.client_body = settings.timeouts.client_body
 
     def route(self, model: str) -> Route | None:
+        """The route of a model's name, or the wildcard's."""
         return self.routes.get(model) or self.routes.get(ANY_MODEL)
 
     def visible(self, key: Key | None) -> list[str]:

@@ -20,10 +20,20 @@ import psutil
 import pytest
 import yaml
 
+from fastpath.compiled import outdated
 from fastpath.identity.keys import KeyHasher, new_token
 from fastpath.identity.pepper import make_pepper
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_sessionstart() -> None:
+    """What is compiled must be what is written, or these tests would judge something else."""
+    changed = outdated(ROOT)
+    if changed:
+        pytest.exit(f"changed after they were compiled: {', '.join(changed)}: run `make install`", 4)
+
+
 PATIENCE = 20.0
 UPSTREAM_KEY = "sk-upstream-of-the-tests"
 

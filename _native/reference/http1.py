@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 MAX_HEAD = 65536
 MAX_FIELDS = 128
 MAX_CHUNK_LINE = 4096
+MAX_EXTENSIONS = 16384
 MAX_INTERIM = 16
 
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\Z")
@@ -183,6 +184,7 @@ def _take_line(rest: bytes) -> tuple[bytes | None, bytes]:
 
 
 def _read_chunks(response: Response | Request, rest: bytes) -> None:
+    extensions = 0
     while True:
         line, rest = _take_line(rest)
         if line is None:
@@ -190,6 +192,9 @@ def _read_chunks(response: Response | Request, rest: bytes) -> None:
         found = CHUNK_SIZE.match(line)
         if not found or line.count(b'"') % 2:
             raise ProtocolError("chunk size")
+        extensions += len(line) - len(found[1])
+        if extensions > MAX_EXTENSIONS:
+            raise ProtocolError("large chunk extensions")
         size = int(found[1], 16)
         if size == 0:
             _read_trailers(response, rest)
@@ -217,6 +222,8 @@ def _read_trailers(response: Response | Request, rest: bytes) -> None:
             else:
                 response.rest = rest
             return
+        if not FIELD_LINE.match(line):
+            raise ProtocolError("malformed trailer")
         total += len(line) + 2
         if total > MAX_HEAD:
             raise ProtocolError("large trailers")

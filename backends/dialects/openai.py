@@ -9,9 +9,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from _native.jsonscan import DuplicateField, Fields, JsonError
+from _native.jsonscan import DuplicateField, Fields, JsonError, first_byte
 
 INT64 = 2**63 - 1
+STRING, LIST, NULL = b'"[n'
+TEXT_OR_LIST = (STRING, LIST)
 Tokens = Annotated[int, Meta(ge=1, le=10_000_000)]
 Count = Annotated[int, Meta(ge=1, le=128)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -88,7 +90,9 @@ class ChatRequest(Sampling, kw_only=True):
 
     def check(self) -> None:
         for i, message in enumerate(self.messages):
-            _check_message(message, f"messages[{i}]")
+            # Most messages are plain text, which needs no closer look.
+            if message.content is UNSET or message.tool_calls or first_byte(message.content) != STRING:
+                _check_message(message, f"messages[{i}]")
 
 
 class CompletionRequest(Sampling, kw_only=True):
@@ -96,7 +100,7 @@ class CompletionRequest(Sampling, kw_only=True):
     best_of: Count | None = None
 
     def check(self) -> None:
-        if bytes(self.prompt)[:1] not in (b'"', b"["):
+        if first_byte(self.prompt) not in TEXT_OR_LIST:
             raise BadRequest("prompt must be a string or an array", "prompt")
 
 
@@ -105,7 +109,7 @@ class EmbeddingRequest(Decision, kw_only=True):
     dimensions: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
     def check(self) -> None:
-        if bytes(self.input)[:1] not in (b'"', b"["):
+        if first_byte(self.input) not in TEXT_OR_LIST:
             raise BadRequest("input must be a string or an array", "input")
 
 
@@ -182,17 +186,25 @@ def ask_usage(body: bytes) -> bytes:
 
 def _check_message(message: Message, where: str) -> None:
     content = message.content
-    if content is UNSET or bytes(content) == b"null":
-        spoken = message.tool_calls or any(
-            part is not UNSET for part in (message.function_call, message.refusal, message.audio)
-        )
-        if content is UNSET and not (message.role == "assistant" and spoken):
+    if content is UNSET:
+        if message.role != "assistant" or not _says_otherwise(message):
             raise BadRequest(f"{where} needs content", f"{where}.content")
-    elif bytes(content)[:1] == b"[":
+    elif first_byte(content) == LIST:
         _check_parts(content, where)
-    elif bytes(content)[:1] != b'"':
+    elif first_byte(content) not in (STRING, NULL):
         raise BadRequest(f"{where}.content must be a string or an array of parts", f"{where}.content")
-    for call in message.tool_calls or ():
+    if message.tool_calls:
+        _check_tool_calls(message.tool_calls, where)
+
+
+def _says_otherwise(message: Message) -> bool:
+    """Whether a message without content says something all the same."""
+    others = (message.function_call, message.refusal, message.audio)
+    return bool(message.tool_calls) or any(part is not UNSET for part in others)
+
+
+def _check_tool_calls(calls: list[ToolCall], where: str) -> None:
+    for call in calls:
         if call.function is UNSET and call.custom is UNSET:
             raise BadRequest(f"{where}.tool_calls needs a function", f"{where}.tool_calls")
 

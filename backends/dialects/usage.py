@@ -9,6 +9,8 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from _native.jsonscan import JsonError, top_member
+
 #: More tokens than any one request can have; beyond it a count is a lie.
 IMPOSSIBLE = 100_000_000
 
@@ -50,7 +52,7 @@ class _Holder(msgspec.Struct):
     usage: Raw | UnsetType = UNSET
 
 
-class _Answer(_Holder):
+class _Answer(msgspec.Struct):
     response: _Holder | None = None
     message: Raw | UnsetType = UNSET
 
@@ -60,48 +62,76 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 _COUNTS = msgspec.json.Decoder(_Counts)
 
 
+def usage_of(raw: bytes) -> Usage | None:
+    """The tokens that a usage object counts, None when it says nothing."""
+    counts = _counts(raw)
+    if counts is None:
+        return None
+    usage = Usage()
+    _add(usage, counts)
+    return usage
+
+
 def read_usage(data: bytes | None, head: bytes | None = None) -> Usage | None:
     """Usage in a JSON answer or event (top level, or under `response` / `message`), None when it says nothing.
 
     head: Anthropic's message_start, whose counts `data` (a message_delta) completes.
     """
-    counts, usage = _counts(data), Usage()
-    first = _counts(head)
-    if counts is None and first is None:
-        return None
-    for found in (first, counts):
-        if found is not None:
-            _add(usage, found)
-    return usage
+    usage = Usage()
+    found = False
+    for text in (head, data):
+        raw = _find(text) if text is not None else None
+        counts = _counts(raw) if raw is not None else None
+        if counts is not None:
+            _add(usage, counts)
+            found = True
+    return usage if found else None
 
 
-def _counts(data: bytes | None) -> _Counts | None:
-    """The usage object of an answer; all its counts unknown and `disputed` when one of them is impossible."""
-    if data is None:
-        return None
+def _find(data: bytes) -> bytes | None:
+    """The text of the usage object of an answer or event."""
     try:
-        answer = _ANSWER.decode(data)
-        raw = answer.usage
-        if raw is UNSET and answer.response is not None:
-            raw = answer.response.usage
-        if raw is UNSET and answer.message is not UNSET and bytes(answer.message)[:1] == b"{":
-            raw = msgspec.json.decode(answer.message, type=_Holder).usage
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return top_member(data, b"usage") or _inner_usage(data)
+    except (JsonError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    if raw is UNSET or bytes(raw) == b"null":
+
+
+def _counts(raw: bytes) -> _Counts | None:
+    """What a usage object says; all its counts unknown and `disputed` when one of them is impossible."""
+    if raw == b"null":
         return None
     try:
         counts = _COUNTS.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _salvage(raw)
-    return counts if any(getattr(counts, name) is not None for name in _TOKENS) else None
+    return counts if _says_something(counts) else None
+
+
+def _inner_usage(data: bytes) -> bytes | None:
+    """The usage object under `response` (Responses API) or `message` (Messages API)."""
+    answer = _ANSWER.decode(data)
+    raw = answer.response.usage if answer.response is not None else UNSET
+    if raw is UNSET and answer.message is not UNSET and bytes(answer.message)[:1] == b"{":
+        raw = msgspec.json.decode(answer.message, type=_Holder).usage
+    return None if raw is UNSET else bytes(raw)
+
+
+def _says_something(counts: _Counts) -> bool:
+    return (
+        counts.prompt_tokens is not None
+        or counts.completion_tokens is not None
+        or counts.input_tokens is not None
+        or counts.output_tokens is not None
+        or counts.cache_read_input_tokens is not None
+        or counts.cache_creation_input_tokens is not None
+    )
 
 
 class _Disputed(_Counts):
     """Counts of a usage object in which some were impossible."""
 
 
-def _salvage(raw: Raw) -> _Counts | None:
+def _salvage(raw: bytes) -> _Counts | None:
     """The believable counts of a usage object that is not wholly believable."""
     try:
         members = msgspec.json.decode(raw)
@@ -118,16 +148,17 @@ def _salvage(raw: Raw) -> _Counts | None:
 
 def _add(usage: Usage, found: _Counts) -> None:
     """Overlays counts: what a later event says replaces what an earlier one said."""
-    read, made = found.cache_read_input_tokens or 0, found.cache_creation_input_tokens or 0
     taken = found.prompt_tokens if found.prompt_tokens is not None else found.input_tokens
-    given = found.completion_tokens if found.completion_tokens is not None else found.output_tokens
-    details = found.prompt_tokens_details or found.input_tokens_details
-    spent = found.completion_tokens_details or found.output_tokens_details
     if taken is not None:
+        read, made = found.cache_read_input_tokens or 0, found.cache_creation_input_tokens or 0
+        details = found.prompt_tokens_details or found.input_tokens_details
         usage.input = taken + read + made
         usage.cached = read + ((details.cached_tokens or 0) if details is not None else 0)
+    given = found.completion_tokens if found.completion_tokens is not None else found.output_tokens
     if given is not None:
         usage.output = given
+    spent = found.completion_tokens_details or found.output_tokens_details
     if spent is not None:
         usage.reasoning = spent.reasoning_tokens or 0
-    usage.disputed = usage.disputed or isinstance(found, _Disputed)
+    if type(found) is _Disputed:
+        usage.disputed = True

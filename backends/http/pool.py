@@ -1,23 +1,17 @@
 """Keep-alive connections to one endpoint.
 
-Owns opening, reusing and closing; a call waits here for a connection at most its connect time-out. Idle connections are
+Owns keeping, reusing and closing; a call waits here for a connection at most its connect time-out. Idle connections are
 dropped after `pool_idle` seconds (uvicorn, the server behind most engines, closes at 5). Single event loop.
 """
 
 import asyncio
-import socket
-import ssl
 from collections import deque
-from typing import Protocol, cast
-from urllib.parse import SplitResult
+from typing import Protocol
 
 from _native.relay import Connection
 from backends.base import Cause, EndpointSpec, Moment, UpstreamError
-from backends.http.resolver import Resolver
+from backends.http.connector import Connector
 from scheduler.clock import Clock
-
-#: Kernel receive buffer per connection, bytes. Left to itself the kernel takes 4 MiB for a stream whose caller stalls.
-RECEIVE_BUFFER = 128 * 1024
 
 
 class Waiting(Protocol):
@@ -32,18 +26,15 @@ class Waiting(Protocol):
 class Pool:
     """Connections of one endpoint: idle ones, those in use, and the calls that wait for one."""
 
-    def __init__(self, spec: EndpointSpec, url: SplitResult, resolver: Resolver, clock: Clock) -> None:
-        self._spec = spec
-        self._host = url.hostname or ""
-        self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._tls = ssl.create_default_context(cafile=spec.ca_file) if url.scheme == "https" else None
-        self._resolver = resolver
+    def __init__(self, spec: EndpointSpec, clock: Clock, connector: Connector) -> None:
+        self._connector = connector
+        self._idle_limit = spec.deadlines.pool_idle
+        self._max = spec.max_connections
         self._clock = clock
-        self._idle: deque[Connection] = deque()
+        self._idle: list[Connection] = []  # the longest idle first
         self._waiting: deque[Waiting] = deque()
         self._opening: set[asyncio.Task[None]] = set()
         self._live: set[Connection] = set()
-        self._turn = 0
         self._closed = False
 
     @property
@@ -53,14 +44,14 @@ class Pool:
 
     def acquire(self, call: Waiting) -> None:
         """Gives the call a connection: an idle one at once, else a new one, else the next that comes free."""
-        oldest = self._clock.monotonic() - self._spec.deadlines.pool_idle
+        oldest = self._clock.monotonic() - self._idle_limit
         while self._idle:
             connection = self._idle.pop()
             if not connection.closed and connection.idle_since >= oldest:
                 call.attach(connection)
                 return
             self._shut(connection)
-        if self.open < self._spec.max_connections:
+        if self.open < self._max:
             self.open_for(call)
         else:
             self._waiting.append(call)
@@ -94,14 +85,14 @@ class Pool:
 
     def sweep(self, now: float) -> None:
         """Closes connections that idled too long; called every 100 ms."""
-        while self._idle and (self._idle[0].closed or now - self._idle[0].idle_since > self._spec.deadlines.pool_idle):
-            self._shut(self._idle.popleft())
+        while self._idle and (self._idle[0].closed or now - self._idle[0].idle_since > self._idle_limit):
+            self._shut(self._idle.pop(0))
 
     def retire(self) -> None:
         """Closes what is idle now and what is in use when it comes back; calls are served on."""
         self._closed = True
         while self._idle:
-            self._shut(self._idle.popleft())
+            self._shut(self._idle.pop(0))
 
     async def close(self) -> None:
         """Retires, and gives up what is being opened."""
@@ -122,7 +113,7 @@ class Pool:
         self._idle.append(connection)
 
     def _open_next(self) -> None:
-        while self._waiting and self.open < self._spec.max_connections:
+        while self._waiting and self.open < self._max:
             call = self._waiting.popleft()
             if not call.over:
                 self.open_for(call)
@@ -135,7 +126,7 @@ class Pool:
 
     async def _open(self, call: Waiting) -> None:
         try:
-            connection = await self._connect()
+            connection = await self._connector.connect(self)
         except UpstreamError as error:
             self._not_opened(call, error)
         except Exception as error:  # whatever it was, the call must not wait for ever
@@ -159,46 +150,3 @@ class Pool:
         if not call.over:
             call.unconnected(error)
         self._open_next()
-
-    async def _connect(self) -> Connection:
-        """Tries every address, each for its share of the connect time-out."""
-        deadline = self._clock.monotonic() + self._spec.deadlines.connect
-        try:
-            async with asyncio.timeout(self._spec.deadlines.connect):
-                addresses = await self._resolver.addresses(self._host)
-        except TimeoutError as error:
-            raise UpstreamError(Cause.DNS, Moment.CONNECT, "name resolution timed out") from error
-        except OSError as error:
-            raise UpstreamError(Cause.DNS, Moment.CONNECT, str(error)) from error
-        failure = UpstreamError(Cause.CONNECT_TIMEOUT, Moment.CONNECT, "no time left to connect")
-        for tried, address in enumerate(self._rotated(addresses)):
-            left = deadline - self._clock.monotonic()
-            if left <= 0:
-                break
-            try:
-                async with asyncio.timeout(max(left / (len(addresses) - tried), min(left, 0.25))):
-                    return await self._connect_to(address)
-            except TimeoutError:
-                failure = UpstreamError(Cause.CONNECT_TIMEOUT, Moment.CONNECT, f"{address} did not answer")
-            except ssl.SSLError as error:
-                failure = UpstreamError(Cause.TLS, Moment.CONNECT, str(error))
-            except OSError as error:
-                # What a server said counts for more than nobody listening on the host's other addresses.
-                if failure.cause is not Cause.TLS:
-                    failure = UpstreamError(Cause.CONNECT, Moment.CONNECT, str(error))
-        raise failure
-
-    async def _connect_to(self, address: str) -> Connection:
-        connection = Connection(self)
-        protocol = cast(asyncio.Protocol, connection)  # has its methods, but is a Source and cannot be both
-        name = self._host if self._tls else None
-        transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: protocol, address, self._port, ssl=self._tls, server_hostname=name
-        )
-        if not transport.is_closing():
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        return connection
-
-    def _rotated(self, addresses: list[str]) -> list[str]:
-        self._turn = (self._turn + 1) % len(addresses)
-        return addresses[self._turn :] + addresses[: self._turn]

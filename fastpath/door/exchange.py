@@ -10,6 +10,33 @@ from typing import Protocol
 from _native.relay import Sink, Source
 from fastpath.errors import GatewayError, Header
 
+#: The header fields that the gateway reads of a request. A door need not keep the others.
+FIELDS_READ = (
+    b"accept",
+    b"anthropic-beta",
+    b"anthropic-version",
+    b"authorization",
+    b"content-encoding",
+    b"content-length",
+    b"content-type",
+    b"expect",
+    b"host",
+    b"openai-beta",
+    b"traceparent",
+    b"tracestate",
+    b"x-api-key",
+    b"x-forwarded-for",
+    b"x-request-id",
+)
+
+
+class BodyTaker(Protocol):
+    """Takes a request body whole."""
+
+    def on_body(self, body: bytes) -> None: ...
+    def on_refused(self, error: GatewayError | None) -> None:
+        """The body will not come: too large or too slow (an error to answer with), or the caller left (None)."""
+
 
 class BodyReader(Protocol):
     """Takes a request body piece by piece (uploads)."""
@@ -22,9 +49,9 @@ class BodyReader(Protocol):
 class Exchange(Protocol):
     """What the pipeline sees of a caller. Doors implement it; the native door does so in compiled code.
 
-    method, path (raw, undecoded, without query), query; fields: (lower-case) name to last value; repeated: some name
-    occurs twice; peer: address of the socket's other end ("" for a Unix socket); on_left is called once if the caller
-    disconnects before the answer is complete.
+    method, path (raw, undecoded, without query), query; fields: (lower-case) name to last value, of
+    the names in FIELDS_READ at least; repeated: one of these occurs twice; peer: address of the socket's other end (""
+    for a Unix socket); on_left is called once if the caller disconnects before the answer is complete.
     """
 
     on_left: Callable[[], None] | None
@@ -56,9 +83,9 @@ class Exchange(Protocol):
         """All values of that (lower-case) name, in order."""
         ...
 
-    def read(self, limit: int, seconds: float, done: Callable[[bytes], None], refused: Callable[..., None]) -> None:
-        """Collects the whole body and calls done(body), or refused(error) when it exceeds `limit` bytes or stalls for
-        `seconds`, or refused(None) when the caller left. A Content-Length above the limit is the pipeline's to see."""
+    def read(self, limit: int, seconds: float, taker: BodyTaker) -> None:
+        """Collects the whole body; refuses it when it exceeds `limit` bytes or stalls for `seconds`. A Content-Length
+        above the limit is the pipeline's to see."""
         ...
 
     def read_pieces(self, limit: int, seconds: float, reader: BodyReader) -> Source:
@@ -87,9 +114,3 @@ class Exchange(Protocol):
     def abort(self) -> None:
         """Cuts the caller off."""
         ...
-
-
-def content_type(exchange: Exchange) -> bytes:
-    """The media type of the request body, lower case, without parameters."""
-    value = exchange.fields.get(b"content-type")
-    return value.split(b";", 1)[0].strip().lower() if value is not None else b""

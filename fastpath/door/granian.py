@@ -23,7 +23,7 @@ from granian.http import HTTP1Settings
 
 from _native.relay import Sink, Source
 from fastpath import errors
-from fastpath.door.exchange import BodyReader, Exchange
+from fastpath.door.exchange import BodyReader, BodyTaker, Exchange
 from fastpath.door.proxy_protocol import ProxyFront
 from fastpath.errors import GatewayError, Header
 from fastpath.identity.client import ClientAddress
@@ -103,7 +103,8 @@ class GranianDoor:
         self._signal.add_cb(lambda: loop.call_soon_threadsafe(settle))
         worker = self._make_worker(listener)
         scheduler = Scheduler(loop, self._on_request, None, partial(_enter_task, loop), partial(_leave_task, loop))
-        worker.serve_async(scheduler, loop, self._signal)
+        serve = worker.serve_async_uds if listener.family == socket.AF_UNIX else worker.serve_async
+        serve(scheduler, loop, self._signal)
 
     def stop_accepting(self) -> None:
         """Closes the listener's accept loop and idle connections; running requests go on."""
@@ -240,8 +241,8 @@ class GranianExchange:
     def values(self, name: bytes) -> list[bytes]:
         return [value for field, value in self.headers if field == name]
 
-    def read(self, limit: int, seconds: float, done: Callable[[bytes], None], refused: Callable[..., None]) -> None:
-        self._done, self._refused = done, refused
+    def read(self, limit: int, seconds: float, taker: BodyTaker) -> None:
+        self._done, self._refused = taker.on_body, taker.on_refused
         self._start_reading(limit, seconds)
 
     def read_pieces(self, limit: int, seconds: float, reader: BodyReader) -> Source:

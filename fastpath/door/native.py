@@ -1,19 +1,24 @@
-"""The native door: HTTP/1.1 on asyncio transports in compiled code, for plaintext and behind a mesh.
+"""The native door: HTTP/1.1 on asyncio transports in compiled code. The default for plaintext; TLS when asked for.
 
-Owns listening, the set of connections, and their deadlines; what happens on a connection is `_native.door`. Bound to
-one loop; no Task, Future or timer per request.
+Owns the set of connections, their deadlines and their age; how they are accepted is `accept`, what happens on one is
+`_native.door`. Bound to one loop; no Task, Future or timer per request.
 """
 
 import asyncio
+import math
 import socket
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import cast
 
 from _native.door import CallerConnection, CallerExchange
+from _native.http1 import FieldNames
+from _native.transport import Poller
 from fastpath import errors
-from fastpath.door.exchange import Exchange
+from fastpath.door.accept import Acceptor
+from fastpath.door.exchange import FIELDS_READ, Exchange
 from fastpath.door.proxy_protocol import ProxyFront
+from fastpath.door.tls import server_context
 from fastpath.errors import GatewayError, Header
 from fastpath.identity.client import ClientAddress
 from fastpath.settings import Listen
@@ -22,64 +27,91 @@ from scheduler.clock import Clock
 #: Seconds a request head may take, and a connection may stay idle between requests.
 HEAD_LIMIT = 10.0
 IDLE_LIMIT = 75.0
-#: Seconds after which an idle connection is closed whatever its traffic, so that clients spread over new workers.
+#: Seconds after which a connection takes no further request, and the part by which it differs from one to the next:
+#: callers spread over new workers, and those that came together do not come back together.
 MAX_AGE = 3600.0
+AGE_SPREAD = 0.1
+#: Seconds between two looks at ages, and those that a connection has for its first request while the door stops.
+AGE_EVERY = 1.0
+LAST_CHANCE = 0.25
 #: Bytes the kernel may hold unsent per connection before it reports no room: a stalled reader then costs little.
 NOTSENT_LOWAT = 16 * 1024
 HIGH_WATER = 64 * 1024
-#: Connections taken in one go, so that a flood of them leaves time for those that are served.
-ACCEPT_BATCH = 64
 
 
 #: Records bytes that never became a request; gives the answer's header fields and body.
 Malformed = Callable[[GatewayError, str], tuple[list[Header], bytes]]
 
 
-class NativeDoor:
-    """Serves one listening socket and begins an Exchange per request."""
+def tune(listener: socket.socket, stall: float) -> None:
+    """Options that a TCP connection inherits from the socket it was accepted on. stall: see `NativeDoor.start`."""
+    if listener.family != socket.AF_UNIX:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall * 1000))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
 
-    def __init__(self, begin: Callable[[Exchange], None], malformed: Malformed, listen: Listen, clock: Clock) -> None:
-        self._begin = begin
+
+class NativeDoor:
+    """Serves one listening socket and begins an Exchange per request. `random` gives numbers from 0 to 1."""
+
+    def __init__(
+        self,
+        begin: Callable[[Exchange], None],
+        malformed: Malformed,
+        listen: Listen,
+        clock: Clock,
+        random: Callable[[], float],
+        poller: Poller | None = None,
+    ) -> None:
+        self.begin: Callable[[CallerExchange], None] = begin
+        self.fields_read = FieldNames(FIELDS_READ)
         self._malformed = malformed
         self._listen = listen
         self.clock = clock
+        self._random = random
+        self._poller = poller
         self.date = b""
         self.high_water = HIGH_WATER
-        self._connections: set[CallerConnection] = set()
-        self._listener: socket.socket | None = None
-        self._accepting = False
-        self._opening: set[asyncio.Task[object]] = set()
+        self._connections: dict[CallerConnection, float] = {}  # and when each is too old
+        self._ages_seen = -math.inf
+        self._late_until: float | None = None
+        self._acceptor: Acceptor | None = None
         self._front: ProxyFront | None = None
         self._stopped: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._renew_date()
 
     async def start(self, listener: socket.socket, stall: float) -> None:
-        """Accepts on `listener`. stall: seconds after which the kernel drops a caller that takes nothing."""
+        """Accepts on `listener`. stall: seconds after which the kernel drops a caller that takes nothing.
+
+        Raises SettingsError when the certificate cannot be used.
+        """
         self._loop = asyncio.get_running_loop()
         self._stopped = self._loop.create_future()
+        tls = server_context(self._listen.tls) if self._listen.tls is not None else None
+        tune(listener, stall)
         if self._listen.proxy_protocol:
             self._front = ProxyFront(ClientAddress(self._listen.trusted_proxies).trusts)
             await self._front.start(listener)
             listener = self._front.inner
-        if listener.family != socket.AF_UNIX:
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stall * 1000))
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
-        self._listener = listener.dup()
-        self._listener.setblocking(False)
-        self._accept_more()
+            tune(listener, stall)
+        # A compiled class cannot inherit from asyncio.Protocol; it has all of its methods.
+        protocol = cast("Callable[[], asyncio.Protocol]", lambda: CallerConnection(self))
+        self._acceptor = Acceptor(listener.dup(), protocol, self._room, self.clock, poller=self._poller, tls=tls)
+        self._acceptor.resume()
 
     def stop_accepting(self) -> None:
-        """Closes the listener and idle connections; running requests go on."""
+        """Closes the listener and idle connections; running requests go on.
+
+        Callers in the queue of a socket of our own (`reuse_port`) are taken first, and have a moment to send a request.
+        """
         if self._front is not None:
             self._front.stop_accepting()
-        self._accept_no_more()
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.close()
         for connection in list(self._connections):
             connection.stop()
+        if self._acceptor is not None and self._late_until is None:
+            self._acceptor.close(empty=self._listen.reuse_port)
+            self._late_until = self.clock.monotonic() + LAST_CHANCE
         self._note_end()
 
     async def stopped(self) -> None:
@@ -91,15 +123,23 @@ class NativeDoor:
         """Cuts what is still open."""
         if self._front is not None:
             self._front.close()
+        if self._acceptor is not None:
+            self._acceptor.abort()
         for connection in list(self._connections):
             connection.abort()
 
     def sweep(self, now: float) -> None:
         """Enforces the callers' deadlines; called every 100 ms."""
         self._renew_date()
-        self._accept_more()
+        if self._acceptor is not None:
+            self._acceptor.resume()
         for connection in list(self._connections):
-            connection.sweep(now, HEAD_LIMIT, IDLE_LIMIT, now - MAX_AGE)
+            connection.sweep(now, HEAD_LIMIT, IDLE_LIMIT)
+        if self._late_until is not None:
+            self._stop_late(now)
+        elif now - self._ages_seen >= AGE_EVERY:
+            self._ages_seen = now
+            self._stop_old(now)
 
     # -- what connections ask
 
@@ -107,16 +147,14 @@ class NativeDoor:
         """The address of a connection's other end; behind a ProxyFront, what the PROXY header said."""
         return address[0] if self._front is None else self._front.addresses.get(address[1], "")
 
-    def begin(self, exchange: CallerExchange) -> None:
-        self._begin(exchange)
-
     def opened(self, connection: CallerConnection) -> None:
-        self._connections.add(connection)
+        spread = 1 + AGE_SPREAD * (2 * self._random() - 1)
+        self._connections[connection] = self.clock.monotonic() + MAX_AGE * spread
 
     def closed(self, connection: CallerConnection) -> None:
-        self._connections.discard(connection)
-        if len(self._connections) == self._listen.max_connections - 1:
-            self._accept_more()
+        self._connections.pop(connection, None)
+        if self._acceptor is not None:
+            self._acceptor.resume()
         self._note_end()
 
     def soon(self, callback: Callable[[], None]) -> None:
@@ -138,47 +176,27 @@ class NativeDoor:
         fields = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         return fields + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
-    def _accept_more(self) -> None:
-        room = len(self._connections) < self._listen.max_connections
-        if self._listener is not None and self._loop is not None and not self._accepting and room:
-            self._accepting = True
-            self._loop.add_reader(self._listener, self._accept)
+    def _room(self) -> int:
+        return self._listen.max_connections - len(self._connections)
 
-    def _accept_no_more(self) -> None:
-        if self._accepting and self._listener is not None and self._loop is not None:
-            self._accepting = False
-            self._loop.remove_reader(self._listener)
+    def _stop_old(self, now: float) -> None:
+        """Those past their age: an idle one is closed, a running answer is told to be the last where that is still
+        possible."""
+        for connection in [connection for connection, end in self._connections.items() if now >= end]:
+            connection.stop()
 
-    def _accept(self) -> None:
-        """Takes what waits; pauses when the limit is reached or descriptors run out (the next sweep tries again).
-        Callers wait in the kernel's queue meanwhile."""
-        assert self._listener is not None
-        assert self._loop is not None
-        for _ in range(ACCEPT_BATCH):
-            if len(self._connections) + len(self._opening) >= self._listen.max_connections:
-                self._accept_no_more()
-                return
-            try:
-                channel, _address = self._listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return
-            except OSError:
-                self._accept_no_more()
-                return
-            channel.setblocking(False)
-            # A compiled class cannot inherit from asyncio.Protocol; it has all of its methods.
-            factory = cast("Callable[[], asyncio.Protocol]", lambda: CallerConnection(self))
-            task: asyncio.Task[object] = self._loop.create_task(self._loop.connect_accepted_socket(factory, channel))
-            self._opening.add(task)
-            task.add_done_callback(self._opened_up)
-
-    def _opened_up(self, task: asyncio.Task[object]) -> None:
-        self._opening.discard(task)
-        if not task.cancelled():
-            task.exception()  # a caller that left before it was served is no error
+    def _stop_late(self, now: float) -> None:
+        """Those that came while the door stopped: their first request is their last, and it must come soon."""
+        assert self._late_until is not None
+        for connection in list(self._connections):
+            if now >= self._late_until or not connection.idle:
+                connection.stop()
+        self._note_end()
 
     def _note_end(self) -> None:
-        if self._listener is None and not self._connections and self._stopped is not None and not self._stopped.done():
+        if self._late_until is None or self._connections or self._stopped is None or self._stopped.done():
+            return
+        if self._acceptor is None or not self._acceptor.opening:
             self._stopped.set_result(None)
 
     def _renew_date(self) -> None:

@@ -3,26 +3,30 @@
 from backends.dialects import openai
 from fastpath import errors
 from fastpath.context import RequestContext
-from fastpath.door.exchange import content_type
-from fastpath.endpoints.paths import ApiPath, decoder
+from fastpath.endpoints.paths import ApiPath
 
 
 def check_head(ctx: RequestContext, path: ApiPath) -> None:
     """Refuses by header what need not be read: a coded body, a body of another type. Raises 415."""
-    coding = ctx.exchange.fields.get(b"content-encoding")
+    fields = ctx.exchange.fields
+    coding = fields.get(b"content-encoding")
     if coding is not None and coding.strip().lower() not in (b"", b"identity"):
         raise errors.unsupported_encoding(coding.decode("latin-1"))
-    media = content_type(ctx.exchange)
+    media = fields.get(b"content-type", b"")
+    if media == b"application/json" and path.body == "json":
+        return
+    media = media.split(b";", 1)[0].strip().lower()
     if path.body == "json" and media not in (b"application/json", b""):
         raise errors.unsupported_type("application/json")
     if path.body == "multipart" and media != b"multipart/form-data":
         raise errors.unsupported_type("multipart/form-data")
 
 
-def decode(ctx: RequestContext, path: ApiPath, body: bytes) -> str:
+def decode(ctx: RequestContext, body: bytes) -> str:
     """Reads the decision fields into ctx and returns the model's name. Raises 400 with the offending param."""
+    assert ctx.path is not None
     try:
-        decision, ctx.spans = openai.decode(body, decoder(path.schema))
+        decision, ctx.spans = openai.decode(body, ctx.path.decoder)
     except openai.BadRequest as error:
         raise errors.invalid_request(str(error), error.param or None) from error
     ctx.body = body

@@ -53,4 +53,3 @@ ANSWERS = {
     "/healthz": health,
     "/readyz": readiness,
 }
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})

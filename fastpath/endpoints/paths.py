@@ -4,8 +4,6 @@ Everything that differs between paths is a column here; the pipeline has no spec
 the table does not exist, under any other spelling either (no decoding, no normalising: one path, one policy).
 """
 
-from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import msgspec
@@ -15,24 +13,38 @@ from backends.dialects import openai
 Body = Literal["none", "json", "multipart"]
 
 
-@dataclass(frozen=True, slots=True)
+#: JSON bodies of paths below these are uploads too (audio, images): the larger limit applies.
+UPLOAD_PREFIXES = ("/v1/images/", "/v1/audio/")
+#: Paths that need no key.
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+
+
 class ApiPath:
     """One path. template: as documented, and its metrics label; dialect: of errors and event streams; schema: decision
     fields of its JSON body; asks_usage: usage is requested upstream when a streaming caller did not; json_reply: a 200
-    must be JSON (or an event stream when streaming was asked for)."""
+    must be JSON (or an event stream when streaming was asked for). upstream: the path below an endpoint's base URL;
+    is_upload: the larger body limit applies; is_open: no key is needed."""
 
-    template: str
-    method: str
-    body: Body = "json"
-    dialect: str = "other"
-    schema: type[openai.Decision] = openai.Decision
-    asks_usage: bool = False
-    json_reply: bool = True
-
-    @property
-    def upstream(self) -> str:
-        """The path below an endpoint's base URL."""
-        return self.template.removeprefix("/v1")
+    def __init__(
+        self,
+        template: str,
+        method: str,
+        body: Body = "json",
+        dialect: str = "other",
+        schema: type[openai.Decision] = openai.Decision,
+        asks_usage: bool = False,
+        json_reply: bool = True,
+    ) -> None:
+        self.template = template
+        self.method = method
+        self.body = body
+        self.dialect = dialect
+        self.decoder = msgspec.json.Decoder(schema)
+        self.asks_usage = asks_usage
+        self.json_reply = json_reply
+        self.upstream = template.removeprefix("/v1")
+        self.is_upload = template.startswith(UPLOAD_PREFIXES)
+        self.is_open = template in OPEN_PATHS
 
 
 PATHS = (
@@ -59,9 +71,6 @@ PATHS = (
 BY_PATH = {path.template: path for path in PATHS if "{" not in path.template}
 ONE_MODEL = next(path for path in PATHS if path.template == "/v1/models/{id}")
 
-#: JSON bodies above this are uploads (audio, images).
-UPLOAD_PREFIXES = ("/v1/images/", "/v1/audio/")
-
 
 def find(path: str) -> ApiPath | None:
     """The table row of a raw request path, None when there is none."""
@@ -69,14 +78,3 @@ def find(path: str) -> ApiPath | None:
     if found is None and path.startswith("/v1/models/") and len(path) > len("/v1/models/"):
         return ONE_MODEL
     return found
-
-
-def is_upload(path: ApiPath) -> bool:
-    """Whether the larger body limit applies."""
-    return path.template.startswith(UPLOAD_PREFIXES)
-
-
-@cache
-def decoder(schema: type[openai.Decision]) -> "msgspec.json.Decoder[openai.Decision]":
-    """The schema's decoder, made once."""
-    return msgspec.json.Decoder(schema)

@@ -12,7 +12,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from _native.relay import Source
 from backends import base
-from backends.base import Call
+from backends.call import Call
 from fastpath import errors
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError
@@ -140,7 +140,10 @@ class Upload:
     def on_piece(self, data: bytes, last: bool) -> None:
         self._ctx.record.bytes_in += len(data)
         if self._delivery is None:
-            self._pipeline.guarded(self._ctx, self._look, data, last)
+            try:
+                self._look(data, last)
+            except Exception as error:
+                self._pipeline.fail(self._ctx, error)
             return
         try:
             self._check(data, last)
@@ -206,8 +209,8 @@ class Upload:
         assert span is not None
         assert ctx.path is not None
         head = bytes(self._read)
-        if target.spec.model is not None:
-            head = head[: span[0]] + target.spec.model.encode() + head[span[1] :]
+        if target.model is not None:
+            head = head[: span[0]] + target.model.encode() + head[span[1] :]
         headers = outbound(ctx.exchange.fields, ctx.record.id)
         if ctx.body:
             return Call("POST", ctx.path.upstream, headers, head)

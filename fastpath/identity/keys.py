@@ -33,8 +33,6 @@ def pepper_id(pepper: bytes) -> str:
 class KeyHasher:
     """Hashes tokens under one pepper. Hashing copies a state that already holds the pepper."""
 
-    __slots__ = ("_state", "pepper_id")
-
     def __init__(self, pepper: bytes) -> None:
         self._state = hashlib.blake2b(key=pepper, digest_size=_DIGEST_SIZE)
         self.pepper_id = pepper_id(pepper)
@@ -57,11 +55,9 @@ class KeyTable:
     stands in the table tells an attacker nothing, because nobody without the pepper can steer it.
     """
 
-    __slots__ = ("_by_digest", "_digest", "_nobody")
-
     def __init__(self, keys: Iterable[Key], hasher: KeyHasher) -> None:
         """Raises ValueError for a hash that is malformed or was made under another pepper."""
-        self._digest = hasher.digest
+        self._hasher = hasher
         self._nobody: tuple[bytes, Key | None] = (secrets.token_bytes(_DIGEST_SIZE), None)
         self._by_digest: dict[bytes, tuple[bytes, Key | None]] = {}
         for key in keys:
@@ -74,7 +70,7 @@ class KeyTable:
     def find(self, authorization: bytes | None) -> Key | None:
         """The key behind the value of an `Authorization` header, None when there is none."""
         token = bearer_token(authorization)
-        digest = self._digest(token)
+        digest = self._hasher.digest(token)
         stored, key = self._by_digest.get(digest, self._nobody)
         return key if hmac.compare_digest(stored, digest) and token else None
 

@@ -4,10 +4,9 @@ Owns what one endpoint said; does not choose endpoints and does not talk to the 
 on the loop's thread, and the owner of the compiled Relay when the answer is an event stream.
 """
 
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from _native.jsonscan import FRAME_ERROR, JsonError, frame_facts
+from _native.jsonscan import FRAME_ERROR, JsonError, answer_facts
 from _native.relay import Relay, Sink, StreamFilter
 from backends.base import Cause, Moment, UpstreamError
 from fastpath.errors import Header
@@ -24,15 +23,6 @@ ELSEWHERE = frozenset({401, 403, 408, 429, 500, 502, 503, 504, 529})
 REFUSAL_LIMIT = 1 << 20
 
 
-class Intake(Enum):
-    """What becomes of the body: not known yet, collected, passed on as it comes, or dropped."""
-
-    HEAD = auto()
-    COLLECT = auto()
-    PASS = auto()
-    DROP = auto()
-
-
 class BadStatus(UpstreamError):
     """The endpoint answered with a status that another endpoint may better. retry_after in seconds, None if unsaid."""
 
@@ -43,20 +33,17 @@ class BadStatus(UpstreamError):
 
 
 class Attempt(Sink):
-    """One try on one target."""
-
-    __slots__ = ("_collected", "_delivery", "_intake", "_limit", "_out", "handle", "headers", "over", "relay",
-                 "size", "status", "stream", "target", "usage_asked")  # fmt: skip
+    """One try on one target. Its body is collected, passed on as it comes, relayed as events, or dropped."""
 
     def __init__(self, delivery: "Delivery", target: "Target", usage_asked: bool) -> None:
         self._delivery = delivery
-        self._intake = Intake.HEAD
-        self._collected: list[bytes] = []
+        self._collected: list[bytes] | None = None
         self._limit = 0
         self._out: Sink | None = None
         self.target = target
         self.usage_asked = usage_asked
         self.size = 0  # bytes of the body so far
+        self.began = 0.0  # s, monotonic
         self.handle: HttpCall | None = None
         self.status = 0
         self.headers: list[Header] = []
@@ -79,29 +66,35 @@ class Attempt(Sink):
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
-        if self._intake is Intake.COLLECT:
+        if self._collected is not None:
             if self.size > self._limit or not self._delivery.hold(len(data)):
                 self._reject(_bad("an answer larger than the limit"))
                 return
             self._collected.append(data)
-        elif self._intake is Intake.PASS and self._out is not None:
+        elif self._out is not None:
             self._out.write(data)
 
     def finish(self) -> None:
-        if not self.over:
-            self._delivery.guarded(self._finish)
+        if self.over:
+            return
+        try:
+            self._finish()
+        except Exception as error:
+            self._delivery.fault(error)
 
     def _finish(self) -> None:
-        if self._intake is Intake.PASS:
+        if self._collected is None:
             self._delivery.passed(self)
             return
-        body = b"".join(self._collected)
-        if self.status < 400 and self._delivery.wants_json:
-            problem = _json_problem(body)
-            if problem is not None:
-                self._reject(_bad(problem))
-                return
-        self._delivery.answered(self, body)
+        body = self._collected[0] if len(self._collected) == 1 else b"".join(self._collected)
+        if self.status >= 400:
+            self._delivery.refused(self, body)
+            return
+        problem, usage = _read_answer(body)
+        if problem is not None and self._delivery.wants_json:
+            self._reject(_bad(problem))
+            return
+        self._delivery.answered(self, body, usage)
 
     def fail(self, error: UpstreamError) -> None:
         if not self.over:
@@ -113,8 +106,12 @@ class Attempt(Sink):
         return self._delivery.open_stream()
 
     def ended(self, stream: StreamFilter) -> None:
-        if not self.over:
-            self._delivery.guarded(self._delivery.stream_ended, self, stream)
+        if self.over:
+            return
+        try:
+            self._delivery.stream_ended(self, stream)
+        except Exception as error:
+            self._delivery.fault(error)
 
     def failed(self, error: UpstreamError) -> None:
         self.fail(error)
@@ -130,7 +127,6 @@ class Attempt(Sink):
         if self._delivery.streaming and self._delivery.wants_json:
             return self._reject(_bad("no event stream where one was asked for"))
         if not self._delivery.wants_json and value_of(self.headers, b"content-length"):
-            self._intake = Intake.PASS
             self._out = self._delivery.open_body(self)
             return self
         return self._collect(self._delivery.response_limit)
@@ -143,13 +139,13 @@ class Attempt(Sink):
         return self.relay
 
     def _collect(self, limit: int) -> Sink:
-        self._intake = Intake.COLLECT
+        self._collected = []
         self._limit = limit
         return self
 
     def _reject(self, error: UpstreamError) -> Sink:
         """Gives the answer up; a short refusal may still end properly so that its connection can be used again."""
-        self._intake = Intake.DROP
+        self._collected = self._out = None
         handle = self.handle
         self._delivery.attempt_failed(self, error)
         if handle is not None:
@@ -164,14 +160,17 @@ def _bad(detail: str) -> UpstreamError:
     return UpstreamError(Cause.BAD_ANSWER, Moment.HEAD, detail)
 
 
-def _json_problem(body: bytes) -> str | None:
+def _read_answer(body: bytes) -> tuple[str | None, bytes | None]:
+    """Why a whole answer is not the JSON it should be (None when it is), and its usage."""
     try:
-        flags, _ = frame_facts(body)
+        flags, usage = answer_facts(body)
     except JsonError:
-        return "an answer that is not JSON"
-    if body.lstrip()[:1] not in (b"{", b"["):
-        return "an answer that is a bare JSON value"
-    return "an error object under status 200" if flags & FRAME_ERROR else None
+        return "an answer that is not JSON", None
+    if flags & FRAME_ERROR:
+        return "an error object under status 200", None
+    if not body.startswith(b"{") and body.lstrip()[:1] not in (b"{", b"["):
+        return "an answer that is a bare JSON value", None
+    return None, usage
 
 
 def _retry_after(headers: list[Header]) -> float | None:

@@ -1,7 +1,8 @@
 """Which header fields cross the gateway, in each direction. Allow-lists: what is not named here never passes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
+from _native.http1 import FieldNames
 from fastpath.errors import Header
 
 #: Caller -> model server. Credentials, cookies, hop-by-hop and identity fields are absent by design; so is the
@@ -30,6 +31,9 @@ TO_CALLER = frozenset(
     }
 )
 
+#: What the gateway looks at in a model server's head. The rest of it is checked and forgotten.
+WANTED = FieldNames([*TO_CALLER, b"content-encoding", b"content-length"])
+
 STREAM_FIELDS: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -44,12 +48,12 @@ def outbound(fields: Mapping[bytes, bytes], request_id: str) -> list[Header]:
     return kept
 
 
-def inbound(headers: Iterable[Header]) -> list[Header]:
+def inbound(headers: list[Header]) -> list[Header]:
     """The model server's fields that the caller may see."""
     return [field for field in headers if field[0] in TO_CALLER]
 
 
-def value_of(headers: Iterable[Header], name: bytes) -> bytes:
+def value_of(headers: list[Header], name: bytes) -> bytes:
     """The first value of a (lower-case) field, b"" when absent."""
     for field, value in headers:
         if field == name:

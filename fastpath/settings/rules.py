@@ -5,10 +5,11 @@ other settings by path, never by value. Does not know lines or types. Pure.
 """
 
 import difflib
+import os
 from collections.abc import Iterator, Set
 from typing import Any, TypeAlias
 
-from fastpath.settings import Settings
+from fastpath.settings import Listen, Settings
 from fastpath.settings.problem import Path, format_path
 from fastpath.settings.syntax import is_loopback, url_identity, url_label
 
@@ -26,7 +27,8 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
         yield from _find_twin_endpoints(path, endpoints)
     yield from _find_useless_ca(values)
     yield from _find_open_door(values)
-    yield from _find_plain_door(values)
+    yield from _find_split_queue(values)
+    yield from _find_unix_clashes(values)
     yield from _find_port_clash(values)
     yield from _find_reversed(values)
 
@@ -124,7 +126,8 @@ def _given(values: Values, section: str, *names: str) -> Path:
 
 
 def _find_open_door(values: Values) -> Iterator[Finding]:
-    open_to_all = not is_loopback(_setting(values, "listen", "host")) and not values.get("keys")
+    reachable = _setting(values, "listen", "unix") is None and not is_loopback(_setting(values, "listen", "host"))
+    open_to_all = reachable and not values.get("keys")
     if open_to_all and not _setting(values, "listen", "insecure"):
         message = (
             "is reachable from other machines while no keys are configured, so anyone could use the models: add "
@@ -133,9 +136,33 @@ def _find_open_door(values: Values) -> Iterator[Finding]:
         yield ("listen", "host"), message
 
 
-def _find_plain_door(values: Values) -> Iterator[Finding]:
-    if _setting(values, "listen", "door") == "native" and _setting(values, "listen", "tls") is not None:
-        yield ("listen", "door"), "the native door speaks plaintext HTTP/1.1: remove tls, or use granian"
+def _find_split_queue(values: Values) -> Iterator[Finding]:
+    if not _setting(values, "listen", "reuse_port"):
+        return
+    door = _setting(values, "listen", "door")
+    if door == "granian" or (door == "auto" and _setting(values, "listen", "tls") is not None):
+        message = (
+            "needs the native door, which empties its queue before it closes it: Granian would reset the callers that "
+            "wait. Set listen.door to native, or remove this"
+        )
+        yield ("listen", "reuse_port"), message
+    elif _setting(values, "listen", "proxy_protocol"):
+        yield ("listen", "reuse_port"), "does not go together with listen.proxy_protocol: remove one of them"
+
+
+_OF_TCP = ("host", "port", "tls", "reuse_port", "proxy_protocol", "trusted_proxies")
+_UNIX_PATH_LIMIT = 107  # bytes, of the kernel's sockaddr_un
+
+
+def _find_unix_clashes(values: Values) -> Iterator[Finding]:
+    path = _setting(values, "listen", "unix")
+    if path is None:
+        return
+    if len(os.fsencode(path)) > _UNIX_PATH_LIMIT:
+        yield ("listen", "unix"), f"is too long for a Unix socket: at most {_UNIX_PATH_LIMIT} bytes"
+    for name in _OF_TCP:
+        if _setting(values, "listen", name) not in (getattr(Listen(), name), []):
+            yield ("listen", name), "is for TCP and has no effect beside listen.unix: remove one of them"
 
 
 def _find_port_clash(values: Values) -> Iterator[Finding]:

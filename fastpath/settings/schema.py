@@ -30,6 +30,7 @@ from fastpath.settings.syntax import (
 
 Tier = Literal["L0", "L1", "L2"]
 Door = Literal["auto", "granian", "native"]
+UnixMode = Literal["0600", "0660", "0666"]
 Picker = Literal["weighted_round_robin", "least_in_flight"]
 
 Seconds = Annotated[float, Meta(gt=0, le=86400, extra={"unit": "seconds"})]
@@ -84,14 +85,38 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     admin_port: Annotated[
         Port, Meta(description="Port of the admin listener, beside the callers' port. 0 lets the kernel choose.")
     ] = 8341
+    unix: Annotated[
+        FilePath | None,
+        Meta(
+            description="Path of a Unix socket for callers, instead of host and port: for a proxy or a sidecar on the "
+            "same machine. A file left by a gateway that is gone is replaced; the file is removed at the stop. Such "
+            "callers have no address: `client` is empty in the access log and X-Forwarded-For is not believed."
+        ),
+    ] = None
+    unix_mode: Annotated[
+        UnixMode,
+        Meta(
+            description="Who may connect to the Unix socket: the gateway's own user, its group too, or every user of "
+            "the machine. In quotes, because YAML would take it for a number."
+        ),
+    ] = "0600"
     door: Annotated[
         Door,
         Meta(
-            description="Which front door accepts connections. `granian` does TLS, HTTP/2 and HTTP/1.1. `native` "
-            "(plaintext HTTP/1.1 in compiled code) is a preview: complete on the wire, its behaviour under overload "
-            "not yet measured. `auto` will take the fastest that fits the rest of this file: granian for now."
+            description="Which front door accepts connections. `native` is HTTP/1.1 in compiled code, the cheaper "
+            "one; with `tls` it does TLS by Python's ssl module. `granian` does HTTP/1.1, and with `tls` HTTP/2 as "
+            "well, in Rust. `auto` is native for plaintext and granian with `tls`."
         ),
     ] = "auto"
+    reuse_port: Annotated[
+        bool,
+        Meta(
+            description="Every worker listens on a socket of its own (SO_REUSEPORT), and the kernel deals connections "
+            "out by their addresses, instead of all workers taking from one queue. More even under many short "
+            "connections; but callers wait for the one worker they were dealt to, and those in the queue of a worker "
+            "that crashes are reset. One that drains empties its queue first. Native door only."
+        ),
+    ] = False
     backlog: Annotated[
         int,
         Meta(
@@ -143,8 +168,24 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 30.0
     tls: Annotated[
         Tls | None,
-        Meta(description="Certificate for HTTPS. None: plain HTTP, for loopback or behind a proxy that does TLS."),
+        Meta(
+            description="Certificate for HTTPS, TLS 1.3. None: plain HTTP, for loopback or behind a proxy that does "
+            "TLS. The files are read when a worker starts: restart the gateway for a renewed certificate."
+        ),
     ] = None
+
+    def choose_door(self, environ: Mapping[str, str]) -> Literal["granian", "native"]:
+        """The door that serves. FASTPATH_DEBUG_DOOR in `environ` names it where these settings leave it open."""
+        forced = environ.get("FASTPATH_DEBUG_DOOR")
+        wanted = forced if self.door == "auto" and forced else self.door
+        if wanted == "auto":
+            wanted = "native" if self.tls is None else "granian"
+        return "native" if wanted == "native" else "granian"
+
+    @property
+    def place(self) -> str:
+        """Where callers connect, for people."""
+        return f"unix:{self.unix}" if self.unix is not None else f"{self.host}:{self.port}"
 
 
 class Key(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -163,6 +204,14 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         tuple[ModelName, ...],
         Meta(min_length=1, description='Names of the models this key may use. `"*"` stands for all of them.'),
     ] = ("*",)
+    insight: Annotated[
+        bool,
+        Meta(
+            description="Whether this caller sees how the gateway handled its requests: answers carry "
+            "`x-fastpath-overhead-us`, the microseconds a request spent in the gateway itself (of an event stream, "
+            "those before its first event)."
+        ),
+    ] = False
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

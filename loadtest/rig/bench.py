@@ -15,7 +15,7 @@ import msgspec
 
 from backends.mock import Fault, MockOptions, MockServer
 from fastpath.app import Gateway
-from fastpath.context import DecisionRecord
+from fastpath.record import DecisionRecord
 from fastpath.settings import Endpoint, Limits, Listen, Model, Retries, Settings, Timeouts
 from loadtest.faultd import FaultProxy
 from loadtest.rig.conversation import PATIENCE, Conversation

@@ -8,7 +8,8 @@ import pytest
 import uvloop
 
 from _native.relay import Sink
-from backends.base import Call, Deadlines, EndpointSpec, UpstreamError
+from backends.base import Deadlines, EndpointSpec, UpstreamError
+from backends.call import Call
 from backends.http.client import HttpBackend
 from backends.http.resolver import Resolver
 from scheduler.clock import ManualClock

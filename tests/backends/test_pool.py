@@ -206,17 +206,17 @@ async def test_a_server_that_closes_on_accept(line: Any, server: Any, how: str) 
 async def test_a_server_that_closed_before_we_looked(line: Any, server: Any, monkeypatch: Any) -> None:
     """The connection is lost between being made and being handed over."""
     one = line(max_connections=1)
-    connect = one.pool._connect_to
+    connect = one.pool._connector._connect_to
 
-    async def connect_late(address: str) -> Any:
-        connection = await connect(address)
+    async def connect_late(address: str, pool: Any) -> Any:
+        connection = await connect(address, pool)
         server.peers[-1].transport.abort()
         async with asyncio.timeout(5):
             while not connection.closed:
                 await asyncio.sleep(0)
         return connection
 
-    monkeypatch.setattr(one.pool, "_connect_to", connect_late)
+    monkeypatch.setattr(one.pool._connector, "_connect_to", connect_late)
     _, taker = one.call()
     assert (await taker.end()).moment is Moment.CONNECT
     await turns()
@@ -319,7 +319,7 @@ async def test_every_silent_address_gets_an_equal_share_of_the_time(line: Any, m
 
         async def __aexit__(self, *_: object) -> None: ...
 
-    async def silent(address: str) -> Any:
+    async def silent(address: str, pool: Any) -> Any:
         limits.append(made[-1].seconds)
         one.clock.advance(made[-1].seconds)
         raise TimeoutError
@@ -330,8 +330,8 @@ async def test_every_silent_address_gets_an_equal_share_of_the_time(line: Any, m
         made.append(Limit(seconds))
         return made[-1]
 
-    monkeypatch.setattr(one.pool, "_connect_to", silent)
-    monkeypatch.setattr("backends.http.pool.asyncio.timeout", limit)
+    monkeypatch.setattr(one.pool._connector, "_connect_to", silent)
+    monkeypatch.setattr("backends.http.connector.asyncio.timeout", limit)
     _, taker = one.call()
     await turns(50)
     monkeypatch.undo()

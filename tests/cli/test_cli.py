@@ -207,11 +207,15 @@ def test_serve_refuses_before_anything_starts(run: Run, arguments: list[str], co
     assert message in re.sub(r"[\s│]+", " ", done.stderr)
 
 
-def test_the_native_door_and_tls_exclude_each_other(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "f.yaml").write_text("listen: {door: native, tls: {cert: c.pem, key: k.pem}}\n")
-    done = run("check", "f.yaml")
-    assert done.returncode == 1
-    assert "f.yaml:1:16: listen.door: the native door speaks plaintext" in done.stdout + done.stderr
+def test_check_says_where_callers_connect(run: Run, tmp_path: Path) -> None:
+    for listen, place in (
+        ("{unix: run/door}", "unix:run/door"),
+        ("{door: native, tls: {cert: c, key: k}}", "127.0.0.1:8340"),
+    ):
+        (tmp_path / "f.yaml").write_text(f"listen: {listen}\n")
+        done = run("check", "f.yaml")
+        assert done.returncode == 0
+        assert f"callers on {place}, admin on 127.0.0.1:8341" in done.stdout
 
 
 @pytest.fixture

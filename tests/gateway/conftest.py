@@ -1,4 +1,4 @@
-"""What these suites share: the loop they run on, a bench per test, and a model server that says raw bytes."""
+"""What these suites share: the loop they run on, a bench per test and door, and a model server that says raw bytes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from loadtest.rig import Bench
 from loadtest.rig.bench import Served
+from loadtest.rig.doors import DOORS, DoorBench
 
 PATIENCE = 5.0
 
@@ -18,6 +18,12 @@ def pytest_asyncio_loop_factories(
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Workers run on uvloop."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whatever starts a gateway runs once per door."""
+    if "door" in metafunc.fixturenames:
+        metafunc.parametrize("door", DOORS, scope="session")
 
 
 class Quiet:
@@ -116,8 +122,8 @@ class RawServer:
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    async with Bench() as bench:
+async def bench(door: str) -> AsyncIterator[DoorBench]:
+    async with DoorBench(door) as bench:
         yield bench
 
 

@@ -8,10 +8,17 @@ import msgspec
 import pytest
 
 from backends.mock import Fault
-from fastpath.context import DecisionRecord, RequestContext
+from fastpath.context import RequestContext
+from fastpath.observe.budget import MemoryBudget
+from fastpath.observe.metrics import Metrics
+from fastpath.record import DecisionRecord
 from fastpath.relay.attempt import Attempt
 from fastpath.relay.delivery import Delivery
+from fastpath.runtime import Runtime
+from fastpath.settings import Endpoint, Model
 from loadtest.rig import Bench, chat, post
+from loadtest.rig.bench import make_settings
+from scheduler.retry import RetryBudget
 
 ENDINGS: dict[str, tuple[Fault, dict[str, Any]]] = {
     "complete": (Fault(), {}),
@@ -338,25 +345,24 @@ async def test_an_exception_in_an_attempt_is_a_500_and_leaks_nothing(
     await quiet(served).wait()
 
 
-async def test_an_exception_in_a_retry_is_a_500_and_leaks_nothing(
-    bench: Bench, quiet: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_exception_in_a_retry_is_a_500_and_leaks_nothing(bench: Bench, quiet: Any) -> None:
     upstream, second = await bench.mock(), await bench.mock()
     upstream.script(Fault(status=500))
-    served = await bench.gateway(upstream.url, second.url)
+    endpoints = (Endpoint(url=upstream.url, weight=1000), Endpoint(url=second.url, model="renamed"))
+    served = await bench.serve(make_settings((Model(name="llama", endpoints=endpoints),)))
     reported: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["exception"]))
-    dispatch = Delivery._dispatch
+    runtime = served.gateway.app._runtime  # type: ignore[union-attr]  # it runs
 
-    def fail_the_second_time(delivery: Delivery, target: Any) -> None:
-        if delivery.ctx.record.attempts:
-            raise RuntimeError("a bug")
-        dispatch(delivery, target)
+    def forget_spans() -> float:
+        (delivery,) = runtime.deliveries
+        delivery.ctx.spans = {}  # only a renaming attempt looks at them
+        return 0.0
 
-    monkeypatch.setattr(Delivery, "_dispatch", fail_the_second_time)
+    runtime.random = forget_spans  # asked for the wait before the second attempt
     reply = await served.ask(chat())
     assert (reply.status, reply.error["code"]) == (500, "internal_error")
-    assert [str(error) for error in reported] == ["a bug"]
+    assert [repr(error) for error in reported] == ["KeyError('model')"]
     await quiet(served).wait()
 
 
@@ -391,30 +397,28 @@ async def test_nothing_of_a_request_waits_for_the_collector(
 def test_a_record_is_written_once() -> None:
     from fastpath.account.settle import settle
 
-    class Counted:
-        """A runtime that counts what is done with it."""
+    class Kept:
+        """A clock that stands, and the records put."""
 
         def __init__(self) -> None:
-            self.done: list[str] = []
-            self.metrics = self.records = self.budget = self.clock = self
+            self.records: list[DecisionRecord] = []
 
         def monotonic(self) -> float:
             return 5.0
 
-        def count(self, name: str, labels: tuple[str, ...], amount: float = 1) -> None:
-            self.done.append(name)
-
         def put(self, record: DecisionRecord) -> None:
-            self.done.append("record")
-
-        def release(self, size: int) -> None:
-            self.done.append(f"release {size}")
+            self.records.append(record)
 
     record = DecisionRecord(id="r", ts=0.0, method="GET", path="/", client="", status=200)
     ctx: Any = RequestContext(None, record, None, 2.0)  # type: ignore[arg-type]  # neither is looked at
+    kept: Any = Kept()
+    budget, metrics = MemoryBudget(100), Metrics()
+    assert budget.reserve(7)
     ctx.reserved = 7
-    runtime: Any = Counted()
+    runtime = Runtime(kept, kept, metrics, kept, budget, kept, RetryBudget(0.1, 1, kept), kept)
     for _ in range(3):
         settle(ctx, runtime)
-    assert runtime.done == ["release 7", "ai_inference_requests_total", "record"]
+    assert budget.used == 0
+    assert kept.records == [record]
+    assert metrics.snapshot().counters["ai_inference_requests_total"] == {("unknown", "unknown", "200"): 1}
     assert record.total_ms == 3000.0

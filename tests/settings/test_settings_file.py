@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fastpath.identity.pepper import PepperError
-from fastpath.settings import Endpoint, Key, Listen, Model, Settings, Timeouts
+from fastpath.settings import Endpoint, Key, Listen, Model, Settings, Timeouts, Tls
 from fastpath.settings.file import SettingsError, load, read, validate
 from fastpath.settings.secret import Secret
 
@@ -83,6 +83,46 @@ BAD = {
     "one listener's port twice": ("listen: {admin_port: 8340}\n", 1, 22, "listen.admin_port", "other listener"),
     "open to all": ("listen: {host: 0.0.0.0}\n", 1, 16, "listen.host", "no keys are configured"),
     "certificate without a key": ("listen: {tls: {cert: a.pem}}\n", 1, 15, "listen.tls.key", "is missing"),
+    "unix socket and a port": ("listen: {unix: /s, port: 9000}\n", 1, 26, "listen.port", "beside listen.unix"),
+    "unix socket and TLS": ("listen: {unix: /s, tls: {cert: c, key: k}}\n", 1, 25, "listen.tls", "beside listen.unix"),
+    "unix socket and proxies": (
+        "listen: {unix: /s, trusted_proxies: [10.0.0.1]}\n",
+        1,
+        37,
+        "listen.trusted_proxies",
+        "beside listen.unix",
+    ),
+    "unix socket of its own each": (
+        "listen: {unix: /s, reuse_port: true}\n",
+        1,
+        32,
+        "listen.reuse_port",
+        "beside listen.unix",
+    ),
+    "unix path too long": (f"listen: {{unix: /{'s' * 107}}}\n", 1, 16, "listen.unix", "at most 107 bytes"),
+    "mode without quotes": ("listen: {unix: /s, unix_mode: 0660}\n", 1, 31, "listen.unix_mode", "put it in quotes"),
+    "mode that is none": ("listen: {unix: /s, unix_mode: '777'}\n", 1, 31, "listen.unix_mode", "0600, 0660 or 0666"),
+    "own sockets on granian": (
+        "listen: {door: granian, reuse_port: true}\n",
+        1,
+        37,
+        "listen.reuse_port",
+        "needs the native door",
+    ),
+    "own sockets with TLS on auto": (
+        "listen: {reuse_port: true, tls: {cert: c, key: k}}\n",
+        1,
+        22,
+        "listen.reuse_port",
+        "needs the native door",
+    ),
+    "own sockets behind PROXY": (
+        "listen: {reuse_port: true, proxy_protocol: true}\n",
+        1,
+        22,
+        "listen.reuse_port",
+        "listen.proxy_protocol",
+    ),
     "back-off above its maximum": ("retries: {backoff: 5}\n", 1, 20, "retries.backoff", "larger"),
     "body above the memory": ("limits: {memory: 40000000}\n", 1, 18, "limits.memory", "limits.response_body"),
     "key without a hash": ("keys:\n  - name: a\n", 2, 5, "keys[0].hash", "is missing"),
@@ -362,3 +402,43 @@ def test_a_pepper_that_cannot_be_used_is_a_mistake_of_the_state_folder() -> None
     with pytest.raises(SettingsError) as caught:
         load(f"state_dir: /srv\nkeys: [{{name: k, hash: '{HASH}'}}]\n", {}, pepper=refuse)
     assert [(p.line, p.path, p.message) for p in caught.value.problems] == [(1, "state_dir", "chmod 600 it")]
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "{unix: /run/fastpath/door, unix_mode: '0660'}",
+        "{unix: /run/fastpath/door, door: granian}",
+        "{reuse_port: true}",
+        "{reuse_port: true, door: native, tls: {cert: c, key: k}}",
+        "{door: native, tls: {cert: c, key: k}}",
+    ],
+)
+def test_ways_in_that_go_together(listen: str) -> None:
+    load(f"listen: {listen}\n", {})
+
+
+TLS = Tls(cert="c", key="k")
+
+
+@pytest.mark.parametrize(
+    ("listen", "forced", "door"),
+    [
+        (Listen(), None, "native"),
+        (Listen(unix="/s"), None, "native"),
+        (Listen(tls=TLS), None, "granian"),
+        (Listen(tls=TLS, door="native"), None, "native"),
+        (Listen(door="granian"), None, "granian"),
+        (Listen(), "granian", "granian"),
+        (Listen(tls=TLS), "native", "native"),
+        (Listen(door="granian"), "native", "granian"),
+        (Listen(door="native"), "granian", "native"),
+    ],
+)
+def test_the_door_that_serves(listen: Listen, forced: str | None, door: str) -> None:
+    assert listen.choose_door({"FASTPATH_DEBUG_DOOR": forced} if forced else {}) == door
+
+
+def test_a_unix_socket_made_in_python_is_sound() -> None:
+    settings = Settings(listen=Listen(unix="/run/door"))
+    assert validate(settings) == settings

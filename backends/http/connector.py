@@ -1,0 +1,107 @@
+"""Opens connections to one endpoint: name, addresses, TCP, TLS.
+
+Owns the order of addresses and what a failure is called; does not keep connections (`pool`). Single event loop.
+"""
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING, cast
+from urllib.parse import SplitResult
+
+from _native.http1 import FieldNames
+from _native.relay import Connection
+from _native.transport import Poller
+from backends.base import Cause, EndpointSpec, Moment, UpstreamError
+from backends.http.resolver import Resolver
+from scheduler.clock import Clock
+
+if TYPE_CHECKING:
+    from _native.relay import ConnectionPool
+
+#: Kernel receive buffer per connection, bytes. Left to itself the kernel takes 4 MiB for a stream whose caller stalls.
+RECEIVE_BUFFER = 128 * 1024
+
+
+class Connector:
+    """Knows where one endpoint listens."""
+
+    def __init__(
+        self,
+        spec: EndpointSpec,
+        url: SplitResult,
+        resolver: Resolver,
+        clock: Clock,
+        wanted: FieldNames | None,
+        poller: Poller | None,
+    ) -> None:
+        self._spec = spec
+        self._host = url.hostname or ""
+        self._port = url.port or (443 if url.scheme == "https" else 80)
+        self._tls = ssl.create_default_context(cafile=spec.ca_file) if url.scheme == "https" else None
+        self._resolver = resolver
+        self._clock = clock
+        self._wanted = wanted
+        self._poller = poller
+        self._turn = 0
+
+    async def connect(self, pool: "ConnectionPool") -> Connection:
+        """A connection that belongs to `pool`. Tries every address, each for its share of the connect time-out. Raises
+        UpstreamError."""
+        deadline = self._clock.monotonic() + self._spec.deadlines.connect
+        try:
+            async with asyncio.timeout(self._spec.deadlines.connect):
+                addresses = await self._resolver.addresses(self._host)
+        except TimeoutError as error:
+            raise UpstreamError(Cause.DNS, Moment.CONNECT, "name resolution timed out") from error
+        except OSError as error:
+            raise UpstreamError(Cause.DNS, Moment.CONNECT, str(error)) from error
+        failure = UpstreamError(Cause.CONNECT_TIMEOUT, Moment.CONNECT, "no time left to connect")
+        for tried, address in enumerate(self._rotated(addresses)):
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                break
+            try:
+                async with asyncio.timeout(max(left / (len(addresses) - tried), min(left, 0.25))):
+                    return await self._connect_to(address, pool)
+            except TimeoutError:
+                failure = UpstreamError(Cause.CONNECT_TIMEOUT, Moment.CONNECT, f"{address} did not answer")
+            except ssl.SSLError as error:
+                failure = UpstreamError(Cause.TLS, Moment.CONNECT, str(error))
+            except OSError as error:
+                # What a server said counts for more than nobody listening on the host's other addresses.
+                if failure.cause is not Cause.TLS:
+                    failure = UpstreamError(Cause.CONNECT, Moment.CONNECT, str(error))
+        raise failure
+
+    async def _connect_to(self, address: str, pool: "ConnectionPool") -> Connection:
+        connection = Connection(pool, self._wanted)
+        if self._tls is None and self._poller is not None:
+            channel = await self._open_socket(address)
+            self._poller.attach(channel.detach(), connection)
+            return connection
+        protocol = cast(asyncio.Protocol, connection)  # has its methods, but is a Source and cannot be both
+        name = self._host if self._tls else None
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: protocol, address, self._port, ssl=self._tls, server_hostname=name
+        )
+        if not transport.is_closing():
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        return connection
+
+    async def _open_socket(self, address: str) -> socket.socket:
+        """A connected, non-blocking TCP socket."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        channel = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            await asyncio.get_running_loop().sock_connect(channel, (address, self._port))
+        except BaseException:
+            channel.close()
+            raise
+        return channel
+
+    def _rotated(self, addresses: list[str]) -> list[str]:
+        self._turn = (self._turn + 1) % len(addresses)
+        return addresses[self._turn :] + addresses[: self._turn]

@@ -1,0 +1,6 @@
+from fastpath.context cimport RequestContext
+from fastpath.runtime cimport Runtime
+
+
+cpdef settle(RequestContext ctx, Runtime runtime)
+cpdef long long overhead_us(RequestContext ctx, double now)

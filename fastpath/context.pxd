@@ -1,0 +1,20 @@
+from fastpath.endpoints.paths cimport ApiPath
+from fastpath.snapshot cimport Route, Snapshot
+
+
+cdef class RequestContext:
+    cdef readonly object exchange
+    cdef readonly object record
+    cdef readonly Snapshot snapshot
+    cdef public ApiPath path
+    cdef public object key
+    cdef public Route route
+    cdef public object decision
+    cdef public dict spans
+    cdef public bytes body
+    cdef public long long reserved
+    cdef readonly double arrived
+    cdef public double read_at
+    cdef public double upstream
+    cdef public bint settled
+    cdef readonly list reply_headers

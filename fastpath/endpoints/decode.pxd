@@ -1,0 +1,6 @@
+from fastpath.context cimport RequestContext
+from fastpath.endpoints.paths cimport ApiPath
+
+
+cpdef check_head(RequestContext ctx, ApiPath path)
+cpdef str decode(RequestContext ctx, bytes body)

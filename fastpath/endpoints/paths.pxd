@@ -1,0 +1,17 @@
+cdef class ApiPath:
+    cdef readonly str template
+    cdef readonly str method
+    cdef readonly str body
+    cdef readonly str dialect
+    cdef readonly str upstream
+    cdef readonly object decoder
+    cdef readonly bint asks_usage
+    cdef readonly bint json_reply
+    cdef readonly bint is_upload
+    cdef readonly bint is_open
+
+
+cdef dict BY_PATH
+cdef ApiPath ONE_MODEL
+
+cpdef ApiPath find(str path)

@@ -1,0 +1,71 @@
+from _native.relay cimport Sink, Source, StreamFilter
+from backends.call cimport Call
+from fastpath.context cimport RequestContext
+from fastpath.relay.attempt cimport Attempt
+from fastpath.runtime cimport Runtime
+from fastpath.snapshot cimport Route, Target
+
+
+cdef class Delivery(Source):
+    cdef object __weakref__
+    cdef readonly RequestContext ctx
+    cdef readonly long long response_limit
+    cdef readonly bint wants_json
+    cdef readonly bint streaming
+    cdef Runtime _runtime
+    cdef object _make_call
+    cdef object _settle
+    cdef Route _route
+    cdef tuple _left
+    cdef Attempt _attempt
+    cdef Sink _sink
+    cdef bint _delivered
+    cdef bint _passing
+    cdef int _retries
+    cdef long long _held
+    cdef object _last_failure
+    cdef object _retry_after
+    cdef object _backoff
+    cdef bint _comments
+    cdef double _commented_at
+    cdef bint _asks_usage
+
+    cpdef start(self)
+    cpdef fault(self, object error)
+    cpdef _try_next(self)
+    cdef _choose(self)
+    cdef _dispatch(self, Target target)
+    cpdef attempt_failed(self, Attempt attempt, object error)
+    cpdef answered(self, Attempt attempt, bytes body, bytes usage)
+    cpdef refused(self, Attempt attempt, bytes body)
+    cdef _reply(self, Attempt attempt, bytes body, str outcome)
+    cpdef bint asks_usage(self, Target target)
+    cpdef bint hold(self, long long size)
+    cpdef StreamFilter stream_filter(self, Attempt attempt)
+    cpdef Sink open_stream(self)
+    cdef Sink _open(self)
+    cpdef Sink open_body(self, Attempt attempt)
+    cpdef passed(self, Attempt attempt)
+    cpdef stream_ended(self, Attempt attempt, StreamFilter stream)
+    cpdef client_left(self)
+    cpdef void pause(self)
+    cpdef void resume(self)
+    cpdef void cancel(self)
+    cpdef end_now(self)
+    cpdef refuse(self, object error)
+    cpdef sweep(self, double now)
+    cdef bint _may_retry(self, object error) except -1
+    cdef _retry(self)
+    cdef _time_out(self)
+    cdef _give_up(self)
+    cdef _conclude(self, object error)
+    cdef _end_in_band(self, object error, str code)
+    cdef _finish_stream(self, str outcome, str code=*)
+    cdef _end_attempt(self, Attempt attempt)
+    cdef _close(self, int status)
+    cdef _note_delivered(self, Attempt attempt)
+    cdef _note_usage(self, object usage, long long amount, bint final=*)
+
+
+cpdef Call make_call(Delivery delivery, Target target)
+cdef bint _usage_wanted(RequestContext ctx) except -1

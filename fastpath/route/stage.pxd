@@ -1,0 +1,4 @@
+from fastpath.context cimport RequestContext
+
+
+cpdef route(RequestContext ctx, str model)

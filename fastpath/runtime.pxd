@@ -1,0 +1,26 @@
+from fastpath.observe.budget cimport MemoryBudget
+from fastpath.observe.series cimport RequestSeries
+from scheduler.retry cimport RetryBudget
+
+
+cdef class RequestIds:
+    cdef bytes _pool
+    cdef Py_ssize_t _at
+
+    cpdef str next(self)
+
+
+cdef class Runtime:
+    cdef public object loop
+    cdef public object clock
+    cdef public object metrics
+    cdef public RequestSeries series
+    cdef public object records
+    cdef public MemoryBudget budget
+    cdef public object table
+    cdef public RetryBudget retries
+    cdef public object random
+    cdef public RequestIds ids
+    cdef public set deliveries
+    cdef public dict in_flight
+    cdef public bint draining

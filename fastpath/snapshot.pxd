@@ -1,0 +1,41 @@
+from fastpath.identity.keys cimport KeyTable
+
+
+cdef class Target:
+    cdef readonly object spec
+    cdef readonly int slot
+    cdef readonly object backend
+    cdef readonly frozenset paths
+    cdef readonly str name
+    cdef readonly str tier
+    cdef readonly str model
+    cdef public bint refuses_usage
+
+
+cdef class Route:
+    cdef readonly str name
+    cdef readonly tuple targets
+    cdef readonly object picker
+    cdef readonly object timeouts
+    cdef bint _restricted
+
+    cpdef tuple serving(self, str path)
+
+
+cdef class Snapshot:
+    cdef readonly long long version
+    cdef readonly object settings
+    cdef readonly dict routes
+    cdef readonly KeyTable keys
+    cdef readonly long long created
+    cdef readonly frozenset specs
+    cdef readonly long long json_body
+    cdef readonly long long upload_body
+    cdef readonly long long response_body
+    cdef readonly long long frame
+    cdef readonly double client_body
+
+    cpdef Route route(self, str model)
+
+
+cpdef bint may_use(object key, str model) except -1

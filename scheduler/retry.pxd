@@ -1,0 +1,11 @@
+cdef class RetryBudget:
+    cdef double _ratio
+    cdef long long _minimum
+    cdef object _clock
+    cdef list _requests
+    cdef list _retries
+    cdef long long _second
+
+    cpdef request(self)
+    cpdef bint spend(self)
+    cdef _advance(self)
