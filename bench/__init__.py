@@ -1,1 +1,5 @@
-"""Measurements: what a request and a chunk cost, as ratios to other proxies in one run."""
+"""Measurements of what Fastpath costs, each as a ratio to, or a difference from, other proxies in the same run.
+
+`python -m bench.run` is the race (`e2e`); `slo`, `memory`, `scale` and `overload` are its neighbours; `report` draws
+them. `stage` and `load` are what they share: processes pinned to CPUs, and the load on them.
+"""

@@ -7,10 +7,10 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench.race.peers import HOME, program_path
+from bench.stage.programs import HOME, program_path
 
-PROGRAMS = {"haproxy": "-v", "nginx": "-v", "wrk": "-v", "envoy": "--version"}
-PACKAGES = ("fastpath-gateway", "granian", "uvloop", "msgspec", "sglang-router")
+PROGRAMS = {"haproxy": "-v", "nginx": "-v", "wrk": "-v", "envoy": "--version", "gcc": "--version"}
+PACKAGES = ("fastpath-gateway", "granian", "uvloop", "msgspec", "sglang-router", "vllm-router", "litellm")
 
 
 def machine() -> dict[str, str]:

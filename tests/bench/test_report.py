@@ -1,117 +1,126 @@
-"""The arithmetic of the race and its rules for what is void; the race itself needs a quiet machine."""
+"""The page's marks, the sections of records, and the pictures."""
 
-import io
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
-from rich.console import Console
 
-from bench.race.books import Books, judge
-from bench.race.per_chunk import Tally, check
-from bench.race.per_request import Void, served
-from bench.report import GOALS, Measurement, Report, missed_goals, show, summarise
+from bench.e2e.__main__ import Figures as Race
+from bench.e2e.ratios import Measurement, summarise
+from bench.e2e.syscalls import Calls
+from bench.e2e.units import GOALS, UNITS
+from bench.memory.__main__ import Figures as Memory
+from bench.memory.growth import Growth, Level
+from bench.memory.soak import Sample, Soak
+from bench.memory.soaker import Counts
+from bench.overload.__main__ import Figures as Overload
+from bench.overload.firehose import Firehose, Waits
+from bench.overload.saturation import Admitted, Look, Saturation, missed_goals
+from bench.record import Record, make_record, write
+from bench.report.page import BEGIN, END, PageError, markdown_table, splice
+from bench.scale.__main__ import Figures as Scale
+from bench.scale.curves import Point
+from bench.slo.__main__ import Figures as Slo
+from bench.slo.client import Answered, Distribution
+from bench.slo.levels import measure_level
 
-Figures = dict[str, float | str]
+pytest.importorskip("matplotlib")
+from bench.report.__main__ import main
+from bench.report.sections import section
 
-WRK = """\
-Running 6s test @ http://127.0.0.1:1/
-  Latency Distribution
-     50%    1.00ms
-     99%    3.00ms
-  120000 requests in 6.00s, 80.00MB read
-"""
-
-
-def figures(cpu_us: float) -> Figures:
-    return {"cpu_us": cpu_us, "rss_mb": 10.0}
-
-
-def measured(**cpu_us: float) -> list[Measurement]:
-    return [Measurement(name, "request", figures(cpu)) for name, cpu in cpu_us.items()]
-
-
-def test_each_figure_is_divided_by_the_anchor_of_its_own_round() -> None:
-    # The machine got twice as slow in the second round: the ratio did not.
-    rows = summarise([measured(haproxy=20, fastpath=50), measured(haproxy=40, fastpath=100)])
-    fastpath = next(row for row in rows if row.name == "fastpath")
-    assert (fastpath.median, fastpath.lowest, fastpath.highest, fastpath.rounds) == (2.5, 2.5, 2.5, 2)
+SUITES = ("e2e", "slo", "memory", "scale", "overload")
 
 
-def test_the_median_and_the_spread_are_over_rounds() -> None:
-    rows = summarise([measured(haproxy=10, fastpath=cpu) for cpu in (20, 50, 30)])
-    fastpath = rows[-1]
-    assert (fastpath.name, fastpath.median, fastpath.lowest, fastpath.highest) == ("fastpath", 3.0, 2.0, 5.0)
+def test_only_what_is_between_the_marks_is_replaced() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert splice(page, "new") == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
+    assert splice(splice(page, "new"), "new") == splice(page, "new")
 
 
-def test_a_round_without_its_anchor_does_not_count() -> None:
-    lost = [Measurement("haproxy", "request", {}, "ended"), Measurement("fastpath", "request", figures(50))]
-    rows = summarise([lost, measured(haproxy=10, fastpath=20)])
-    assert [(row.name, row.rounds) for row in rows] == [("haproxy", 1), ("fastpath", 1)]
+@pytest.mark.parametrize("page", ["", BEGIN, END, END + BEGIN, BEGIN * 2 + END])
+def test_a_page_without_a_place_is_refused(page: str) -> None:
+    with pytest.raises(PageError, match="once, in this order"):
+        splice(page, "new")
 
 
-def test_a_missed_goal_is_named() -> None:
-    limit = GOALS["request"]
-    assert missed_goals(summarise([measured(haproxy=10, fastpath=limit * 10)])) == []
-    assert missed_goals(summarise([measured(haproxy=10, fastpath=limit * 10 + 1)])) == ["request"]
+def test_columns_stand_left_or_right() -> None:
+    assert markdown_table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
+
+
+def saturation(p99: float = 2.0, waiting: int = 9, recovery: float | None = 1.0) -> Saturation:
+    usual, empty = Admitted(Waits(9, 0.5, 1.0, 2.0), 0), Waits(9, 1, p99, p99)
+    nothing = Distribution(0, 0, 0, 0, 0, 0, 0)
+    client = Answered(9, 9, 0, 0, 0, 0, nothing, nothing, nothing, nothing)
+    return Saturation("native", 1e4, 2e4, 99.0, usual, Admitted(empty, 3), client, [Look(0.1, waiting, 40)], recovery)
+
+
+@pytest.fixture
+def records(answered: Callable[..., Answered]) -> dict[str, Record]:
+    """A small record of every suite."""
+    cpu = {"haproxy": 10.0, "fastpath-native": 12.0, "sglang-router": 60.0}
+    rounds = [[Measurement(name, "request", {"cpu_us": us, "rss_mb": 9.0}) for name, us in cpu.items()]] * 5
+    race = Race(rounds, summarise(rounds, {n: u.anchor for n, u in UNITS.items()}), list(GOALS), Calls(9, {}, {}))
+    level = measure_level("native", "request", "poisson", 0.5, 9e3, lambda name: answered(p99=0.4), 2)
+    look = Sample(1.0, 10, 80.0, 30, 5, 0)
+    growth = Growth("native", "idle", 1, [Level(10, 1 << 20), Level(20, 2 << 20)], 4096.0)
+    memory = Memory([growth], [Soak("native", 2, Counts(), [look, look], 0.25, look, look)])
+    points = [Point("keys", "native", x, 20.0, 1.5, 1.4, 1.6, 9e3, 80.0) for x in (1, 100)]
+    points.append(Point("keys", "native", 1000, 0, 0, 0, 0, 0, 0, "nothing served"))
+    waits = Waits(9, 0.5, 1.0, 2.0)
+    overload = Overload([Firehose("native", waits, waits, 90.0)], [saturation()])
+    found = (race, Slo({}, [level]), memory, Scale(points), overload)
+    return {
+        suite: make_record(suite, {}, figures, ["a reason"], ["a goal"])
+        for suite, figures in zip(SUITES, found, strict=True)
+    }
 
 
 @pytest.mark.parametrize(
-    ("lines", "requests", "why"),
+    ("suite", "row"),
     [
-        (100, 100, None),
-        (110, 110, None),  # the load stopped in the middle of ten
-        (99, 100, "99 log lines for 100"),
-        (99, 99, "99 counted requests for 100 served"),
-        (111, 111, "at most 10 cut off"),
+        ("e2e", "| fastpath-native | 12.0 | 1.20 (1.20 to 1.20) | <= 1.2 | 9 |"),
+        ("slo", "| request, poisson | 50% | 9,000 | haproxy | latency | 0.400 | 0.000 | 0.000 | 0.000 | void in 2 |"),
+        ("memory", "| idle | native | 1 | 10 to 20 | 4.0 | <= 8 |"),
+        ("scale", "| keys | native | 1,000 | void |  |"),
+        ("overload", "| native | 10,000 | 2.00 | 1.00 | 3 | 9 | 1.00 |"),
     ],
 )
-def test_books_must_equal_what_was_served(lines: int, requests: int, why: str | None) -> None:
-    found = judge(Books(7, 7), Books(7 + lines, 7 + requests), served=100, cut=10)
-    assert (found is None) if why is None else (why in str(found))
+def test_a_section_has_its_figures_and_what_does_not_count(records: dict[str, Record], suite: str, row: str) -> None:
+    text = section(records[suite], "picture.svg")
+    assert row in text.splitlines()
+    assert "](picture.svg)" in text
+    assert text.endswith("- Goal missed: a goal.\n- **Void**: a reason.")
 
 
-def test_wrk_says_how_many_were_answered() -> None:
-    assert served(WRK) == 120000
+def test_the_page_gets_every_suite_and_its_picture(records: dict[str, Record], tmp_path: Path) -> None:
+    for record in records.values():
+        write(record, tmp_path / "results")
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    arguments = ["--results", str(tmp_path / "results"), "--page", str(page), "--pictures", str(tmp_path / "pictures")]
+    assert main(arguments) == 0
+    for suite in SUITES:
+        picture = tmp_path / "pictures" / f"{suite}.svg"
+        assert ElementTree.parse(picture).getroot().tag.endswith("svg")
+        assert f"](pictures/{suite}.svg)" in page.read_text()
+    before = {path: path.read_bytes() for path in (tmp_path / "pictures").iterdir()}
+    assert main(arguments) == 0
+    assert before == {path: path.read_bytes() for path in (tmp_path / "pictures").iterdir()}
 
 
-@pytest.mark.parametrize("line", ["  Non-2xx or 3xx responses: 3\n", "  Socket errors: connect 0, read 1\n"])
-def test_anything_but_2xx_makes_it_void(line: str) -> None:
-    with pytest.raises(Void):
-        served(WRK + line)
+def test_a_page_without_marks_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("mine\n")
+    assert main(["--results", str(tmp_path), "--page", str(page)]) == 2
+    assert BEGIN in capsys.readouterr().err
+    assert page.read_text() == "mine\n"
 
 
-def test_nothing_served_is_void() -> None:
-    with pytest.raises(Void, match="nothing served"):
-        served("  0 requests in 6.00s\n")
-
-
-@pytest.mark.parametrize(
-    ("reads", "lost", "bad", "ended"), [(94, 0, 0, set()), (100, 1, 0, set()), (100, 0, 1, set()), (100, 0, 0, {7})]
-)
-def test_merged_chunks_lost_streams_and_ended_processes_are_void(
-    reads: int, lost: int, bad: int, ended: set[int]
-) -> None:
-    tally = Tally()
-    tally.chunks, tally.reads = 100, 95
-    check(tally, set())
-    tally.reads, tally.lost, tally.bad = reads, lost, bad
-    with pytest.raises(Void):
-        check(tally, ended)
-
-
-def test_the_table_shows_the_verdict() -> None:
-    rounds = [measured(haproxy=10, fastpath=40)]
-    report = Report(
-        date="now",
-        machine={},
-        versions={},
-        method={},
-        rounds=rounds,
-        summary=summarise(rounds),
-        void=["too few [rounds]"],
-        goals=GOALS,
-    )
-    out = io.StringIO()
-    show(report, Console(file=out, width=120))
-    assert "4.00" in out.getvalue()
-    assert "goal missed: request <= 3.0 x haproxy" in out.getvalue()
-    assert "VOID: too few [rounds]" in out.getvalue()
+def test_what_an_overload_must_hold() -> None:
+    assert missed_goals(saturation()) == []
+    assert missed_goals(saturation(2.1, 0, None)) == [
+        "native: the p99 of admitted requests is 2.1 times the unloaded one, at most 2",
+        "native: accepting never paused",
+        "native: recovered after None s, under 5.0",
+    ]

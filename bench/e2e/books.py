@@ -1,8 +1,10 @@
 """Fastpath's own account of a measurement: its log lines and its metrics must equal what it served.
 
-Owns the reading of both. Does not measure. A proxy that loses or invents lines is quick for the wrong reason.
+Owns the reading of both, and empties the log between measurements. A proxy that loses or invents lines is quick for
+the wrong reason.
 """
 
+import os
 import time
 import urllib.request
 from pathlib import Path
@@ -10,33 +12,51 @@ from pathlib import Path
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.race.peers import Proxy
+from bench.stage.gateway import Subject
 
 SETTLE = 10.0
 """Seconds that the log's thread may take to write what is counted."""
 
 
 class Books(msgspec.Struct, frozen=True):
-    """Lines in the access log and requests in the metrics, both since the start."""
+    """Lines in the access log since it was emptied, and requests in the metrics since the start."""
 
     lines: int
     requests: int
 
 
-def read_books(proxy: Proxy) -> Books:
+def open_books(subject: Subject) -> Books:
+    """Empties the log (it is opened for appending, so its writer does not mind) and notes where the metrics stand."""
+    assert subject.log is not None
+    requests = _settled(subject, None).requests
+    os.truncate(subject.log, 0)
+    return Books(0, requests)
+
+
+def read_books(subject: Subject, before: Books) -> Books:
     """Both, as soon as they agree and nothing is in flight; as they are when that does not happen in time."""
-    assert proxy.log is not None
+    return _settled(subject, before)
+
+
+def _settled(subject: Subject, before: Books | None) -> Books:
+    assert subject.log is not None
     end = time.monotonic() + SETTLE
+    last = -1
     while True:
-        counts = read_metrics(proxy.admin)
-        books = Books(count_lines(proxy.log), int(counts.get("ai_inference_requests_total", 0)))
+        counts = read_metrics(subject.admin)
+        books = Books(count_lines(subject.log), int(counts.get("ai_inference_requests_total", 0)))
         quiet = not counts.get("ai_inference_in_flight", 0)
-        if (quiet and books.lines == books.requests) or time.monotonic() > end:
+        agreed = books.lines == last if before is None else books.lines == books.requests - before.requests
+        if (quiet and agreed) or time.monotonic() > end:
             return books
-        time.sleep(0.2)
+        last = books.lines
+        time.sleep(0.1)
 
 
 def count_lines(path: Path) -> int:
+    """Lines of a file; 0 before it is made."""
+    if not path.exists():
+        return 0
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 

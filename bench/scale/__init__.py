@@ -1,0 +1,1 @@
+"""CPU per request as curves: over workers, connections, endpoints and keys."""
