@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from loadtest.checker import INVARIANTS, Violation
-from loadtest.checker.history import AccessLine, Allowance, ClientLine, History, MockLine, Sample, read_lines
+from loadtest.checker.allowance import Allowance
+from loadtest.checker.history import AccessLine, ClientLine, History, MockLine, Sample, read_lines
 from loadtest.faultd.record import ConnectionRecord
 
 LOGS = ("client", "gateway", "mock", "proxy")

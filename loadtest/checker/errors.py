@@ -1,5 +1,7 @@
 """J10: no 5xx but those the row allows; every error body is an error object of the contract.
 
+Where the run says so, an error of any status needs a permit.
+
 Pure functions of the history.
 """
 
@@ -7,6 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from loadtest.checker.allowance import Allowance
 from loadtest.checker.history import ClientLine, History, Violation
 
 
@@ -38,21 +41,30 @@ def check(history: History) -> list[Violation]:
 
 
 def _access(history: History) -> Iterator[Violation]:
+    clients = {client.tag: client for client in history.clients}
     for line in history.access:
-        if _is_forbidden(line.status, history):
+        if _is_forbidden(line.status, history.allowed(clients.get(line.label or ""))):
             yield Violation(f"access {line.id}", f"status {line.status} ({line.error})")
 
 
 def _clients(history: History) -> Iterator[Violation]:
     for client in history.clients:
-        if client.status is not None and _is_forbidden(client.status, history):
+        allowed = history.allowed(client)
+        if client.status is not None and _is_forbidden(client.status, allowed):
             yield Violation(f"client {client.tag}", f"status {client.status}")
+        elif client.outcome == "error" and not _is_explained(client, allowed):
+            reason = f"an error (status {client.status}) that no fault explains: {client.error}"
+            yield Violation(f"client {client.tag}", reason)
         if client.outcome == "error" or client.error is not None:
             yield from (Violation(f"client {client.tag}", reason) for reason in faults_of_body(client))
 
 
-def _is_forbidden(status: int, history: History) -> bool:
-    return status >= 500 and status not in history.allowance.statuses
+def _is_forbidden(status: int, allowed: Allowance) -> bool:
+    return status >= 500 and status not in allowed.statuses
+
+
+def _is_explained(client: ClientLine, allowed: Allowance) -> bool:
+    return allowed.errors or client.status in allowed.statuses or (allowed.breaks and client.status == 200)
 
 
 def faults_of_body(client: ClientLine) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from loadtest.checker.allowance import Allowance
 from loadtest.faultd.record import ConnectionRecord
 
 Outcome = Literal["complete", "error", "cut", "cancelled", "unreachable", "timeout"]
@@ -106,17 +107,6 @@ class Sample(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Resident set, bytes."""
 
 
-class Allowance(msgspec.Struct, frozen=True, kw_only=True):
-    """What the fault row permits."""
-
-    statuses: frozenset[int] = frozenset()
-    """5xx statuses and no others."""
-    cuts: bool = False
-    """Whether connections may be refused, or break without a terminal event (a killed worker)."""
-    patched_bodies: bool = False
-    """Whether the gateway may change request bodies (a renamed model, usage asked for)."""
-
-
 class History(msgspec.Struct, kw_only=True):
     """All lines of a run."""
 
@@ -127,6 +117,10 @@ class History(msgspec.Struct, kw_only=True):
     before: list[Sample] = []
     after: list[Sample] = []
     allowance: Allowance = Allowance()
+
+    def allowed(self, client: ClientLine | None) -> Allowance:
+        """What the run permits to a request; None: to one that no client line tells of."""
+        return self.allowance if client is None else self.allowance.at(client.started, client.ended)
 
     def access_by_label(self) -> dict[str, list[AccessLine]]:
         """Labelled access lines."""

@@ -5,6 +5,7 @@ A complete answer is equal to what one attempt sent, not only a prefix. Pure fun
 
 from collections.abc import Iterator
 
+from loadtest.checker.allowance import Allowance
 from loadtest.checker.history import ClientLine, History, MockLine, Violation
 
 
@@ -15,19 +16,24 @@ def check(history: History) -> list[Violation]:
         (client, reason)
         for client in history.clients
         for reason in (
-            *_response(client, history.allowance.cuts),
-            *(_content(client, attempts.get(client.tag, [])) if history.mock else ()),
+            *_response(client, history.allowed(client)),
+            *(_content(client, attempts.get(client.tag, [])) if _is_known(client, history) else ()),
         )
     )
     return [Violation(f"client {client.tag}", reason) for client, reason in reasons]
 
 
-def _response(client: ClientLine, cuts_allowed: bool) -> Iterator[str]:
+def _is_known(client: ClientLine, history: History) -> bool:
+    """Whether all that was sent for a request is in the logs."""
+    return bool(history.mock) and not history.allowed(client).unlogged
+
+
+def _response(client: ClientLine, allowed: Allowance) -> Iterator[str]:
     if client.outcome == "timeout":
         yield f"no end of the response within {client.ended - client.started:.1f} s"
-    if client.outcome == "unreachable" and not cuts_allowed:
+    if client.outcome == "unreachable" and not (allowed.cuts or allowed.hangups):
         yield "no connection"
-    if client.outcome == "cut" and not cuts_allowed:
+    if client.outcome == "cut" and not (allowed.cuts or (allowed.hangups and client.status is None)):
         yield "no response" if client.status is None else f"the {_kind(client)} ended without its end"
     if client.outcome == "complete" and client.stream and not client.terminal:
         yield "the stream is complete without a terminal event"

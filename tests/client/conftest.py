@@ -1,13 +1,14 @@
 """Runs a case straight at the model server and through the gateway, and says whether a caller could tell them apart.
 
-Owns what is masked before the comparison, each with its reason: ids (random), times and fingerprints (of the run),
-null usage and timings (see `shows`), the charset of event streams (see `mask`), multipart boundaries (random).
+Every case runs on every door. Owns what is masked before the comparison, each with its reason: ids (random), times and
+fingerprints (of the run), null usage and timings (see `shows`), the charset of event streams (see `mask`), multipart
+boundaries (random).
 """
 
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ import httpx
 import openai
 import pydantic
 import pytest
+
+from loadtest.rig.doors import DOORS, doors_of
 
 TIMES = frozenset({"created", "created_at", "completed_at"})
 OF_THE_RUN = TIMES | {"system_fingerprint"}
@@ -46,6 +49,32 @@ class Side:
         completion, where real servers send null until the last.
         """
         return self.client.copy(_extra_kwargs={"_strict_response_validation": False})
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whatever goes through a gateway does so once per door."""
+    if "door" in metafunc.fixturenames:
+        metafunc.parametrize("door", DOORS, scope="module")
+
+
+@pytest.fixture(scope="module")
+def start_gateway(launch_for_module: Any, door: str) -> Callable[..., Any]:
+    """Starts gateways with the door, which is seen: `start_gateway(models)`."""
+
+    def start(models: Sequence[Mapping[str, Any]]) -> Any:
+        node = launch_for_module.gateway({"models": models, "listen": {"door": door}})
+        assert doors_of(worker.pid for worker in node.children()) == {door}
+        return node
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def gateway(start_gateway: Callable[..., Any], model_server: Any) -> Any:
+    """A gateway before `model_server`: `llama` goes through as it is, `alias` is renamed to it."""
+    endpoint = {"url": model_server.url, "api_key": "${UPSTREAM_KEY}", "tier": "L1"}
+    renamed = endpoint | {"model": "llama"}
+    return start_gateway([{"name": "llama", "endpoints": [endpoint]}, {"name": "alias", "endpoints": [renamed]}])
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +110,7 @@ def direct(model_server: Any, open_side: Callable[[str, str], Side]) -> Side:
     return open_side(model_server.url, model_server.key)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def through(gateway: Any, open_side: Callable[[str, str], Side]) -> Side:
     """The mock behind the gateway."""
     return open_side(gateway.url, gateway.key)

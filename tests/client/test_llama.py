@@ -35,10 +35,10 @@ def servers(llama: Callable[..., str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def through(servers: dict[str, str], launch_for_module: Any, open_side: Callable[[str, str], Any]) -> Any:
+def through(servers: dict[str, str], start_gateway: Any, open_side: Callable[[str, str], Any]) -> Any:
     """Both servers behind one gateway."""
     models = [{"name": name, "endpoints": [{"url": url, "tier": "L1"}]} for name, url in servers.items()]
-    node = launch_for_module.gateway({"models": models})
+    node = start_gateway(models)
     return open_side(node.url, node.key)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from fastpath.context import DecisionRecord
 from fastpath.endpoints.paths import PATHS
 from fastpath.observe.metrics import FAMILIES
+from fastpath.record import DecisionRecord
 from tests.docs.pages import HOME, blocks, links, name, pages
 
 REFERENCE = HOME / "docs" / "reference"
