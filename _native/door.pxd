@@ -28,6 +28,7 @@ cdef class CallerConnection:
     cdef readonly bint closed
     cdef bint full                      # the transport asked for a pause
     cdef bint last                      # no request after this one
+    cdef double closes_at               # s, monotonic: how long an idle connection has for its last one
     cdef bint reading_paused
     cdef double since                   # s, monotonic: when the phase began, or the body last moved
     cdef bint served                    # at least one request came

@@ -32,7 +32,7 @@ cdef bytes status_line(int status):
 
 cdef bytes _chunk(bytes data):
     """`data` as one chunk of a chunked body."""
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), digits = 1
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), digits = 1, i
     cdef bytes framed
     cdef char* out
     while size >> (4 * digits):
@@ -60,8 +60,10 @@ cdef class CallerConnection:
         self.waiting = b""
 
     @property
-    def idle(self):
-        return self.phase == IDLE and not self.closed
+    def expecting(self):
+        if self.closed or self.phase == LINGERING:
+            return False
+        return self.phase != ANSWERING or (self.exchange is not None and not self.exchange.body_done)
 
     def connection_made(self, transport):
         self.transport = transport
@@ -75,9 +77,11 @@ cdef class CallerConnection:
     def connection_lost(self, exc):
         self.closed = True
         exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            (<CallerExchange> exchange)._leave()
-        self.door.closed(self)
+        try:
+            if exchange is not None:
+                (<CallerExchange> exchange)._leave()
+        finally:
+            self.door.closed(self)
 
     def eof_received(self):
         # A caller that half-closes is gone: nothing tells it from one that left.
@@ -114,17 +118,26 @@ cdef class CallerConnection:
         """A caller that sends far ahead of the answers: what runs is finished, the rest is not served."""
         self.waiting = b""
         self.last = True
-        self._pause_reading()
+        if self.phase == IDLE:
+            self.transport.close()
+        else:
+            self._pause_reading()
 
     cdef void _pause_reading(self):
         if not self.reading_paused:
             self.reading_paused = True
             self.transport.pause_reading()
 
-    def stop(self):
-        """No more requests: closes now when idle, else after the running one."""
+    def stop(self, double chance):
+        cdef bint first = not self.last
+        cdef double now
         self.last = True
-        if self.phase == IDLE:
+        if self.phase != IDLE or PyBytes_GET_SIZE(self.waiting):
+            return
+        now = self.door.clock.monotonic()
+        if first and (not self.served or now - self.since < chance):
+            self.closes_at = now + chance
+        elif now >= self.closes_at:
             self.transport.close()
 
     def abort(self):
@@ -135,7 +148,10 @@ cdef class CallerConnection:
         """Enforces what no event does; called every 100 ms."""
         cdef CallerExchange exchange = self.exchange
         if self.phase == IDLE:
-            if now - self.since > (idle_limit if self.served else head_limit):
+            if self.last:
+                if now >= self.closes_at:
+                    self.transport.close()
+            elif now - self.since > (idle_limit if self.served else head_limit):
                 self.transport.close()
         elif self.phase == HEAD:
             if now - self.since > head_limit:
@@ -197,6 +213,8 @@ cdef class CallerConnection:
         self.phase = ANSWERING
         self.served = True
         self.exchange = exchange
+        if self.full:  # of answers before this one
+            exchange.stalled = self.door.clock.monotonic()
         self.last = self.last or not parser.keep_alive
         self.begin(exchange)
 
@@ -215,6 +233,7 @@ cdef class CallerConnection:
             self.transport.close()
             return
         self.parser.reset()
+        self.discarded = 0
         self.phase = IDLE
         self.since = self.door.clock.monotonic()
         if self.reading_paused:
@@ -343,6 +362,7 @@ cdef class CallerExchange(Sink):
         if self.over or self.connection is None:
             return self
         self.source = source
+        self.connection.parser.head = b""  # a stream may be long, and nobody looks at its raw head again
         declared = False
         for name, _ in headers:
             if name == b"content-length":
@@ -351,6 +371,8 @@ cdef class CallerExchange(Sink):
         if not declared and not self.chunked:
             self.connection.last = True
         framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
+        if self.connection.full:
+            source.pause()
         self.connection.transport.write(self._head(status, headers, framing))
         return self
 

@@ -317,12 +317,15 @@ cdef class Connection(Source):
             self._complete()
 
     def eof_received(self):
+        if self.sink is None:
+            self.closed = True  # idle: not to be handed out in the moment before it is lost
         return False
 
     def connection_lost(self, exc):
         self.closed = True
         if self.sink is not None:
-            if self.parser.head_done and self.parser.eof():
+            # Only a proper close ends a body that has no length; a reset breaks it off.
+            if exc is None and self.parser.head_done and self.parser.eof():
                 self._complete()
             else:
                 self._break("disconnected", exc)

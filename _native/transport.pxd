@@ -23,6 +23,7 @@ cdef class Poller:
     cdef int _watch(self, Transport transport, int operation) except -1
     cdef void _doom(self, Transport transport, object reason)
     cdef void _uncork(self)
+    cdef void _report(self, Transport transport, object error)
 
 
 cdef class Transport:
@@ -32,6 +33,7 @@ cdef class Transport:
     cdef int fd                         # -1 once closed
     cdef bytes cork                     # written in this turn and not yet sent, None as a rule
     cdef uint32_t interest              # what epoll was told last
+    cdef bint watched                   # epoll knows of it
     cdef list pending                   # pieces not yet taken by the kernel, the first without its first `offset` bytes
     cdef Py_ssize_t offset
     cdef Py_ssize_t size                # of what is pending
@@ -47,9 +49,13 @@ cdef class Transport:
     cdef void _uncork(self)
     cdef void _send(self, bytes data)
     cdef void _queue(self, bytes data, Py_ssize_t offset)
+    cdef void _append(self, bytes data, Py_ssize_t offset)
+    cdef void _ask_to_pause(self)
+    cdef void _ask_to_resume(self)
     cdef void _serve(self, uint32_t happened)
     cdef void _read(self)
     cdef void _flush(self)
     cdef void _update(self)
     cdef void _fail(self, int number)
+    cdef void _doom(self, object reason)
     cdef void _lose(self, object reason)

@@ -13,13 +13,16 @@ class Poller:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None: ...
     def attach(self, fd: int, protocol: Any, peer: Any = None) -> Transport:
         """Takes over a connected, non-blocking socket, tells the protocol of it at once and begins to read. peer: what
-        `get_extra_info("peername")` gives. Raises OSError, and leaves the descriptor alone then."""
+        `get_extra_info("peername")` gives. Raises OSError, and closes the socket then."""
 
     def close(self) -> None:
         """Closes what is left, without telling."""
 
 class Transport:
-    """One connection. The methods are those of asyncio.Transport, with its rules."""
+    """One connection, made by `Poller.attach`. The methods are those of asyncio.Transport, with its rules.
+
+    While reading is paused nothing is delivered, but a reset is told at once. What is written after `close` is ignored.
+    """
 
     def write(self, data: bytes) -> None:
         """Hands data to the kernel; what it does not take waits for room. What is written while one event is served,

@@ -3,7 +3,7 @@
 import os
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EBADF, EEXIST, EINTR, errno
 from libc.stdint cimport uint32_t
 
 cdef extern from "<sys/epoll.h>" nogil:
@@ -67,6 +67,9 @@ cdef object _os_error(int number):
 
 cdef class Poller:
 
+    def __cinit__(self):
+        self.epoll = -1
+
     def __init__(self, loop):
         self.loop = loop
         self.live = set()
@@ -82,18 +85,22 @@ cdef class Poller:
         if self.epoll < 0:
             return
         self.loop.remove_reader(self.epoll)
-        for transport in list(self.live):
+        left = list(self.live)
+        for transport in left:
             if (<Transport> transport).fd >= 0:
                 close((<Transport> transport).fd)
                 (<Transport> transport).fd = -1
             (<Transport> transport).closing = (<Transport> transport).doomed = True
             (<Transport> transport).protocol = None
         self.live.clear()
+        if self.serving:
+            self.loop.call_soon(left.clear)  # the running batch still has their addresses
         close(self.epoll)
         self.epoll = -1
 
     cpdef Transport attach(self, int fd, object protocol, object peer=None):
         cdef Transport transport = Transport.__new__(Transport)
+        transport.closing = transport.doomed = False
         transport.poller = self
         transport.protocol = protocol
         transport.peer = peer
@@ -102,9 +109,18 @@ cdef class Poller:
         transport.low = HIGH_WATER // 4
         transport.reading = True
         transport.interest = EPOLLIN
-        self._watch(transport, EPOLL_CTL_ADD)
+        transport.watched = True
+        try:
+            self._watch(transport, EPOLL_CTL_ADD)
+        except OSError as error:
+            if error.errno != EBADF and error.errno != EEXIST:
+                close(fd)
+            raise
         self.live.add(transport)
-        protocol.connection_made(transport)
+        try:
+            protocol.connection_made(transport)
+        except Exception as error:
+            self._report(transport, error)
         return transport
 
     def _ready(self):
@@ -114,28 +130,32 @@ cdef class Poller:
         cdef int i, count = epoll_wait(self.epoll, events, MOST_EVENTS, 0)
         # A transport that an earlier event of this batch closed is still there: `live` holds it until the next turn.
         self.serving = True
-        for i in range(count):
-            transport = <Transport> events[i].data.ptr
-            try:
-                transport._serve(events[i].events)
-            except Exception as error:
-                self.loop.call_exception_handler(
-                    {"message": "a protocol failed", "exception": error, "protocol": transport.protocol}
-                )
-                transport._doom(error)
-            if self.corked:
-                self._uncork()
-        self.serving = False
+        try:
+            for i in range(count):
+                transport = <Transport> events[i].data.ptr
+                try:
+                    transport._serve(events[i].events)
+                except Exception as error:
+                    self._report(transport, error)
+                if self.corked:
+                    self._uncork()
+        finally:
+            self.serving = False
+            self._uncork()
 
     cdef void _uncork(self):
         """Sends what the callbacks of one event wrote: the head of an answer and its first chunk go out together."""
-        corked, self.corked = self.corked, []
-        for transport in corked:
-            try:
+        while self.corked:  # again, when pause_writing wrote to another
+            corked, self.corked = self.corked, []
+            for transport in corked:
                 (<Transport> transport)._uncork()
-            except Exception as error:
-                self.loop.call_exception_handler({"message": "a protocol failed", "exception": error})
-                (<Transport> transport)._doom(error)
+
+    cdef void _report(self, Transport transport, object error):
+        """What a protocol raised closes its own connection, whoever made it run."""
+        self.loop.call_exception_handler(
+            {"message": "a protocol failed", "exception": error, "protocol": transport.protocol}
+        )
+        transport._doom(error)
 
     cdef int _watch(self, Transport transport, int operation) except -1:
         cdef epoll_event event
@@ -159,7 +179,15 @@ cdef class Poller:
 
 cdef class Transport:
 
+    def __cinit__(self):
+        self.fd = -1
+        self.closing = self.doomed = True  # until a poller has it
+
     cpdef write(self, bytes data):
+        if data is None:
+            raise TypeError("data must be bytes, not None")
+        if self.ending:
+            raise RuntimeError("Cannot call write() after write_eof()")
         if self.closing or PyBytes_GET_SIZE(data) == 0:
             return
         if self.size:
@@ -193,10 +221,13 @@ cdef class Transport:
             taken = 0
         self._queue(data, taken)
 
-    def writelines(self, list pieces):
+    def writelines(self, list pieces not None):
+        cdef bytes piece
+        if self.ending:
+            raise RuntimeError("Cannot call writelines() after write_eof()")
+        self._uncork()
         if self.closing:
             return
-        self._uncork()
         for piece in pieces:
             if piece:
                 self._append(piece, 0)
@@ -226,8 +257,15 @@ cdef class Transport:
         return self.reading
 
     def set_write_buffer_limits(self, high=None, low=None):
-        self.high = HIGH_WATER if high is None else high
-        self.low = self.high // 4 if low is None else low
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self.high = high
+        self.low = low
+        self._ask_to_pause()
 
     def get_write_buffer_size(self):
         return self.size + (PyBytes_GET_SIZE(self.cork) if self.cork is not None else 0)
@@ -250,20 +288,18 @@ cdef class Transport:
             self._doom(None)
 
     def abort(self):
-        self.closing = True
         self._doom(None)
 
-    def _doom(self, reason):
+    cdef void _doom(self, object reason):
         if self.doomed:
             return
         self.doomed = self.closing = True
         self.reading = False
         self.pending = self.cork = None
         self.size = 0
-        self._update()
         self.poller._doom(self, reason)
 
-    def _append(self, bytes data, Py_ssize_t offset):
+    cdef void _append(self, bytes data, Py_ssize_t offset):
         if self.pending is None:
             self.pending = []
         if not self.pending:
@@ -276,10 +312,21 @@ cdef class Transport:
         self._update()
         self._ask_to_pause()
 
-    def _ask_to_pause(self):
+    cdef void _ask_to_pause(self):
         if self.size > self.high and not self.full:
             self.full = True
-            self.protocol.pause_writing()
+            try:
+                self.protocol.pause_writing()
+            except Exception as error:
+                self.poller._report(self, error)
+
+    cdef void _ask_to_resume(self):
+        if self.full and self.size <= self.low:
+            self.full = False
+            try:
+                self.protocol.resume_writing()
+            except Exception as error:
+                self.poller._report(self, error)
 
     cdef void _serve(self, uint32_t happened):
         """What epoll has to say of this socket."""
@@ -290,8 +337,12 @@ cdef class Transport:
         if self.reading:
             if happened & (EPOLLIN | EPOLLERR | EPOLLHUP):
                 self._read()
-        elif happened & (EPOLLERR | EPOLLHUP):
+        elif happened & EPOLLERR:
             self._fail(0)
+        elif happened & EPOLLHUP:
+            # The other end is gone, in good order. What it sent may wait for us to read on; epoll would not.
+            self.watched = False
+            self.poller._watch(self, EPOLL_CTL_DEL)
 
     cdef void _read(self):
         cdef char* buffer = self.poller.buffer
@@ -334,9 +385,7 @@ cdef class Transport:
                 i += 1
             del self.pending[:i]
         self._update()
-        if self.full and self.size <= self.low:
-            self.full = False
-            self.protocol.resume_writing()
+        self._ask_to_resume()
         if self.size == 0 and not self.doomed:
             if self.closing:
                 self._doom(None)
@@ -348,7 +397,8 @@ cdef class Transport:
         cdef uint32_t interest = (EPOLLIN if self.reading else 0) | (EPOLLOUT if self.size else 0)
         if interest != self.interest and self.fd >= 0:
             self.interest = interest
-            self.poller._watch(self, EPOLL_CTL_MOD)
+            self.poller._watch(self, EPOLL_CTL_MOD if self.watched else EPOLL_CTL_ADD)
+            self.watched = True
 
     cdef void _fail(self, int number):
         """The connection broke. number: errno, 0 to ask the socket for its own."""
@@ -360,7 +410,9 @@ cdef class Transport:
     cdef void _lose(self, object reason):
         protocol, self.protocol = self.protocol, None
         if self.fd >= 0:
-            close(self.fd)  # which takes it out of epoll too
+            # Not left to close: while a child process has a copy, epoll would go on reporting what is freed here.
+            epoll_ctl(self.poller.epoll, EPOLL_CTL_DEL, self.fd, NULL)
+            close(self.fd)
             self.fd = -1
         self.poller.live.discard(self)
         if protocol is not None:

@@ -5,3 +5,4 @@ cdef class Call:
     cdef public bytes body
     cdef public object feed
     cdef public object length
+    cdef public bint repeatable

@@ -1,41 +1,68 @@
-"""A fixed number of requests through one worker's gateway, without sockets: the native door's connection on one side,
-a kept upstream connection on the other, both on transports that only count what they are given.
+"""A fixed number of requests, or of streams, through one worker's gateway, without sockets.
 
-What remains is our own code and nothing of the kernel's, so that it can be counted in instructions (callgrind) where
-time is noise. Run: `python -m bench.replay [requests]`; it prints the microseconds of the best of seven rounds.
+The native door's connection on one side, a kept upstream connection on the other, both on transports that only count
+what they are given. What remains is our own code and nothing of the kernel's, so that it can be counted in instructions
+(bench.gates.instructions) where time is noise. Settings are those of bench/everything-on.yaml: 1,000 keys, no two
+bodies alike, metrics on, and every record encoded as the access log's thread would do it. One loop, one thread.
+
+`python -m bench.replay requests` (or `streams`) prints the microseconds of the best of some rounds.
 """
 
+import argparse
 import asyncio
-import gc
-import sys
+import hashlib
+import os
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+import uvloop
+
+from _native.arena import Sizes, layout_size
 from _native.door import CallerConnection
+from _native.jsonscan import scan
 from _native.relay import Connection
-from bench.load.sdk_headers import HEADERS
+from bench.stage.callers import BODIES, COUNT, MARK, Callers, head, make_body
+from bench.stage.gateway import Plan, fill
+from bench.stage.model_server import CHUNK, HEAD, last_chunk
 from fastpath.app import App
+from fastpath.door.native import NativeDoor
+from fastpath.identity.keys import KeyHasher
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
 from fastpath.observe.metrics import Metrics
-from fastpath.settings import Endpoint, Listen, Model, Settings
+from fastpath.process.worker import tune_interpreter
+from fastpath.relay.fields import WANTED
+from fastpath.settings import Settings
 from scheduler.clock import SystemClock
 
-FOLDER = Path(__file__).parent / "stage" / "bodies"
-PEPPER = b"0123456789abcdef0123456789abcdef"
+CHUNKS = 64
+"""Chunks of a stream, one per read, before the read that ends it."""
+BODY = {"requests": "request", "streams": "request_stream"}
+PEPPER = bytes(range(32))
+URL = "http://127.0.0.1:9001/v1"
+ANSWER_HEAD = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 08:05:03 GMT\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n"
+)
 
 
 class CountingTransport:
-    """Takes bytes and forgets them."""
+    """Takes bytes and forgets them. `blanks`: bytes that a kernel of ours reads at every write: a planted slowdown."""
 
-    def __init__(self) -> None:
+    def __init__(self, blanks: int) -> None:
         self.taken = 0
+        self._blanks = b" " * blanks
 
     def write(self, data: bytes) -> None:
+        if self._blanks:
+            scan(self._blanks)
         self.taken += len(data)
 
     def writelines(self, pieces: list[bytes]) -> None:
-        self.taken += sum(map(len, pieces))
+        self.write(b"".join(pieces))
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -49,93 +76,125 @@ class CountingTransport:
     def close(self) -> None:
         raise AssertionError("the gateway closed a connection")
 
-    abort = close
-    pause_reading = resume_reading = close
+    abort = pause_reading = resume_reading = close
 
 
-class ListRecords:
-    """An access log that keeps nothing."""
+class EncodedRecords:
+    """Encodes each record at once and keeps nothing but counts."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.complete = self.others = 0
+        self._encode = msgspec.json.Encoder().encode
 
     def put(self, record: object) -> None:
-        self.count += 1
+        if b'"outcome":"complete"' in self._encode(record):
+            self.complete += 1
+        else:
+            self.others += 1
 
 
 class Replay:
-    """One gateway, one caller, one model server."""
+    """One gateway, one connection of a caller and one of a model server. Made on a running loop."""
 
-    def __init__(self) -> None:
-        clock, metrics = SystemClock(), Metrics()
-        loop = asyncio.get_running_loop()
-        token = "fp-" + "0" * 8 + "-" + "1" * 64
-        settings = Settings(
-            listen=Listen(door="native"),
-            models=(Model(name="llama", endpoints=(Endpoint(url="http://127.0.0.1:9001/v1"),)),),
-        )
-        self.records = ListRecords()
-        self.app = App(settings, metrics, self.records, MemoryBudget(1 << 29), Tick(loop, clock, print), clock)
-        self.caller, self.server = CountingTransport(), CountingTransport()
-        self.connection = CallerConnection(self.app._door)
-        self.connection.connection_made(self.caller)
-        pool = next(iter(self.app._backends.values())).pool
-        self.upstream = Connection(pool)
-        self.upstream.connection_made(self.server)
-        self.upstream.idle_since = clock.monotonic()
-        pool._live.add(self.upstream)
-        pool._idle.append(self.upstream)
-        body = (FOLDER / "request.json").read_bytes()
-        fields = {"Host": "127.0.0.1:8340", **HEADERS, "Authorization": f"Bearer {token}"}
-        fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        head = "POST /v1/chat/completions HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in fields.items()) + "\r\n"
-        self.request = head.encode() + body
-        answer = (FOLDER / "plain.json").read_bytes()
-        self.answer = (
-            b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 08:05:03 GMT\r\n"
-            b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n" % len(answer)
-        ) + answer
+    def __init__(self, mode: str, state: Path, blanks: int = 0) -> None:
+        callers, body = fixed_callers(state), make_body(BODY[mode])
+        self._requests = [write_request(token, body, n) for n, token in enumerate(callers.tokens)]
+        self._reads = stream_reads() if mode == "streams" else [plain_answer()]
+        self.records = EncodedRecords()
+        app = make_app(callers, self.records)
+        assert isinstance(app._door, NativeDoor)
+        self._caller = CallerConnection(app._door)
+        self._caller.connection_made(CountingTransport(blanks))
+        self._server = keep_connection(app, CountingTransport(blanks))
 
-    def stream(self, requests: int) -> None:
-        """Streamed requests of 64 events, one event per read."""
-        feed, answer = self.connection.data_received, self.upstream.data_received
-        event = b'data: {"id":"chatcmpl-0","object":"chat.completion.chunk","created":1700000000,"model":"llama","choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}],"usage":null,"system_fingerprint":"fp_0"}\n\n'
-        chunk = b"%x\r\n%b\r\n" % (len(event), event)
-        last = event.replace(b'"finish_reason":null', b'"finish_reason":"stop"')
-        last += b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":64,"total_tokens":73}}\n\ndata: [DONE]\n\n'
-        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        end = b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last)
-        request = self.request.replace(b'"messages"', b'"stream":true,"messages"')
-        request = request.replace(b"Content-Length: 909", b"Content-Length: %d" % (909 + 14))
-        assert request != self.request
-        for _ in range(requests):
-            feed(request)
-            answer(head)
-            for _ in range(63):
-                answer(chunk)
-            answer(end)
-
-    def run(self, requests: int) -> None:
-        feed, answer = self.connection.data_received, self.upstream.data_received
-        for _ in range(requests):
-            feed(self.request)
-            answer(self.answer)
+    def run(self, count: int) -> None:
+        """Sends `count` requests, each as soon as the one before is answered."""
+        ask, answer, requests = self._caller.data_received, self._server.data_received, self._requests
+        for n in range(count):
+            ask(requests[n % COUNT])
+            for read in self._reads:
+                answer(read)
 
 
-async def main(requests: int, rounds: int) -> None:
-    replay = Replay()
-    replay.run(200)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    best = 1e9
-    for _ in range(rounds):
-        began = time.perf_counter()
-        (replay.stream if len(sys.argv) > 3 else replay.run)(requests)
-        best = min(best, time.perf_counter() - began)
-    assert replay.records.count == 200 + rounds * requests
-    print(f"{best / max(requests, 1) * 1e6:.2f} us")
+def fixed_callers(state: Path) -> Callers:
+    """The same keys in every run: what is hashed and looked up is part of what is counted."""
+    hasher = KeyHasher(PEPPER)
+    (state / "pepper").write_bytes(PEPPER)
+    (state / "pepper").chmod(0o600)
+    secrets = [hashlib.blake2b(b"%d" % n, digest_size=36).hexdigest() for n in range(COUNT)]
+    tokens = tuple(f"fp-{secret[:8]}-{secret[8:]}" for secret in secrets)
+    return Callers(state, tokens, tuple(hasher.hash_text(token) for token in tokens))
+
+
+def write_request(token: str, body: bytes, number: int) -> bytes:
+    """A request as the official client sends it, its body unlike that of any other number."""
+    return head(token, len(body)).encode() + body.replace(MARK.encode(), b"%012d" % number)
+
+
+def plain_answer() -> bytes:
+    """What nginx answers in the race."""
+    body = (BODIES / "plain.json").read_bytes()
+    return ANSWER_HEAD % len(body) + body
+
+
+def stream_reads() -> list[bytes]:
+    """What the paced model server of the race answers, as it arrives."""
+    return [HEAD, *[CHUNK] * CHUNKS, last_chunk(CHUNKS)]
+
+
+def make_app(callers: Callers, records: EncodedRecords) -> App:
+    """The gateway as a worker makes it."""
+    settings = msgspec.convert(fill(Plan((URL,)), callers, Path(os.devnull)), Settings)
+    clock, loop = SystemClock(), asyncio.get_running_loop()
+    tick = Tick(loop, clock, lambda lag: None)
+    return App(settings, Metrics(), records, MemoryBudget(settings.limits.memory), tick, clock)
+
+
+def keep_connection(app: App, transport: CountingTransport) -> Connection:
+    """A connection to the model server as if a socket had been opened and an exchange had left it idle."""
+    (backend,) = app._backends.values()
+    connection = Connection(backend.pool, WANTED)
+    connection.connection_made(transport)
+    connection.idle_since = SystemClock.monotonic()
+    backend.pool._live.add(connection)
+    backend.pool._idle.append(connection)
+    return connection
+
+
+def mark() -> None:
+    """Enters a function of ours that serves no request: callgrind sets its counts to zero there."""
+    layout_size(Sizes())
+
+
+async def measure(options: argparse.Namespace) -> float:
+    """Microseconds per request of the best round. Raises AssertionError when an answer was not complete."""
+    with tempfile.TemporaryDirectory(prefix="replay-") as folder:
+        replay = Replay(options.mode, Path(folder), options.plant)
+    warm_up = max(1, options.count // 5)
+    replay.run(warm_up)
+    tune_interpreter()
+    mark()
+    best = min(timed(replay, options.count) for _ in range(options.rounds))
+    assert (replay.records.complete, replay.records.others) == (warm_up + options.count * options.rounds, 0)
+    return best * 1e6
+
+
+def timed(replay: Replay, count: int) -> float:
+    """Seconds per request, of `count`."""
+    began = time.perf_counter()
+    replay.run(count)
+    return (time.perf_counter() - began) / count
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser("bench.replay")
+    parser.add_argument("mode", nargs="?", default="requests", choices=BODY)
+    parser.add_argument("--count", type=int, default=1_000, help="requests (or streams) per round (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="(%(default)s)")
+    parser.add_argument("--plant", type=int, default=0, metavar="N", help="make every write slower: it reads N blanks")
+    options = parser.parse_args(arguments)
+    print(f"{uvloop.run(measure(options)):.2f} us")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*map(int, sys.argv[1:3])))
+    main()

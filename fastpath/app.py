@@ -19,7 +19,7 @@ from backends.base import EndpointSpec
 from backends.http.client import HttpBackend
 from backends.http.resolver import AresQuery, Resolver
 from fastpath.door.granian import GranianDoor
-from fastpath.door.native import LAST_CHANCE, NativeDoor
+from fastpath.door.native import NativeDoor
 from fastpath.identity.keys import KeyHasher, KeyTable
 from fastpath.identity.pepper import PepperError, read_pepper
 from fastpath.observe.access_log import NoRecords
@@ -92,11 +92,9 @@ class App:
         self._door.stop_accepting()
         if self._listener is not None:
             self._listener.close()
-        if self._settings.listen.reuse_port:
-            await asyncio.sleep(LAST_CHANCE)  # who waited in the queue of our own socket has its first request now
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(deadline):
-                while self._runtime.deliveries:
+                while self._runtime.deliveries or self._door.expecting:
                     await asyncio.sleep(0.02)
         for delivery in list(self._runtime.deliveries):
             delivery.end_now()
@@ -109,6 +107,7 @@ class App:
         for backend in [*self._backends.values(), *self._retired]:
             await backend.close()
         await self._resolver.close()
+        await asyncio.sleep(0)  # whoever was cut is told in the next turn, and settles
         self._poller.close()
 
     def debug_requests(self) -> list[dict[str, Any]]:

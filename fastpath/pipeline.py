@@ -119,8 +119,7 @@ class Pipeline:
 
     def reserve(self, ctx: RequestContext, size: int) -> None:
         """Counts a body in the memory budget until the request is settled. Raises 503 when there is no room."""
-        budget = self._runtime.budget
-        if not budget.admits(size) or not budget.reserve(size):
+        if not self._runtime.budget.admits(size) or not self._runtime.budget.reserve(size):
             raise errors.overloaded("The gateway is short of memory for request bodies. Try again shortly.")
         ctx.reserved += size
 

@@ -94,7 +94,8 @@ class Program:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self._reader.join()
+        self._reader.join(PATIENCE)
+        assert not self._reader.is_alive(), "a descendant still holds its output"
         self.process.stdout.close()
 
     def _found(self, text: str) -> list[str]:

@@ -20,6 +20,7 @@ cdef class HttpCall(Source):
     cpdef attach(self, Connection connection)
     cpdef completed(self)
     cpdef watch(self, StreamFilter stream)
+    cpdef forget_request(self)
     cpdef linger(self)
     cpdef void pause(self)
     cpdef void resume(self)

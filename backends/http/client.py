@@ -1,7 +1,8 @@
 """Calls over HTTP/1.1: sends a request on a pooled connection, enforces its deadlines, reports how it ended.
 
 Owns the running calls of one endpoint. No timer per call: deadlines are fields that one 100 ms sweep reads. A reused
-connection that dies before its first answer byte is replaced once by a fresh one, unseen by the sink. Single loop.
+connection that dies before its first answer byte is replaced once by a fresh one, unseen by the sink, if the call is
+repeatable. Single loop.
 """
 
 from urllib.parse import urlsplit
@@ -74,7 +75,7 @@ class HttpCall(Source):
         """The exchange broke."""
         moment = Moment.BODY if connection.head_done else Moment.HEAD
         stale = connection.exchanges > 1 and connection.received == 0 and cause == Cause.DISCONNECTED
-        if stale and self._call.feed is None and not self._refreshed:
+        if stale and self._call.repeatable and self._call.feed is None and not self._refreshed:
             self._refreshed = True
             self._connection = None
             self._backend.pool.open_for(self)
@@ -105,6 +106,11 @@ class HttpCall(Source):
     def watch(self, stream: StreamFilter) -> None:
         """Progress is counted in events, so that keep-alive comments do not feed the idle deadline."""
         self._filter = stream
+
+    def forget_request(self) -> None:
+        """The answer flows: the request will not be sent again, and its body may go."""
+        if self._call.feed is None:
+            self._call.body = None
 
     def linger(self) -> None:
         """The answer is delivered; let the connection finish its framing, but not for long."""

@@ -4,6 +4,8 @@ Owns the order of addresses and what a failure is called; does not keep connecti
 """
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, cast
@@ -96,12 +98,36 @@ class Connector:
         try:
             channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            await asyncio.get_running_loop().sock_connect(channel, (address, self._port))
+            await self._establish(channel, address)
         except BaseException:
             channel.close()
             raise
         return channel
 
+    async def _establish(self, channel: socket.socket, address: str) -> None:
+        """Raises OSError. uvloop's own sock_connect looks numbers up like names, in a thread."""
+        number = channel.connect_ex((address, self._port))
+        if number == errno.EINPROGRESS:
+            await _writable(channel)
+            number = channel.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, f"{os.strerror(number)}: {address} port {self._port}")
+
     def _rotated(self, addresses: list[str]) -> list[str]:
         self._turn = (self._turn + 1) % len(addresses)
         return addresses[self._turn :] + addresses[: self._turn]
+
+
+async def _writable(channel: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+
+    def note() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_writer(channel, note)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(channel)

@@ -112,6 +112,11 @@ class GranianDoor:
             self._front.stop_accepting()
         self._signal.set()
 
+    @property
+    def expecting(self) -> bool:
+        """Whether some caller has not sent all of its request."""
+        return bool(self.reading)
+
     def close(self) -> None:
         """Cuts what is still open."""
         if self._front is not None:

@@ -31,7 +31,8 @@ IDLE_LIMIT = 75.0
 #: callers spread over new workers, and those that came together do not come back together.
 MAX_AGE = 3600.0
 AGE_SPREAD = 0.1
-#: Seconds between two looks at ages, and those that a connection has for its first request while the door stops.
+#: Seconds between two looks at ages, and those that a connection has for a last request once it is to end: one that is
+#: new or was just in use may have sent it before it could know.
 AGE_EVERY = 1.0
 LAST_CHANCE = 0.25
 #: Bytes the kernel may hold unsent per connection before it reports no room: a stalled reader then costs little.
@@ -74,7 +75,7 @@ class NativeDoor:
         self.high_water = HIGH_WATER
         self._connections: dict[CallerConnection, float] = {}  # and when each is too old
         self._ages_seen = -math.inf
-        self._late_until: float | None = None
+        self._stopping = False
         self._acceptor: Acceptor | None = None
         self._front: ProxyFront | None = None
         self._stopped: asyncio.Future[None] | None = None
@@ -103,16 +104,22 @@ class NativeDoor:
     def stop_accepting(self) -> None:
         """Closes the listener and idle connections; running requests go on.
 
-        Callers in the queue of a socket of our own (`reuse_port`) are taken first, and have a moment to send a request.
+        Connections that are new or were just in use have LAST_CHANCE for one more request, as have callers in the queue
+        of a socket of our own (`reuse_port`), which are taken first.
         """
         if self._front is not None:
             self._front.stop_accepting()
         for connection in list(self._connections):
-            connection.stop()
-        if self._acceptor is not None and self._late_until is None:
+            connection.stop(LAST_CHANCE)
+        if self._acceptor is not None and not self._stopping:
+            self._stopping = True
             self._acceptor.close(empty=self._listen.reuse_port)
-            self._late_until = self.clock.monotonic() + LAST_CHANCE
         self._note_end()
+
+    @property
+    def expecting(self) -> bool:
+        """Whether a caller may still send a request, or has not sent all of it."""
+        return any(connection.expecting for connection in self._connections)
 
     async def stopped(self) -> None:
         """Returns once every connection has ended."""
@@ -135,8 +142,8 @@ class NativeDoor:
             self._acceptor.resume()
         for connection in list(self._connections):
             connection.sweep(now, HEAD_LIMIT, IDLE_LIMIT)
-        if self._late_until is not None:
-            self._stop_late(now)
+        if self._stopping:
+            self._note_end()
         elif now - self._ages_seen >= AGE_EVERY:
             self._ages_seen = now
             self._stop_old(now)
@@ -150,6 +157,8 @@ class NativeDoor:
     def opened(self, connection: CallerConnection) -> None:
         spread = 1 + AGE_SPREAD * (2 * self._random() - 1)
         self._connections[connection] = self.clock.monotonic() + MAX_AGE * spread
+        if self._stopping:
+            connection.stop(LAST_CHANCE)
 
     def closed(self, connection: CallerConnection) -> None:
         self._connections.pop(connection, None)
@@ -183,18 +192,10 @@ class NativeDoor:
         """Those past their age: an idle one is closed, a running answer is told to be the last where that is still
         possible."""
         for connection in [connection for connection, end in self._connections.items() if now >= end]:
-            connection.stop()
-
-    def _stop_late(self, now: float) -> None:
-        """Those that came while the door stopped: their first request is their last, and it must come soon."""
-        assert self._late_until is not None
-        for connection in list(self._connections):
-            if now >= self._late_until or not connection.idle:
-                connection.stop()
-        self._note_end()
+            connection.stop(LAST_CHANCE)
 
     def _note_end(self) -> None:
-        if self._late_until is None or self._connections or self._stopped is None or self._stopped.done():
+        if not self._stopping or self._connections or self._stopped is None or self._stopped.done():
             return
         if self._acceptor is None or not self._acceptor.opening:
             self._stopped.set_result(None)

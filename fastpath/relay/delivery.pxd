@@ -43,6 +43,7 @@ cdef class Delivery(Source):
     cpdef bint hold(self, long long size)
     cpdef StreamFilter stream_filter(self, Attempt attempt)
     cpdef Sink open_stream(self)
+    cdef _forget_request(self)
     cdef Sink _open(self)
     cpdef Sink open_body(self, Attempt attempt)
     cpdef passed(self, Attempt attempt)
@@ -68,4 +69,5 @@ cdef class Delivery(Source):
 
 
 cpdef Call make_call(Delivery delivery, Target target)
+cdef bint _stored(RequestContext ctx) except -1
 cdef bint _usage_wanted(RequestContext ctx) except -1

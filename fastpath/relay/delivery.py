@@ -170,9 +170,20 @@ class Delivery(Source):
         if not self._delivered:
             self._delivered = True
             self.ctx.record.ttft_ms = (self._runtime.clock.monotonic() - self.ctx.arrived) * 1e3
+            self._forget_request()
         if self._sink is None:
             self._sink = self._open()
         return self._sink
+
+    def _forget_request(self) -> None:
+        """Content reached the caller, so nothing is sent again: a long stream need not hold its prompt."""
+        ctx = self.ctx
+        ctx.body = b""
+        if self._attempt is not None and self._attempt.handle is not None:
+            self._attempt.handle.forget_request()
+        if ctx.reserved:
+            self._runtime.budget.release(ctx.reserved)
+            ctx.reserved = 0
 
     def _open(self) -> Sink:
         """Sends the head of an event stream."""
@@ -301,9 +312,7 @@ class Delivery(Source):
             return False
         if self.ctx.body == b"" and error.moment is not Moment.CONNECT:
             return False  # an upload that was streamed is gone
-        decision = self.ctx.decision
-        stored = decision is not None and decision.store is True
-        if stored and error.moment is not Moment.CONNECT and not isinstance(error, BadStatus):
+        if _stored(self.ctx) and error.moment is not Moment.CONNECT and not isinstance(error, BadStatus):
             return False  # it may have been stored: a second run would store it twice
         return self._runtime.retries.spend()
 
@@ -422,7 +431,7 @@ class Delivery(Source):
                 record.disputed = True
         if self.streaming and (usage is None or not final):
             # Nothing better is known: an event carries about one token, four body bytes make about one.
-            record.input_tokens = len(self.ctx.body) // 4 if usage is None else usage.input
+            record.input_tokens = record.bytes_in // 4 if usage is None else usage.input
             record.output_tokens = amount
             record.estimated = True
 
@@ -436,7 +445,13 @@ def make_call(delivery: Delivery, target: "Target") -> Call:
         body = rename_model(body, ctx.spans, target.model)
     if delivery.asks_usage(target):
         body = ask_usage(body)
-    return Call("POST", ctx.path.upstream, outbound(ctx.exchange.fields, ctx.record.id), body)
+    headers = outbound(ctx.exchange.fields, ctx.record.id)
+    return Call("POST", ctx.path.upstream, headers, body, repeatable=not _stored(ctx))
+
+
+def _stored(ctx: RequestContext) -> bool:
+    """Whether the caller asked for the answer to be stored."""
+    return ctx.decision is not None and ctx.decision.store is True
 
 
 def _usage_wanted(ctx: RequestContext) -> bool:

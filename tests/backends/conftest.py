@@ -8,6 +8,7 @@ import pytest
 import uvloop
 
 from _native.relay import Sink
+from _native.transport import Poller
 from backends.base import Deadlines, EndpointSpec, UpstreamError
 from backends.call import Call
 from backends.http.client import HttpBackend
@@ -170,13 +171,20 @@ class Names:
 class Line:
     """One backend towards a scripted server, with time in the test's hands."""
 
-    def __init__(self, server: ScriptedServer, host: str, spec: dict[str, Any], deadlines: dict[str, float]) -> None:
+    def __init__(
+        self,
+        server: ScriptedServer,
+        host: str,
+        spec: dict[str, Any],
+        deadlines: dict[str, float],
+        poller: Poller | None,
+    ) -> None:
         self.server = server
         self.clock = ManualClock()
         self.names = Names()
         url = f"http://{host}:{server.port}/v1"
         made = EndpointSpec("e", url, deadlines=Deadlines(**deadlines), **spec)
-        self.backend = HttpBackend(made, Resolver(self.names, self.clock), self.clock)
+        self.backend = HttpBackend(made, Resolver(self.names, self.clock), self.clock, poller=poller)
         self.pool = self.backend.pool
 
     def call(self, body: bytes | None = b"{}", **more: Any) -> tuple[Any, Taker]:
@@ -206,13 +214,22 @@ async def server() -> AsyncIterator[ScriptedServer]:
     await server.close()
 
 
+@pytest.fixture(params=["ours", "the-loops"])
+async def poller(request: pytest.FixtureRequest) -> AsyncIterator[Poller | None]:
+    """On whose transports: ours, as in a worker, or the loop's, as TLS is."""
+    poller = Poller(asyncio.get_running_loop()) if request.param == "ours" else None
+    yield poller
+    if poller is not None:
+        poller.close()
+
+
 @pytest.fixture
-async def line(server: ScriptedServer) -> AsyncIterator[Callable[..., Line]]:
+async def line(server: ScriptedServer, poller: Poller | None) -> AsyncIterator[Callable[..., Line]]:
     """Opens backends: `line(max_connections=2, deadlines={"idle": 1.0})`."""
     made: list[Line] = []
 
     def begin(host: str = "127.0.0.1", deadlines: dict[str, float] | None = None, **spec: Any) -> Line:
-        made.append(Line(server, host, spec, deadlines or {}))
+        made.append(Line(server, host, spec, deadlines or {}, poller))
         return made[-1]
 
     yield begin

@@ -12,6 +12,7 @@ import pytest
 import trustme
 import uvloop
 
+from _native.transport import Poller
 from fastpath.door.native import NativeDoor
 from fastpath.settings import Listen, Tls
 from scheduler.clock import ManualClock
@@ -113,8 +114,17 @@ class Front:
 OpenFront = Any
 
 
+@pytest.fixture(params=["ours", "the-loops"])
+async def poller(request: pytest.FixtureRequest) -> AsyncIterator[Poller | None]:
+    """On whose transports: ours, as in a worker, or the loop's, as TLS is."""
+    poller = Poller(asyncio.get_running_loop()) if request.param == "ours" else None
+    yield poller
+    if poller is not None:
+        poller.close()
+
+
 @pytest.fixture
-async def open_front() -> AsyncIterator[OpenFront]:
+async def open_front(poller: Poller | None) -> AsyncIterator[OpenFront]:
     """`await open_front(listener=None, **listen)`: a native door under these settings, on a free port otherwise."""
     fronts: list[Front] = []
 
@@ -126,7 +136,7 @@ async def open_front() -> AsyncIterator[OpenFront]:
             return [], b""
 
         front = Front(listener, clock, random, None)
-        front.door = NativeDoor(front.begin, malformed, Listen(**listen), clock, lambda: random[0])
+        front.door = NativeDoor(front.begin, malformed, Listen(**listen), clock, lambda: random[0], poller)
         await front.door.start(listener, stall)
         fronts.append(front)
         return front

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from _native.relay import Source
 from fastpath.door.native import LAST_CHANCE, MAX_AGE, NOTSENT_LOWAT
 from fastpath.door.tls import server_context
 from fastpath.process.listen import UnixListener
@@ -128,6 +129,7 @@ async def test_while_it_stops_answers_end_idle_callers_go_and_none_is_added(open
     front = await open_front()
     idle, busy = await front.call(), await front.call()
     await idle.ask()
+    front.clock.advance(LAST_CHANCE)
     front.holding = True
     busy.send()
     await until(lambda: front.held)
@@ -140,6 +142,106 @@ async def test_while_it_stops_answers_end_idle_callers_go_and_none_is_added(open
     assert await busy.rest() == b""
     async with asyncio.timeout(5):
         await front.door.stopped()
+
+
+@pytest.mark.parametrize("asked_before", [False, True], ids=["new", "just-used"])
+@pytest.mark.parametrize("asks", [False, True], ids=["silent", "asks"])
+async def test_who_may_have_sent_a_request_has_a_last_chance(
+    open_front: OpenFront, asked_before: bool, asks: bool
+) -> None:
+    front = await open_front()
+    caller = await front.call()
+    if asked_before:
+        await caller.ask()
+        front.tick(LAST_CHANCE - 0.1)
+    else:
+        await until(lambda: front.door._connections)
+    front.door.stop_accepting()
+    front.door.stop_accepting()
+    front.listener.close()
+    assert front.door.expecting
+    front.tick(LAST_CHANCE - 0.05)
+    assert front.door.expecting
+    if asks:
+        assert b"connection: close" in await caller.ask()
+    else:
+        front.tick(0.1)
+    assert await caller.rest() == b""
+    assert not front.door.expecting
+    async with asyncio.timeout(5):
+        await front.door.stopped()
+
+
+async def test_a_request_that_is_arriving_is_expected(open_front: OpenFront) -> None:
+    front = await open_front()
+    caller = await front.call()
+    caller.send(HEAD + HEAD[:10])
+    await caller.head()
+    front.tick(1.0)
+    front.door.stop_accepting()
+    front.listener.close()
+    front.tick(LAST_CHANCE + 0.1)
+    assert front.door.expecting
+    caller.send(HEAD[10:])
+    assert b"connection: close" in await caller.head()
+    assert await caller.rest() == b""
+
+
+async def test_a_request_that_waits_its_turn_is_not_dropped_by_the_end(open_front: OpenFront) -> None:
+    """Two came at once; the door stops between their answers."""
+    front = await open_front()
+    front.holding = True
+    caller = await front.call()
+    caller.send(HEAD + HEAD)
+    await until(lambda: front.held)
+    front.tick(1.0)
+    front.release()
+    front.tick(1.0)
+    front.door.stop_accepting()
+    front.listener.close()
+    assert b"connection: close" not in await caller.head()
+    assert b"connection: close" in await caller.head()
+    assert await caller.rest() == b""
+    assert len(front.peers) == 2
+
+
+class Faucet(Source):
+    """A source that notes when it is held back."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def pause(self) -> None:
+        self.said.append("pause")
+
+    def resume(self) -> None:
+        self.said.append("resume")
+
+    def cancel(self) -> None:
+        self.said.append("cancel")
+
+
+async def test_an_answer_behind_one_that_is_not_read_is_held_back_too(open_front: OpenFront) -> None:
+    front = await open_front()
+    front.holding = True
+    caller = await front.call()
+    caller.writer.transport.pause_reading()
+    caller.send(HEAD)
+    await until(lambda: front.held)
+    front.held.pop().reply(200, [], bytes(16 << 20))
+    caller.send(HEAD)
+    await until(lambda: front.held)
+    second, faucet = front.held.pop(), Faucet()
+    assert second.stalled_since is not None
+    sink = second.stream(200, [], faucet)
+    assert faucet.said == ["pause"]
+    caller.writer.transport.resume_reading()
+    await caller.head()
+    await caller.reader.readexactly(16 << 20)
+    await caller.head()
+    assert faucet.said == ["pause", "resume"]
+    assert second.stalled_since is None
+    sink.finish()
 
 
 async def test_a_queue_of_its_own_is_served_before_it_ends(open_front: OpenFront) -> None:

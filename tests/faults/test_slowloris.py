@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -163,7 +164,7 @@ def endpoint(mock: Any) -> dict[str, Any]:
 
 async def as_fast_meanwhile(node: Any, trouble: Callable[[], Any], more: float) -> None:
     """p99 through the gateway in `trouble` is at most 20 % and `more` seconds above the one before, in one of up to
-    eight rounds that are not void."""
+    eight rounds. When all of them are void a warning says so: that all were answered is then what was tested."""
     gateway, direct = await Conversation.open(port_of(node)), await Conversation.open(port_of(node.mock))
     gauge = Gauge(gateway, direct, node.key, node.mock.key)
     seen = []
@@ -179,9 +180,8 @@ async def as_fast_meanwhile(node: Any, trouble: Callable[[], Any], more: float) 
         if during_direct > before_direct * 1.2:
             seen[-1] += " (void)"
     else:
-        if all("void" in line for line in seen):
-            pytest.skip("the machine is too busy: " + "; ".join(seen))
-        pytest.fail("; ".join(seen))
+        assert all("void" in line for line in seen), "; ".join(seen)
+        warnings.warn(f"too busy to tell: {'; '.join(seen)}", stacklevel=2)
     gateway.leave()
     direct.leave()
 
@@ -211,7 +211,10 @@ def held_there(node: Any, count: int, first: bytes) -> Iterator[None]:
 async def test_F43_good_traffic_beside_a_thousand_who_hold_on(node: Any, what: str) -> None:
     head = HEAD + b"Authorization: Bearer %b\r\n" % node.key.encode()
     first = {"idle": b"", "heads": head, "bodies": head + b"Content-Length: 99\r\n\r\n{"}[what]
+    (worker,) = node.children()
     await as_fast_meanwhile(node, lambda: held_there(node, 1000, first), 0.001)
+    until(lambda: connections(worker) < 10)  # those to the mock are kept
+    assert node.children() == [worker]
 
 
 #: Connects, sends a beginning or nothing, and resets, so many times a second; says how often on its last line.

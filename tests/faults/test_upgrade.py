@@ -37,17 +37,18 @@ def node(mock_process: Any, gateway_process: Any) -> Any:
 @pytest.fixture
 def hand_over() -> Iterator[Callable[[Any], Awaitable[psutil.Process]]]:
     """`await hand_over(node)`: tells it to, and gives its successor, which is ended with the test."""
-    taken: list[psutil.Process] = []
+    nodes: list[Any] = []
 
     async def run(node: Any) -> psutil.Process:
+        nodes.append(node)
         node.process.send_signal(signal.SIGUSR2)
         line = await asyncio.to_thread(node.line, "handed over to process")
-        taken.append(psutil.Process(int(re.findall(r"handed over to process (\d+)", line)[0])))
-        return taken[-1]
+        return psutil.Process(int(re.findall(r"handed over to process (\d+)", line)[0]))
 
     yield run
-    for successor in taken:
+    for pid in [pid for node in nodes for pid in successors(node)]:
         with contextlib.suppress(psutil.NoSuchProcess):
+            successor = psutil.Process(pid)
             for process in [*successor.children(), successor]:
                 process.kill()
 
@@ -142,9 +143,6 @@ async def test_F37_many_upgrades_in_a_row(node: Any, hand_over: Any) -> None:
         await asyncio.to_thread(until, lambda: len(successors(node)) == 2)
         await visits.more(50)
     assert {visit.status for visit in visits.all} == {200}, Counter(visit.problem for visit in visits.all)
-    last = psutil.Process(successors(node)[1])
-    for process in (*last.children(), last):
-        process.kill()
 
 
 def successors(node: Any) -> list[int]:

@@ -290,6 +290,25 @@ async def test_what_may_have_been_stored_is_not_sent_again(bench: Bench, store: 
     assert reply.status == (200 if sent_twice else 504 if fault.stall_after else 502)
 
 
+@pytest.mark.parametrize("store", [True, False])
+async def test_what_may_have_been_stored_is_not_sent_on_a_new_connection(bench: Bench, raw: Any, store: bool) -> None:
+    """The kept connection dies as the request is there: whether it was read nobody knows."""
+    body = b'{"object":"chat.completion","choices":[]}'
+    raw.answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
+    served = await bench.gateway(raw.url)
+    assert (await served.ask(chat())).status == 200
+    answer, raw.answer = raw.answer, None
+    asking = asyncio.ensure_future(served.ask(chat(store=store)))
+    await raw.until(lambda: raw.whole(raw.peers[0].received))
+    raw.answer = answer
+    raw.peers[0].transport.abort()
+    assert (await asking).status == (502 if store else 200)
+    assert len(raw.peers) == (1 if store else 2)
+
+
 async def test_stored_or_not_what_was_never_sent_is_retried(bench: Bench) -> None:
     second = await bench.mock()
     served = await bench.gateway("http://127.0.0.1:1/v1", second.url)

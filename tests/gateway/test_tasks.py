@@ -139,6 +139,9 @@ async def test_no_task_for_a_request(model_server: Any, born: Counter[str]) -> N
         callers.close()
         records = await served.records.wait(before + REQUESTS)
     assert {(record.status, record.outcome) for record in records} == {(200, "complete")}
+    # A connection to the model server may be opened when the last one still waits for the end of its answer's framing.
+    opened = born.pop("Pool._open", 0)
+    assert opened <= CONNECTIONS
     assert not born, f"Tasks made in {REQUESTS} requests: {dict(born)}"
 
 

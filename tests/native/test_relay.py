@@ -102,3 +102,56 @@ def test_kernel_equals_twin_at_every_cut(stream: bytes, dialect: str, strip: boo
         parts.append(stream[at : at + step])
         at += step
     assert run(parts, dialect, strip, limit, ended) == expected
+
+
+class Taker(native.Sink):
+    """Takes an answer and forgets it."""
+
+    def head(self, status: int, headers: list[tuple[bytes, bytes]]) -> native.Sink:
+        return self
+
+    def write(self, data: bytes) -> None: ...
+    def finish(self) -> None: ...
+
+
+class Script:
+    """Everything around a Connection: its pool, its call, its sink and its transport. Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def release(self, connection: native.Connection, reusable: bool) -> None:
+        self.told.append("released")
+
+    def lost(self, connection: native.Connection) -> None:
+        self.told.append("lost")
+
+    def completed(self) -> None:
+        self.told.append("completed")
+
+    def broken(self, connection: native.Connection, cause: str, detail: object) -> None:
+        self.told.append(cause)
+
+    def write(self, data: bytes) -> None: ...
+    def abort(self) -> None: ...
+
+
+@pytest.mark.parametrize(("why", "end"), [(None, "completed"), (ConnectionResetError(), "disconnected")])
+def test_a_body_without_length_ends_with_a_close_and_breaks_with_a_reset(why: Exception | None, end: str) -> None:
+    around: Any = Script()
+    connection = native.Connection(around)
+    connection.connection_made(around)
+    connection.begin(around, Taker(), b"GET / HTTP/1.1\r\n\r\n", None, True)
+    connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
+    connection.connection_lost(why)
+    assert end in around.told
+    assert ("completed" in around.told) == (why is None)
+
+
+def test_an_idle_connection_that_the_peer_closes_is_not_handed_out() -> None:
+    around: Any = Script()
+    connection = native.Connection(around)
+    connection.connection_made(around)
+    assert not connection.closed
+    assert not connection.eof_received()
+    assert connection.closed
