@@ -67,8 +67,8 @@ class CallerConnection:
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
     def stop(self, chance: float) -> None:
-        """No more requests after the running one. An idle connection is closed; but a new one, and one answered less than
-        `chance` seconds ago, has so long for a last request, which may be on its way."""
+        """No more requests after the running one. An idle connection is closed; but a new one, and one answered less
+        than `chance` seconds ago, has so long for a last request, which may be on its way."""
 
     def abort(self) -> None: ...
     def sweep(self, now: float, head_limit: float, idle_limit: float) -> None:
