@@ -1,6 +1,6 @@
 """Whether what is compiled is what is written: in a source tree, an edit takes effect only after `make install`.
 
-Looks at file times only, once at start; an installed wheel has no newer sources, so there it finds nothing.
+Looks at file times only, once at start. A tree without setup.py is an installation, whose times mean nothing.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,8 @@ ROOTS = ("_native", "backends", "fastpath", "scheduler")
 
 def outdated(tree: Path) -> list[str]:
     """Sources below `tree` that were changed after they were compiled, as relative paths."""
+    if not (tree / "setup.py").exists():
+        return []
     found = []
     for types in (path for root in ROOTS for path in (tree / root).rglob("*.pxd")):
         built = max((path.stat().st_mtime for path in types.parent.glob(f"{types.stem}.*.so")), default=None)

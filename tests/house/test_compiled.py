@@ -23,6 +23,7 @@ def test_the_request_path_is_compiled(path: Path) -> None:
 
 
 def test_an_edit_after_compiling_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "setup.py").touch()
     room = tmp_path / "scheduler"
     room.mkdir()
     for name in ("one.py", "one.pxd", "two.py", "two.pxd", "three.py", "one.abi.so", "two.abi.so"):
@@ -35,3 +36,5 @@ def test_an_edit_after_compiling_is_noticed(tmp_path: Path) -> None:
     os.utime(room / "one.abi.so", (3000, 3000))
     os.utime(room / "two.pxd", (2000, 2000))
     assert outdated(tmp_path) == ["scheduler/two.pxd"]
+    (tmp_path / "setup.py").unlink()
+    assert outdated(tmp_path) == [], "an installation, whose file times mean nothing"

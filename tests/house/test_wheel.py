@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,14 +59,30 @@ def test_from_the_wheel_to_the_first_token(wheel: Path, tmp_path: Path) -> None:
     assert time.monotonic() - began < GOAL
 
 
+@contextmanager
+def ended(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Kills it when something goes wrong, so that nobody waits for it."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+
+
 def stream_once(programs: Path, folder: Path, environ: dict[str, str]) -> str:
     """The first event of a streamed answer through `fastpath serve --upstream` in front of `fastpath mock`."""
     mock = [programs / "fastpath", "mock", "--port", "0", "--model", "llama", "--ttft", "0"]
-    with subprocess.Popen(mock, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True) as model_server:
+    with (
+        subprocess.Popen(mock, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True) as model_server,
+        ended(model_server),
+    ):
         assert model_server.stdout is not None
         url = model_server.stdout.readline().split()[-1]
         serve = [programs / "fastpath", "serve", "--upstream", url, "--port", "0", "--admin-port", "0"]
-        with subprocess.Popen(serve, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True) as gateway:
+        with (
+            subprocess.Popen(serve, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True) as gateway,
+            ended(gateway),
+        ):
             assert gateway.stderr is not None
             served = gateway.stderr.readline().partition(" serving on ")[2].split()[0]
             asked = '{"model": "llama", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
