@@ -179,6 +179,7 @@ class Delivery(Source):
         """Content reached the caller, so nothing is sent again: a long stream need not hold its prompt."""
         ctx = self.ctx
         ctx.body = b""
+        ctx.decision = ctx.spans = None  # whose raw values are views of the body
         if self._attempt is not None and self._attempt.handle is not None:
             self._attempt.handle.forget_request()
         if ctx.reserved:
