@@ -52,20 +52,13 @@ class Fields:
 def scan(data: bytes) -> int:
     """-1 when `data` is one valid JSON value with only whitespace around it, else the error's position."""
 
-def answer_facts(data: bytes) -> tuple[int, bytes | None]:
-    """FRAME_* flags of a whole answer and the value of its top-level "usage" as it is spelt, None when there is none.
-    Raises JsonError."""
-
-def top_member(data: bytes, name: bytes) -> bytes | None:
-    """The value of a member of the top-level object as it is spelt (the last, when repeated; keys with escapes do not
-    count), None when there is none or the text is no object. Raises JsonError."""
-
 def first_byte(value: Buffer) -> int:
     """The first byte of anything that offers its bytes, -1 when it has none. Copies nothing."""
 
-def frame_facts(data: bytes) -> tuple[int, str | None]:
-    """FRAME_* flags and the top-level string "type" as spelt (escapes kept) of one stream frame's data.
+def frame_facts(data: bytes) -> tuple[int, str | None, bytes | None]:
+    """FRAME_* flags, the top-level string "type" and the value of the top-level "usage", both as spelt, of one stream
+    frame's data or of a whole answer. None: there is none, or a "usage" that is null.
 
-    Keys are matched byte for byte, without escapes; a repeated key adds its flags and the last "type" counts.
-    Raises JsonError.
+    Keys are matched byte for byte, without escapes; a repeated key adds its flags, and the last "type" and "usage"
+    count. Raises JsonError.
     """

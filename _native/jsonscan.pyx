@@ -585,48 +585,6 @@ cdef class Fields:
         return opener + 1, not more
 
 
-cdef Py_ssize_t find_member(Text p, Py_ssize_t pos, Py_ssize_t size, Text name, Py_ssize_t length,
-                            Py_ssize_t* found, Py_ssize_t* found_end) noexcept nogil:
-    """The span of the last member `name` of the object at `pos`; `found` stays as it is when there is none."""
-    cdef bint more
-    cdef Py_ssize_t start = 0, end = 0, value
-    pos = open_container(p, pos, size, &more)
-    while more:
-        value = skip_key(p, pos, size, &start, &end)
-        if value < 0:
-            return value
-        pos = skip_value(p, value, size, 1)
-        if pos < 0:
-            return pos
-        if is_key(p, start, end, <const char*> name, length):
-            found[0] = value
-            found_end[0] = pos
-        pos = end_item(p, pos, size, b"}", &more)
-        if pos < 0:
-            return pos
-    return end_text(p, pos, size)
-
-
-def top_member(bytes data not None, bytes name not None):
-    cdef Text p = data
-    cdef Py_ssize_t size = len(data), found = -1, found_end = -1
-    cdef Py_ssize_t pos = skip_space(p, 0, size)
-    if pos >= size or p[pos] != b"{":
-        return None
-    pos = find_member(p, pos, size, name, len(name), &found, &found_end)
-    if pos < 0:
-        raise JsonError(failed_at(pos), REASONS[failed_why(pos)])
-    return data[found:found_end] if found >= 0 else None
-
-
-def answer_facts(bytes data not None):
-    cdef FrameFacts facts
-    cdef Py_ssize_t pos = scan_text(data, len(data), &facts)
-    if pos < 0:
-        raise JsonError(failed_at(pos), REASONS[failed_why(pos)])
-    return facts.flags, data[facts.usage_start:facts.usage_end] if facts.usage_start >= 0 else None
-
-
 def first_byte(value):
     cdef Py_buffer view
     cdef int first
@@ -646,4 +604,6 @@ def frame_facts(bytes data not None):
     cdef Py_ssize_t pos = scan_text(data, len(data), &facts)
     if pos < 0:
         raise JsonError(failed_at(pos), REASONS[failed_why(pos)])
-    return facts.flags, data[facts.type_start:facts.type_end].decode() if facts.type_start >= 0 else None
+    kind = data[facts.type_start:facts.type_end].decode() if facts.type_start >= 0 else None
+    usage = data[facts.usage_start:facts.usage_end] if facts.usage_start >= 0 else None
+    return facts.flags, kind, usage

@@ -37,6 +37,9 @@ from scheduler.clock import Clock, SystemClock
 from scheduler.endpoint import EndpointTable
 from scheduler.retry import RetryBudget
 
+#: Seconds between two sweeps that are 0.1 apart, after which the loop or its process must have stood still.
+STOOD_STILL = 0.3
+
 
 class App:
     """One worker's gateway. All methods run on its loop."""
@@ -55,6 +58,8 @@ class App:
         self._retired: WeakSet[HttpBackend] = WeakSet()  # those that requests under an old snapshot may still use
         self._resolver = _make_resolver(settings, clock)
         self._poller = Poller(self._loop)
+        self._swept = clock.monotonic()
+        self._let_off = False
         self._settings = settings
         self._listener: socket.socket | None = None
         self._pipeline = Pipeline(self._runtime, self._compile(settings, 1), self._report)
@@ -140,6 +145,11 @@ class App:
 
     def _sweep(self) -> None:
         now = self._clock.monotonic()
+        stood_still, self._swept = now - self._swept > STOOD_STILL, now
+        # What came while nobody looked is read first. Once: a loop that is always late still has deadlines.
+        self._let_off = stood_still and not self._let_off
+        if self._let_off:
+            return
         for backend in [*self._backends.values(), *self._retired]:
             backend.sweep(now)
         relayed = 0

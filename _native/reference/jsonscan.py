@@ -208,12 +208,13 @@ def _members(data: bytes, node: Node) -> Iterator[tuple[bytes, Node, Node]]:
             yield data[key.start + 1 : key.end - 1], key, value
 
 
-def frame_facts(data: bytes) -> tuple[int, str | None]:
-    """Flags and the last top-level string "type" as spelt."""
-    flags, kind = 0, None
+def frame_facts(data: bytes) -> tuple[int, str | None, bytes | None]:
+    """Flags, the last top-level string "type" and the last "usage" that is not null, as spelt."""
+    flags, kind, usage = 0, None, None
     for name, _, value in _members(data, Reader(data).text()):
         if name == b"usage" and value.kind != b"n":
             flags |= FRAME_USAGE
+            usage = data[value.start : value.end]
         if name == b"error" and value.kind not in (b"n", b"f"):
             flags |= FRAME_ERROR
         if name == b"type" and value.kind == b'"':
@@ -221,7 +222,7 @@ def frame_facts(data: bytes) -> tuple[int, str | None]:
         if name == b"choices" and value.kind == b"[":
             flags |= FRAME_CONTENT if value.items else FRAME_NO_CHOICES
             flags |= FRAME_FINISHED if any(_finished(data, choice) for _, choice in value.items) else 0
-    return flags, kind
+    return flags, kind, usage
 
 
 def _finished(data: bytes, choice: Node) -> bool:

@@ -79,7 +79,7 @@ def _keep(state: Filtered, frame: bytes, dialect: str, strip_usage: bool) -> boo
     if not jsonscan.is_valid(data):
         state.broken = "malformed"
         return False
-    flags, kind = jsonscan.frame_facts(data)
+    flags, kind, _ = jsonscan.frame_facts(data)
     if dialect == "chat":
         return _keep_chat(state, data, flags, named_error, strip_usage)
     return _keep_typed(state, data, kind, dialect)

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from _native.jsonscan import JsonError, top_member
+from _native.jsonscan import JsonError, frame_facts
 
 #: More tokens than any one request can have; beyond it a count is a lie.
 IMPOSSIBLE = 100_000_000
@@ -91,7 +91,8 @@ def read_usage(data: bytes | None, head: bytes | None = None) -> Usage | None:
 def _find(data: bytes) -> bytes | None:
     """The text of the usage object of an answer or event."""
     try:
-        return top_member(data, b"usage") or _inner_usage(data)
+        _, _, usage = frame_facts(data)
+        return usage or _inner_usage(data)
     except (JsonError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 

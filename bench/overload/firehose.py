@@ -6,15 +6,17 @@ import time
 
 import msgspec
 
+from bench.e2e.books import read_metrics
 from bench.load.probe import HEALTH, Probe
 from bench.stage import LOAD_CPU
 from bench.stage.callers import make_body, make_callers, write_load
-from bench.stage.gateway import Door, Plan, start_gateway
+from bench.stage.gateway import Door, Plan, Subject, start_gateway
 from bench.stage.programs import Programs, Void
 from bench.stage.upstreams import start_paced
 
 EVERY = 0.01
 """Seconds between two looks at the worker's health."""
+BEGINS_WITHIN = 5.0
 GOAL_MS = 10.0
 
 
@@ -46,7 +48,7 @@ def measure_firehose(programs: Programs, door: Door, seconds: float) -> Firehose
         idle = watch(probe, seconds)
         where = [str(subject.port), str(programs.folder / "firehose"), f"{seconds + 1:g}"]
         reader = programs.spawn(LOAD_CPU, "reader", [sys.executable, "-m", "bench.overload.reader", *where])
-        time.sleep(0.5)  # until the stream runs
+        _await_stream(subject)
         beside = watch(probe, seconds)
     _await_end(reader)
     output = programs.output("reader")
@@ -60,6 +62,15 @@ def _await_end(reader: "subprocess.Popen[bytes]") -> None:
         reader.wait(30)
     except subprocess.TimeoutExpired:
         raise Void("the stream's reader does not end") from None
+
+
+def _await_stream(subject: Subject) -> None:
+    """Returns once the gateway carries the stream. Raises Void when it does not come."""
+    end = time.monotonic() + BEGINS_WITHIN
+    while not read_metrics(subject.admin).get("ai_inference_in_flight", 0):
+        if time.monotonic() > end:
+            raise Void("the stream did not begin")
+        time.sleep(EVERY)
 
 
 def watch(probe: Probe, seconds: float) -> Waits:

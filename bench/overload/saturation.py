@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.e2e.books import open_books
+from bench.e2e.books import open_books, read_books
 from bench.load.probe import Probe, await_answer, first_request
 from bench.load.requests import measure_requests
 from bench.overload.firehose import Waits, waits
@@ -102,9 +102,9 @@ def measure_saturation(programs: Programs, door: Door, seconds: float) -> Satura
 
 
 def _unloaded(subject: Subject, load: Load, client: OpenLoop, rate: float, seconds: float) -> Admitted:
-    open_books(subject)
+    before = open_books(subject)
     client.run(subject.port, load, Arrivals(rate, seconds, 0, CALLERS, "poisson", CHURN))
-    time.sleep(0.5)  # the log's thread writes what is left
+    read_books(subject, before)  # returns once the log's thread has written what was left
     return read_admitted(subject)
 
 

@@ -6,7 +6,7 @@ on the loop's thread, and the owner of the compiled Relay when the answer is an 
 
 from typing import TYPE_CHECKING
 
-from _native.jsonscan import FRAME_ERROR, JsonError, answer_facts
+from _native.jsonscan import FRAME_ERROR, JsonError, frame_facts
 from _native.relay import Relay, Sink, StreamFilter
 from backends.base import Cause, Moment, UpstreamError
 from fastpath.errors import Header
@@ -163,7 +163,7 @@ def _bad(detail: str) -> UpstreamError:
 def _read_answer(body: bytes) -> tuple[str | None, bytes | None]:
     """Why a whole answer is not the JSON it should be (None when it is), and its usage."""
     try:
-        flags, usage = answer_facts(body)
+        flags, _, usage = frame_facts(body)
     except JsonError:
         return "an answer that is not JSON", None
     if flags & FRAME_ERROR:

@@ -95,8 +95,8 @@ class Delivery(Source):
         if len(self._left) == 1:
             self._dispatch(self._left[0])
             return
-        slot = self._route.picker(self._runtime.table, [target.slot for target in self._left])
-        self._dispatch(next(target for target in self._left if target.slot == slot))
+        slots = [target.slot for target in self._left]
+        self._dispatch(self._left[slots.index(self._route.picker(self._runtime.table, slots))])
 
     def _dispatch(self, target: "Target") -> None:
         record = self.ctx.record
@@ -178,6 +178,8 @@ class Delivery(Source):
     def _forget_request(self) -> None:
         """Content reached the caller, so nothing is sent again: a long stream need not hold its prompt."""
         ctx = self.ctx
+        if ctx.decision is None:
+            return  # an upload, which holds what it read itself
         ctx.body = b""
         ctx.decision = ctx.spans = None  # whose raw values are views of the body
         if self._attempt is not None and self._attempt.handle is not None:

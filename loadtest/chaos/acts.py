@@ -11,6 +11,7 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
+from typing import Literal
 
 from loadtest.chaos.schedule import Planned
 from loadtest.chaos.stage import Leg, Stage
@@ -101,8 +102,8 @@ def _harmful(planned: Planned) -> tuple[AnyRule, ...]:
         return (Refuse(),)
     if planned.kind.endswith("reset"):
         return (ResetOnAccept(probability=rand.uniform(0.3, 0.9)),)
-    how, after = ("rst" if rand.random() < 0.5 else "fin"), rand.randint(0, 3000)
-    return (Cut(after_bytes=after, how=how, probability=rand.uniform(0.3, 0.9)),)  # type: ignore[arg-type]
+    how: Literal["rst", "fin"] = "rst" if rand.random() < 0.5 else "fin"
+    return (Cut(after_bytes=rand.randint(0, 3000), how=how, probability=rand.uniform(0.3, 0.9)),)
 
 
 async def upstream_harmless(stage: Stage, planned: Planned) -> str:

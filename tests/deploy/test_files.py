@@ -9,6 +9,7 @@ import pytest
 from fastpath.observe.families import FAMILIES
 from tests.deploy.files import (
     PROMETHEUS,
+    Query,
     annotations,
     dashboard,
     dashboard_queries,
@@ -44,7 +45,7 @@ def test_every_alert_is_tested_and_explained() -> None:
 
 
 @pytest.mark.parametrize("query", [*dashboard_queries(), *annotations()], ids=lambda query: query.place)
-def test_a_panel_names_only_metrics_that_exist(query) -> None:  # type: ignore[no-untyped-def]  # a Query
+def test_a_panel_names_only_metrics_that_exist(query: Query) -> None:
     assert metrics_of(query.expression) <= samples()
 
 

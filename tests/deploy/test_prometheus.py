@@ -7,7 +7,7 @@ import pytest
 from fastpath.observe.families import FAMILIES
 from tests.conftest import GatewayNode
 from tests.deploy.conftest import Load, Prometheus, numbers
-from tests.deploy.files import Query, annotations, dashboard_queries, rules, variables
+from tests.deploy.files import Query, Rule, annotations, dashboard_queries, rules, variables
 
 WITHIN = 20.0
 
@@ -43,7 +43,7 @@ def test_every_variable_has_values(unanswered: list[Query], prometheus: Promethe
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
-def test_an_alert_holds_only_for_what_went_wrong(unanswered: list[Query], prometheus: Prometheus, rule) -> None:  # type: ignore[no-untyped-def]  # a Rule
+def test_an_alert_holds_only_for_what_went_wrong(unanswered: list[Query], prometheus: Prometheus, rule: Rule) -> None:
     raised = prometheus.query(rule.expression)
     if rule.name in RAISED:
         assert raised

@@ -243,3 +243,39 @@ def test_request_kernel_equals_twin_at_every_cut(stream: bytes, step: int) -> No
     expected = expect_request(stream)
     assert read_request([stream]) == expected
     assert read_request([stream[at : at + step] for at in range(0, len(stream), step)]) == expected
+
+
+WANTED = (b"accept", b"content-type", b"x-request-id")
+#: Kept in any case: HTTP itself reads them.
+FRAMING = (b"connection", b"content-length", b"expect", b"host", b"transfer-encoding")
+ANY_NAME = st.sampled_from([*WANTED, *FRAMING, b"accepu", b"x-request-ie", b"a", b"content-typ", b"x" * 41])
+ANY_VALUE = st.sampled_from([b"1", b"x", b"chunked", b"close", b"", b"a\x01b", b"\xff", b"a very long value\tindeed"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(ANY_NAME, ANY_VALUE, st.booleans()), max_size=8))
+def test_wanting_few_fields_changes_only_which_are_kept(fields: list[tuple[bytes, bytes, bool]]) -> None:
+    lines = [(name.upper() if loud else name) + b": " + value for name, value, loud in fields]
+    request = b"\r\n".join([b"POST /v1 HTTP/1.1", b"Host: a", *lines, b"", b""])
+    answer = b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b""])
+    names = native.FieldNames(WANTED)
+    for data, make in ((request, native.RequestParser), (answer, native.ResponseParser)):
+        everything, few = parsed(make(), data), parsed(make(names), data)
+        assert few[1:] == everything[1:]
+        assert few[0] == [(name, value) for name, value in everything[0] if name in (*WANTED, *FRAMING)]
+
+
+def parsed(parser: Any, data: bytes) -> list[Any]:
+    """The fields that a parser kept, and whatever else it made of the data."""
+    try:
+        parser.feed(data)
+    except native.ProtocolError as error:
+        return [[], str(error)]
+    fields = parser.fields.items() if isinstance(parser, native.RequestParser) else parser.headers
+    return [list(fields), parser.head_done, parser.done, parser.keep_alive, parser.length]
+
+
+@pytest.mark.parametrize("names", [[b""], [b"Accept"], [b"x" * 41], [b"a%d" % n for n in range(65)]])
+def test_names_that_cannot_be_looked_for(names: list[bytes]) -> None:
+    with pytest.raises(ValueError):
+        native.FieldNames(names)

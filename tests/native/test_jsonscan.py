@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -159,8 +160,37 @@ def test_depth_of_128_is_accepted() -> None:
     ],
 )
 def test_frame_facts(data: bytes, flags: int, kind: str | None) -> None:
-    assert native.frame_facts(data) == (flags, kind)
-    assert twin.frame_facts(data) == (flags, kind)
+    assert native.frame_facts(data)[:2] == (flags, kind)
+    assert twin.frame_facts(data)[:2] == (flags, kind)
+
+
+@pytest.mark.parametrize(
+    ("data", "usage"),
+    [
+        (b'{"usage": {"total_tokens" : 3} ,"choices":[]}', b'{"total_tokens" : 3}'),
+        (b'{"usage":null}', None),
+        (b'{"usage":7}', b"7"),
+        (b'{"usage":{"a":1},"usage":{"b":2}}', b'{"b":2}'),
+        (b'{"usage":{"a":1},"usage":null}', b'{"a":1}'),
+        (b'{"response":{"usage":{"a":1}}}', None),
+        (b'{"us\\u0061ge":{"a":1}}', None),
+        (b'[{"usage":1}]', None),
+    ],
+)
+def test_the_usage_of_an_answer(data: bytes, usage: bytes | None) -> None:
+    assert native.frame_facts(data)[2] == usage
+    assert twin.frame_facts(data)[2] == usage
+
+
+@pytest.mark.parametrize("value", [b"", b"x", bytearray(b"yz"), memoryview(b"\xff"), msgspec.Raw(b'"text"')])
+def test_the_first_byte_of_a_buffer(value: Any) -> None:
+    data = bytes(value)
+    assert native.first_byte(value) == (data[0] if data else -1)
+
+
+def test_what_has_no_bytes_has_no_first_one() -> None:
+    with pytest.raises(TypeError):
+        native.first_byte(7)
 
 
 def test_spans_cover_exactly_the_value() -> None:

@@ -314,7 +314,7 @@ def test_only_a_poller_makes_transports() -> None:
     with pytest.raises(TypeError):
         stray.write(None)  # type: ignore[arg-type]  # what must not crash
     with pytest.raises(TypeError):
-        stray.writelines(None)  # type: ignore[arg-type]
+        stray.writelines(None)  # type: ignore[arg-type]  # the same
 
 
 async def test_nothing_is_left_behind(poller: Poller) -> None:
@@ -435,7 +435,7 @@ async def test_a_paused_connection_costs_no_turns(kind: str, what: str) -> None:
 
 async def test_a_reset_is_told_even_while_reading_is_paused() -> None:
     loop = Watched()
-    poller = Poller(loop)  # type: ignore[arg-type]
+    poller = Poller(loop)  # type: ignore[arg-type]  # all of a loop that it uses
     near, far = pair("tcp")
     protocol = Noting()
     poller.attach(near.detach(), protocol).pause_reading()
@@ -448,7 +448,7 @@ async def test_a_reset_is_told_even_while_reading_is_paused() -> None:
 
 async def test_a_backlog_costs_no_turns_while_nobody_reads() -> None:
     loop = Watched()
-    poller = Poller(loop)  # type: ignore[arg-type]
+    poller = Poller(loop)  # type: ignore[arg-type]  # all of a loop that it uses
     near, far = pair("unix", small=True)
     protocol = Noting()
     transport = poller.attach(near.detach(), protocol)

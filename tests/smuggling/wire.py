@@ -14,8 +14,8 @@ from typing import Any, cast
 from loadtest.rig.reply import Reply, ReplyReader
 
 #: Without any byte for so long, nothing more is expected. Longer than the gateway waits for the rest of a body.
-QUIET = 1.8
-CLIENT_BODY = 1.0
+QUIET = 1.0
+CLIENT_BODY = 0.4
 PATIENCE = 30.0
 
 
