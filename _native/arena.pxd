@@ -75,6 +75,8 @@ cdef class Counter:
     cdef Arena arena
     cdef fp_atomic* cell
 
+    cpdef add(self, uint64_t n=*)
+
     cdef inline void tick(self, uint64_t n) noexcept nogil:
         fp_add(self.cell, n)
 
@@ -104,6 +106,8 @@ cdef class Lane:
 cdef class Histogram:
     cdef Arena arena
     cdef fp_histogram* row
+
+    cpdef record(self, uint64_t value_us)
 
     cdef inline void put(self, uint64_t value_us) noexcept nogil:
         fp_record(self.row, value_us)

@@ -6,6 +6,8 @@
 Offsets are bytes. Nothing here allocates, recurses or raises on the C side, so it runs without the interpreter lock.
 """
 
+from libc.stdint cimport uint64_t
+
 cpdef enum:
     FRAME_USAGE = 1  # top-level "usage" present and not null
     FRAME_ERROR = 2  # top-level "error" present, neither null nor false
@@ -25,3 +27,56 @@ cdef struct FrameFacts:
 # Returns -1 when the bytes are one valid JSON value with only whitespace around it, else the offset of the first
 # offending byte (`size` when the text ends too early); the facts then cover only what came before.
 cdef Py_ssize_t scan_frame(const unsigned char* p, Py_ssize_t size, FrameFacts* facts) noexcept nogil
+
+
+cdef struct Found:
+    unsigned int seen  # bit i: field i occurred in some spelling
+    unsigned int exact  # bit i: it occurred in its own spelling, with its value at [start, end)
+    int duplicate  # the first field that occurred twice, -1 when none
+    int misspelt  # the first field in another letter case or with escapes, -1 when none
+    bint plain  # the dialogue is an array of objects, each with one string `role` and one string `content`
+    Py_ssize_t duplicate_at
+    Py_ssize_t misspelt_at
+    Py_ssize_t start[26]
+    Py_ssize_t end[26]
+
+
+cdef class Fields:
+    cdef tuple names
+    cdef tuple spelt  # keeps the bytes alive that `name` points into
+    cdef dict index
+    cdef const unsigned char* name[26]
+    cdef Py_ssize_t length[26]
+    cdef int count
+    cdef int dialogue
+    cdef unsigned int bulky
+    cdef uint64_t lengths[2]  # bit n: some name is n bytes long
+
+    cdef int find(self, const unsigned char* key, Py_ssize_t length) noexcept nogil
+    cdef void note(self, const unsigned char* p, Py_ssize_t start, Py_ssize_t end, Py_ssize_t value,
+                   Py_ssize_t value_end, Found* found) noexcept nogil
+    cdef Py_ssize_t walk(self, const unsigned char* p, Py_ssize_t pos, Py_ssize_t size, Found* found) noexcept nogil
+    cpdef Members read(self, bytes body)
+
+
+cdef class Members:
+    cdef Found found
+    cdef Fields fields
+    cdef bytes body
+    cdef readonly Py_ssize_t opening
+
+    cdef int index(self, str name) except -2
+    cpdef tuple span(self, str name)
+    cpdef int first(self, str name) except -2
+    cpdef bytes text(self, str name)
+    cpdef bytes small(self)
+
+
+cdef class Numbers:
+    cdef tuple outer  # the bytes of each path's first name
+    cdef tuple inner  # of its second, b"" when it has none
+    cdef int count
+
+    cdef Py_ssize_t walk(self, const unsigned char* p, Py_ssize_t pos, Py_ssize_t size, bytes parent,
+                         long long* values) except -2
+    cpdef tuple read(self, bytes text)

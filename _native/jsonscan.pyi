@@ -31,22 +31,68 @@ class DuplicateField(ValueError):
     position: int
     def __init__(self, name: str, position: int) -> None: ...
 
+class MisspeltField(ValueError):
+    """A decision field is in another letter case or has escapes: some decoders read it, some do not."""
+
+    name: str
+    position: int
+    def __init__(self, name: str, position: int) -> None: ...
+
 class Fields:
-    """Finds the decision fields of request bodies. At most 32 lower-case ASCII names of 1 to 64 bytes (ValueError)."""
+    """Finds the decision fields of request bodies: at most 26 lower-case ASCII names of 1 to 64 bytes (ValueError).
 
-    def __init__(self, names: Sequence[str]) -> None: ...
-    def spans(self, body: bytes) -> dict[str, tuple[int, int]]:
-        """Span of the value of each field that the top-level object has under exactly its own spelling.
+    `bulky` ones are left out of `Members.small`; `dialogue` names the one that holds an array of messages.
+    """
 
-        Keys in another letter case (long s and the Kelvin sign count as s and k) or with escapes are not reported, but
-        count as occurrences: a field that occurs twice raises DuplicateField, because servers disagree on which wins.
-        Raises JsonError when the body is not one valid JSON object; that comes before DuplicateField.
+    def __init__(self, names: Sequence[str], bulky: Sequence[str] = ..., dialogue: str | None = None) -> None: ...
+    def read(self, body: bytes) -> Members:
+        """The fields that the top-level object has under exactly their own spelling, in one pass over the body.
+
+        Keys in another letter case (long s and the Kelvin sign count as s and k) or with escapes are occurrences too:
+        a field that occurs twice raises DuplicateField, because servers disagree on which wins, and one that is not
+        spelt exactly so raises MisspeltField, because they disagree on whether it is there. Raises JsonError when the
+        body is not one valid JSON object. Of several errors: JsonError, DuplicateField, MisspeltField.
         """
 
-    def insertion(self, body: bytes) -> tuple[int, bool]:
-        """Offset just after the top-level opening brace, and whether the object is empty (no comma is then needed).
+class Members:
+    """The decision fields of one body. Keeps the body alive."""
 
-        Looks at nothing else: the body must have passed `spans`. Raises JsonError when it does not start an object.
+    opening: int
+    """Offset just after the top-level opening brace."""
+
+    @property
+    def plain(self) -> bool:
+        """The dialogue is a non-empty array of objects, each with one string `role`, one string `content` and no
+        `tool_calls`, whatever else is in it; none of their keys is written with escapes."""
+
+    def __contains__(self, name: str, /) -> bool: ...
+    def span(self, name: str) -> tuple[int, int] | None:
+        """Where the value of a field is. Raises KeyError for a name that is no field."""
+
+    def first(self, name: str) -> int:
+        """The first byte of a field's value, -1 when the body has no such field."""
+
+    def text(self, name: str) -> bytes | None:
+        """The value of a field as it is spelt."""
+
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Where the values of all fields are that the body has."""
+
+    def small(self) -> bytes:
+        """The body with nothing but the fields that are not bulky, in the order of the names."""
+
+class Numbers:
+    """Reads a few whole numbers from a small object: at its top level, or one level below ("outer.inner")."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        """At most 16 paths (ValueError)."""
+
+    def read(self, text: bytes) -> tuple[int | None, ...] | None:
+        """The number at each path, None where it is absent or null.
+
+        None instead of a tuple when anything is unusual, so that whoever asks looks closer: no valid object, space
+        around it, a number that is not 1 to 15 digits, a value of another type, a key that is written with escapes or
+        twice.
         """
 
 def scan(data: bytes) -> int:

@@ -7,46 +7,20 @@ A step takes the position it reads from and returns the position after what it r
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t
-from libc.string cimport memcmp
+from libc.string cimport memchr, memcmp, memcpy
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <string.h>
-
-    #define FP_EVERY(byte) (UINT64_C(0x0101010101010101) * (byte))
-    #define FP_ZERO_BYTES(x) (((x) - FP_EVERY(1)) & ~(x))
-
-    /* Eight bytes, the first in memory as the lowest, on any machine and at any alignment. */
-    static inline uint64_t fp_load(const unsigned char *p) {
-        uint64_t x;
-        memcpy(&x, p, 8);
-    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        x = __builtin_bswap64(x);
-    #endif
-        return x;
-    }
-
-    /* Nonzero when a byte is a quote, a backslash, a control character or not ASCII. Borrows spoil only bytes above
-       a true hit, so the lowest set bit is exact. */
-    static inline uint64_t fp_string_stops(uint64_t x) {
-        uint64_t quote = x ^ FP_EVERY(0x22), backslash = x ^ FP_EVERY(0x5c);
-        uint64_t control = (x - FP_EVERY(0x20)) & ~x;
-        return (FP_ZERO_BYTES(quote) | FP_ZERO_BYTES(backslash) | control | x) & FP_EVERY(0x80);
-    }
-
-    static inline int fp_first(uint64_t stops) { return __builtin_ctzll(stops) >> 3; }
-    """
-    uint64_t fp_load(const unsigned char* p) noexcept nogil
-    uint64_t fp_string_stops(uint64_t x) noexcept nogil
-    int fp_first(uint64_t stops) noexcept nogil
+cdef extern from "swar.h":
+    Py_ssize_t fp_find_stop(const unsigned char* p, Py_ssize_t at, Py_ssize_t size) noexcept nogil
 
 ctypedef const unsigned char* Text
 
 cdef enum:
     MAX_DEPTH = 128
-    MAX_FIELDS = 32
+    MAX_FIELDS = 26
+    MAX_NUMBERS = 16
+    MAX_DIGITS = 15
     MAX_NAME = 64
     SYNTAX = 0
     UTF8 = 1
@@ -123,19 +97,6 @@ cdef inline Py_ssize_t skip_escape(Text p, Py_ssize_t pos, Py_ssize_t size) noex
     return fail(pos - 1, SYNTAX)
 
 
-cdef inline Py_ssize_t find_stop(Text p, Py_ssize_t pos, Py_ssize_t size) noexcept nogil:
-    """The next byte of a string that is not plain ASCII text, or `size`."""
-    cdef uint64_t stops
-    while size - pos >= 8:
-        stops = fp_string_stops(fp_load(p + pos))
-        if stops:
-            return pos + fp_first(stops)
-        pos += 8
-    while pos < size and 0x20 <= p[pos] < 0x80 and p[pos] != 0x22 and p[pos] != 0x5C:
-        pos += 1
-    return pos
-
-
 cdef Py_ssize_t skip_hard_string(Text p, Py_ssize_t pos, Py_ssize_t size) noexcept nogil:
     """The rest of a string from its first byte that is neither plain ASCII nor the closing quote."""
     cdef int length
@@ -155,13 +116,13 @@ cdef Py_ssize_t skip_hard_string(Text p, Py_ssize_t pos, Py_ssize_t size) noexce
                 return pos
         else:
             return fail(pos, SYNTAX)
-        pos = find_stop(p, pos, size)
+        pos = fp_find_stop(p, pos, size)
     return fail(size, SYNTAX)
 
 
 cdef inline Py_ssize_t skip_string(Text p, Py_ssize_t pos, Py_ssize_t size) noexcept nogil:
     """From the byte after the opening quote."""
-    pos = find_stop(p, pos, size)
+    pos = fp_find_stop(p, pos, size)
     if pos < size and p[pos] == 0x22:
         return pos + 1
     return skip_hard_string(p, pos, size)
@@ -462,15 +423,6 @@ cdef int fold_key(Text p, Py_ssize_t start, Py_ssize_t end, unsigned char* folde
     return length
 
 
-cdef struct Found:
-    unsigned int seen  # bit i: field i occurred in some spelling
-    unsigned int exact  # bit i: it occurred in its own spelling, with its value at [start, end)
-    int duplicate  # the first field that occurred twice, -1 when none
-    Py_ssize_t duplicate_at
-    Py_ssize_t start[MAX_FIELDS]
-    Py_ssize_t end[MAX_FIELDS]
-
-
 class JsonError(ValueError):
     def __init__(self, position, reason):
         super().__init__(f"{reason} at byte {position}")
@@ -485,15 +437,72 @@ class DuplicateField(ValueError):
         self.position = position
 
 
-cdef class Fields:
-    cdef tuple names
-    cdef tuple spelt  # keeps the bytes alive that `name` points into
-    cdef const unsigned char* name[MAX_FIELDS]
-    cdef Py_ssize_t length[MAX_FIELDS]
-    cdef int count
-    cdef uint64_t lengths[2]  # bit n: some name is n bytes long
+class MisspeltField(ValueError):
+    def __init__(self, name, position):
+        super().__init__(f"{name!r} is spelt in another way at byte {position}")
+        self.name = name
+        self.position = position
 
-    def __init__(self, names):
+
+cdef bint has_backslash(Text p, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
+    return memchr(p + start, 0x5C, end - start) != NULL
+
+
+cdef Py_ssize_t read_message(Text p, Py_ssize_t pos, Py_ssize_t size, bint* plain) noexcept nogil:
+    """One object of a dialogue, at depth 2: `plain` unless it is just a speaker and a text."""
+    cdef bint more, role, content
+    cdef int roles = 0, contents = 0
+    cdef Py_ssize_t start = 0, end = 0, value
+    pos = open_container(p, pos, size, &more)
+    while more:
+        value = skip_key(p, pos, size, &start, &end)
+        if value < 0:
+            return value
+        role = is_key(p, start, end, "role", 4)
+        content = is_key(p, start, end, "content", 7)
+        if value < size and p[value] == 0x22:
+            pos = skip_string(p, value + 1, size)
+            roles += role
+            contents += content
+        else:
+            pos = skip_value(p, value, size, 3)
+            if role or content:
+                plain[0] = False
+        if pos < 0:
+            return pos
+        if is_key(p, start, end, "tool_calls", 10) or has_backslash(p, start, end):
+            plain[0] = False
+        pos = end_item(p, pos, size, b"}", &more)
+        if pos < 0:
+            return pos
+    if roles != 1 or contents != 1:
+        plain[0] = False
+    return pos
+
+
+cdef Py_ssize_t read_dialogue(Text p, Py_ssize_t pos, Py_ssize_t size, bint* plain) noexcept nogil:
+    """The array of a dialogue's messages, at depth 1."""
+    cdef bint more
+    pos = open_container(p, pos, size, &more)
+    plain[0] = more
+    while more:
+        pos = skip_space(p, pos, size)
+        if pos < size and p[pos] == b"{":
+            pos = read_message(p, pos, size, plain)
+        else:
+            plain[0] = False
+            pos = skip_value(p, pos, size, 2)
+        if pos < 0:
+            return pos
+        pos = end_item(p, pos, size, b"]", &more)
+        if pos < 0:
+            return pos
+    return pos
+
+
+cdef class Fields:
+
+    def __init__(self, names, bulky=(), dialogue=None):
         cdef bytes spelt
         self.names = tuple(names)
         if len(self.names) > MAX_FIELDS or len(set(self.names)) != len(self.names):
@@ -504,6 +513,7 @@ cdef class Fields:
             if '"' in name or "\\" in name:
                 raise ValueError(f"a name needs no escapes: {name!r}")
         self.spelt = tuple([name.encode() for name in self.names])
+        self.index = {name: i for i, name in enumerate(self.names)}
         self.count = <int> len(self.spelt)
         self.lengths[0] = self.lengths[1] = 0
         for i in range(self.count):
@@ -511,6 +521,10 @@ cdef class Fields:
             self.name[i] = spelt
             self.length[i] = len(spelt)
             self.lengths[len(spelt) >> 6] |= (<uint64_t> 1) << (len(spelt) & 63)
+        self.bulky = 0
+        for name in bulky:
+            self.bulky |= (<unsigned int> 1) << <int> self.index[name]
+        self.dialogue = -1 if dialogue is None else self.index[dialogue]
 
     cdef int find(self, const unsigned char* key, Py_ssize_t length) noexcept nogil:
         """Index of the field with this folded key, or -1."""
@@ -525,30 +539,45 @@ cdef class Fields:
     cdef void note(self, Text p, Py_ssize_t start, Py_ssize_t end, Py_ssize_t value, Py_ssize_t value_end,
                    Found* found) noexcept nogil:
         cdef unsigned char folded[MAX_NAME]
-        cdef int index = self.find(folded, fold_key(p, start, end, folded))
+        cdef int index
         cdef unsigned int bit
+        if end - start <= MAX_NAME:  # nearly always a field is spelt as it should be
+            index = self.find(p + start, end - start)
+            if index >= 0:
+                bit = (<unsigned int> 1) << index
+                if not found.seen & bit:
+                    found.seen |= bit
+                    found.exact |= bit
+                    found.start[index] = value
+                    found.end[index] = value_end
+                    return
+        index = self.find(folded, fold_key(p, start, end, folded))
         if index < 0:
             return
         bit = (<unsigned int> 1) << index
         if found.seen & bit and found.duplicate < 0:
             found.duplicate = index
             found.duplicate_at = start - 1
+        if found.misspelt < 0 and not is_key(p, start, end, <const char*> self.name[index], self.length[index]):
+            found.misspelt = index
+            found.misspelt_at = start - 1
         found.seen |= bit
-        if is_key(p, start, end, <const char*> self.name[index], self.length[index]):
-            found.exact |= bit
-            found.start[index] = value
-            found.end[index] = value_end
 
     cdef Py_ssize_t walk(self, Text p, Py_ssize_t pos, Py_ssize_t size, Found* found) noexcept nogil:
         """The members of the top-level object whose opening brace is at `pos`."""
         cdef bint more
+        cdef int talk = self.dialogue
         cdef Py_ssize_t start = 0, end = 0, value
         pos = open_container(p, pos, size, &more)
         while more:
             value = skip_key(p, pos, size, &start, &end)
             if value < 0:
                 return value
-            pos = skip_value(p, value, size, 1)
+            if (talk >= 0 and value < size and p[value] == b"["
+                    and is_key(p, start, end, <const char*> self.name[talk], self.length[talk])):
+                pos = read_dialogue(p, value, size, &found.plain)
+            else:
+                pos = skip_value(p, value, size, 1)
             if pos < 0:
                 return pos
             self.note(p, start, end, value, pos, found)
@@ -557,32 +586,189 @@ cdef class Fields:
                 return pos
         return end_text(p, pos, size)
 
-    def spans(self, bytes body not None):
-        cdef Found found
+    cpdef Members read(self, bytes body):
+        cdef Members members = Members.__new__(Members)
+        cdef Found* found = &members.found
         cdef Text p = body
         cdef Py_ssize_t size = len(body)
         cdef Py_ssize_t opener = skip_space(p, 0, size)
+        cdef Py_ssize_t end
         cdef bint is_object = opener < size and p[opener] == b"{"
         found.seen = found.exact = 0
-        found.duplicate = -1
-        end = self.walk(p, opener, size, &found) if is_object else end_text(p, skip_value(p, opener, size, 0), size)
+        found.duplicate = found.misspelt = -1
+        found.plain = False
+        end = self.walk(p, opener, size, found) if is_object else end_text(p, skip_value(p, opener, size, 0), size)
         if end < 0:
             raise JsonError(failed_at(end), REASONS[failed_why(end)])
         if not is_object:
             raise JsonError(opener, "not an object")
         if found.duplicate >= 0:
             raise DuplicateField(self.names[found.duplicate], found.duplicate_at)
-        return {self.names[i]: (found.start[i], found.end[i]) for i in range(self.count) if found.exact >> i & 1}
+        if found.misspelt >= 0:
+            raise MisspeltField(self.names[found.misspelt], found.misspelt_at)
+        members.fields = self
+        members.body = body
+        members.opening = opener + 1
+        return members
 
-    def insertion(self, bytes body not None):
-        cdef bint more
-        cdef Text p = body
-        cdef Py_ssize_t size = len(body)
-        cdef Py_ssize_t opener = skip_space(p, 0, size)
-        if opener >= size or p[opener] != b"{":
-            raise JsonError(opener, "not an object")
-        open_container(p, opener, size, &more)
-        return opener + 1, not more
+
+cdef class Members:
+
+    @property
+    def plain(self):
+        return self.found.plain
+
+    cdef int index(self, str name) except -2:
+        """Which field it is, -1 when the body has no such member."""
+        cdef int index = self.fields.index[name]
+        return index if self.found.exact >> index & 1 else -1
+
+    def __contains__(self, str name not None):
+        return self.index(name) >= 0
+
+    cpdef tuple span(self, str name):
+        cdef int index = self.index(name)
+        if index < 0:
+            return None
+        return self.found.start[index], self.found.end[index]
+
+    cpdef int first(self, str name) except -2:
+        cdef int index = self.index(name)
+        return -1 if index < 0 else <unsigned char> PyBytes_AS_STRING(self.body)[self.found.start[index]]
+
+    cpdef bytes text(self, str name):
+        cdef int index = self.index(name)
+        if index < 0:
+            return None
+        return self.body[self.found.start[index]:self.found.end[index]]
+
+    def spans(self):
+        cdef dict spans = {}
+        for i in range(self.fields.count):
+            if self.found.exact >> i & 1:
+                spans[self.fields.names[i]] = (self.found.start[i], self.found.end[i])
+        return spans
+
+    cpdef bytes small(self):
+        cdef Fields fields = self.fields
+        cdef unsigned int wanted = self.found.exact & ~fields.bulky
+        cdef Py_ssize_t size = 2, length
+        cdef int i
+        cdef bytes made
+        cdef char* out
+        for i in range(fields.count):
+            if wanted >> i & 1:
+                size += fields.length[i] + 4 + self.found.end[i] - self.found.start[i]
+        if size > 2:
+            size -= 1  # one comma less than members
+        made = PyBytes_FromStringAndSize(NULL, size)
+        out = PyBytes_AS_STRING(made)
+        out[0] = b"{"
+        out[size - 1] = b"}"
+        out += 1
+        for i in range(fields.count):
+            if not wanted >> i & 1:
+                continue
+            length = fields.length[i]
+            out[0] = b'"'
+            memcpy(out + 1, fields.name[i], length)
+            out[length + 1] = b'"'
+            out[length + 2] = b":"
+            out += length + 3
+            length = self.found.end[i] - self.found.start[i]
+            memcpy(out, PyBytes_AS_STRING(self.body) + self.found.start[i], length)
+            out += length
+            wanted &= ~(<unsigned int> 1 << i)
+            if wanted:
+                out[0] = b","
+                out += 1
+        return made
+
+
+cdef class Numbers:
+
+    def __init__(self, paths):
+        names = [path.partition(".") for path in paths]
+        if len(names) > MAX_NUMBERS:
+            raise ValueError(f"at most {MAX_NUMBERS} paths")
+        self.outer = tuple([outer.encode() for outer, _, _ in names])
+        self.inner = tuple([inner.encode() for _, _, inner in names])
+        self.count = <int> len(names)
+
+    cdef Py_ssize_t walk(self, Text p, Py_ssize_t pos, Py_ssize_t size, bytes parent, long long* values) except -2:
+        """The members of the object at `pos`: top level (no parent) or one level below. Fails on what it cannot vouch
+        for, valid or not."""
+        cdef bint more, named
+        cdef int i
+        cdef Py_ssize_t start = 0, end = 0, value
+        cdef bytes name, below
+        pos = open_container(p, pos, size, &more)
+        while more:
+            value = skip_key(p, pos, size, &start, &end)
+            if value < 0 or value >= size or has_backslash(p, start, end):
+                return -1
+            named = False
+            pos = -1
+            for i in range(self.count):
+                name = <bytes> self.outer[i]
+                below = <bytes> self.inner[i]
+                if parent is not None:
+                    if name != parent:
+                        continue
+                    name, below = below, b""
+                if not is_key(p, start, end, PyBytes_AS_STRING(name), len(name)):
+                    continue
+                named = True
+                if is_null(p, value):
+                    break
+                if len(below):
+                    if p[value] != b"{":
+                        return -1
+                    pos = self.walk(p, value, size, name, values)
+                    if pos < 0:
+                        return -1
+                else:
+                    if values[i] >= 0:  # twice
+                        return -1
+                    pos = read_natural(p, value, size, &values[i])
+                    if pos < 0:
+                        return -1
+                break
+            if not named or is_null(p, value):
+                pos = skip_value(p, value, size, 1 if parent is None else 2)
+            if pos < 0:
+                return -1
+            pos = end_item(p, pos, size, b"}", &more)
+            if pos < 0:
+                return -1
+        return pos
+
+    cpdef tuple read(self, bytes text):
+        cdef long long values[MAX_NUMBERS]
+        cdef Text p = text
+        cdef Py_ssize_t size = len(text)
+        cdef int i
+        for i in range(self.count):
+            values[i] = -1
+        if size == 0 or p[0] != b"{" or self.walk(p, 0, size, None, values) != size:
+            return None
+        return tuple([values[i] if values[i] >= 0 else None for i in range(self.count)])
+
+
+cdef Py_ssize_t read_natural(Text p, Py_ssize_t pos, Py_ssize_t size, long long* value) noexcept nogil:
+    """A whole number as it is mostly written: digits alone, few enough for any machine."""
+    cdef Py_ssize_t begun = pos
+    value[0] = 0
+    while pos < size and 0x30 <= p[pos] <= 0x39:
+        value[0] = value[0] * 10 + (p[pos] - 0x30)
+        pos += 1
+        if pos - begun > MAX_DIGITS:
+            return -1
+    if pos == begun or (p[begun] == 0x30 and pos - begun > 1):
+        return -1
+    if pos < size and (p[pos] == b"." or (p[pos] | 0x20) == b"e"):
+        return -1
+    return pos
 
 
 def first_byte(value):

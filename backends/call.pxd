@@ -1,7 +1,7 @@
 cdef class Call:
     cdef public str method
     cdef public str path
-    cdef public list headers
+    cdef public bytes fields
     cdef public bytes body
     cdef public object feed
     cdef public object length

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from backends.base import BodyFeed
 
-Header = tuple[bytes, bytes]
-
 
 class Call:
-    """Path below the endpoint's base URL, headers beyond the endpoint's own, the body.
+    """Path below the endpoint's base URL, header fields beyond the endpoint's own, the body.
+
+    fields: as on the wire, each with its line end, b"" for none.
 
     body: all of it, or None when `feed` streams it (`length` then says how long it is, None for chunked). repeatable:
     it may be sent again when a kept connection dies before the first byte of an answer, which leaves open whether the
@@ -20,7 +20,7 @@ class Call:
         self,
         method: str,
         path: str,
-        headers: list[Header],
+        fields: bytes,
         body: bytes | None,
         feed: "BodyFeed | None" = None,
         length: int | None = None,
@@ -28,7 +28,7 @@ class Call:
     ) -> None:
         self.method = method
         self.path = path
-        self.headers = headers
+        self.fields = fields
         self.body = body
         self.feed = feed
         self.length = length

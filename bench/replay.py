@@ -3,7 +3,7 @@
 The native door's connection on one side, a kept upstream connection on the other, both on transports that only count
 what they are given. What remains is our own code and nothing of the kernel's, so that it can be counted in instructions
 (bench.gates.instructions) where time is noise. Settings are those of bench/everything-on.yaml: 1,000 keys, no two
-bodies alike, metrics on, and every record encoded as the access log's thread would do it. One loop, one thread.
+bodies alike, metrics on, and every record written as its line of the access log. One loop, one thread.
 
 `python -m bench.replay requests` (or `streams`) prints the microseconds of the best of some rounds.
 """
@@ -22,6 +22,7 @@ import uvloop
 
 from _native.arena import Sizes, layout_size
 from _native.door import CallerConnection
+from _native.jsonlines import JsonLines
 from _native.jsonscan import scan
 from _native.relay import Connection
 from bench.stage.callers import BODIES, COUNT, MARK, Callers, head, make_body
@@ -34,6 +35,7 @@ from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
 from fastpath.observe.metrics import Metrics
 from fastpath.process.worker import tune_interpreter
+from fastpath.record import DecisionRecord
 from fastpath.relay.fields import WANTED
 from fastpath.settings import Settings
 from scheduler.clock import SystemClock
@@ -79,15 +81,16 @@ class CountingTransport:
     abort = pause_reading = resume_reading = close
 
 
-class EncodedRecords:
-    """Encodes each record at once and keeps nothing but counts."""
+class WrittenRecords:
+    """Writes each record as its line of the access log and keeps nothing but counts."""
 
     def __init__(self) -> None:
         self.complete = self.others = 0
-        self._encode = msgspec.json.Encoder().encode
+        self._lines = JsonLines()
 
-    def put(self, record: object) -> None:
-        if b'"outcome":"complete"' in self._encode(record):
+    def put(self, record: DecisionRecord) -> None:
+        record.write_line(self._lines)
+        if b'"outcome":"complete"' in self._lines.take():
             self.complete += 1
         else:
             self.others += 1
@@ -100,7 +103,7 @@ class Replay:
         callers, body = fixed_callers(state), make_body(BODY[mode])
         self._requests = [write_request(token, body, n) for n, token in enumerate(callers.tokens)]
         self._reads = stream_reads() if mode == "streams" else [plain_answer()]
-        self.records = EncodedRecords()
+        self.records = WrittenRecords()
         app = make_app(callers, self.records)
         assert isinstance(app._door, NativeDoor)
         self._caller = CallerConnection(app._door)
@@ -142,7 +145,7 @@ def stream_reads() -> list[bytes]:
     return [HEAD, *[CHUNK] * CHUNKS, last_chunk(CHUNKS)]
 
 
-def make_app(callers: Callers, records: EncodedRecords) -> App:
+def make_app(callers: Callers, records: WrittenRecords) -> App:
     """The gateway as a worker makes it."""
     settings = msgspec.convert(fill(Plan((URL,)), callers, Path(os.devnull)), Settings)
     clock, loop = SystemClock(), asyncio.get_running_loop()

@@ -1,16 +1,18 @@
+from _native.jsonscan cimport Members
 from fastpath.endpoints.paths cimport ApiPath
+from fastpath.record cimport DecisionRecord
 from fastpath.snapshot cimport Route, Snapshot
 
 
 cdef class RequestContext:
     cdef readonly object exchange
-    cdef readonly object record
+    cdef readonly DecisionRecord record
     cdef readonly Snapshot snapshot
     cdef public ApiPath path
     cdef public object key
     cdef public Route route
     cdef public object decision
-    cdef public dict spans
+    cdef public Members members
     cdef public bytes body
     cdef public long long reserved
     cdef readonly double arrived

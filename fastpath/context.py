@@ -5,6 +5,7 @@ Working state: stages read and write it, nobody keeps it; what remains is its De
 
 from typing import TYPE_CHECKING
 
+from _native.jsonscan import Members
 from fastpath.door.exchange import Exchange
 from fastpath.errors import Header
 from fastpath.record import DecisionRecord
@@ -32,7 +33,7 @@ class RequestContext:
         self.body: bytes = b""
         self.reserved = 0  # bytes of the body in the worker's memory budget
         self.decision: Decision | None = None
-        self.spans: dict[str, tuple[int, int]] | None = None
+        self.members: Members | None = None  # where its decision fields are in the body
         self.settled = False
         self.reply_headers: list[Header] = [(b"x-request-id", record.id.encode())]
 

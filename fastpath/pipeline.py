@@ -85,12 +85,12 @@ class Pipeline:
     def _open(self, exchange: Exchange) -> RequestContext:
         label = exchange.fields.get(b"x-request-id")
         record = DecisionRecord(
-            id=self._runtime.ids.next(),
-            ts=self._runtime.clock.now(),
-            method=exchange.method,
-            path=exchange.path[:256],
-            client=self._client.of(exchange),
-            label=label[:128].decode("latin-1") if label is not None else None,
+            self._runtime.ids.next(),
+            self._runtime.clock.now(),
+            exchange.method,
+            exchange.path[:256],
+            self._client.of(exchange),
+            label[:128].decode("latin-1") if label is not None else None,
         )
         return RequestContext(exchange, record, self.snapshot, self._runtime.clock.monotonic())
 
@@ -147,7 +147,8 @@ class Pipeline:
     def malformed(self, error: GatewayError, peer: str) -> tuple[list[Header], bytes]:
         """Records bytes that never became a request, and gives the answer to them."""
         ids, clock = self._runtime.ids, self._runtime.clock
-        record = DecisionRecord(id=ids.next(), ts=clock.now(), method="", path="", client=peer, status=error.status)
+        record = DecisionRecord(ids.next(), clock.now(), "", "", peer)
+        record.status = error.status
         record.outcome, record.error = "refused", error.code
         self._runtime.series.settled(record, None, None)
         self._runtime.records.put(record)

@@ -3,36 +3,71 @@
 No prompt, no answer, no credential, no upstream URL. Written while the request runs, never after it was settled.
 """
 
-import msgspec
+from _native.jsonlines import JsonLines
 
 
-class DecisionRecord(msgspec.Struct, kw_only=True, gc=False):
+class DecisionRecord:
     """One line of the access log, and later of the outbox. Times: ts is Unix seconds, *_ms milliseconds."""
 
-    id: str
-    ts: float
-    method: str
-    path: str
-    client: str
-    label: str | None = None  # the caller's own x-request-id: a label, never a key
-    key: str | None = None
-    model: str | None = None
-    endpoint: str | None = None
-    tier: str | None = None
-    stream: bool = False
-    status: int = 0
-    outcome: str = "open"  # complete | refused | error | broken | client_left
-    error: str | None = None
-    attempts: int = 0
-    failures: list[str] | None = None  # one "endpoint cause moment" per failed attempt
-    bytes_in: int = 0
-    bytes_out: int = 0
-    events: int = 0
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_tokens: int | None = None
-    estimated: bool = False  # tokens are ours, not the model server's
-    disputed: bool = False  # the model server's usage was impossible and was clamped
-    overhead_us: int | None = None  # in the gateway itself: from the last request byte to the end, less upstream
-    ttft_ms: float | None = None
-    total_ms: float = 0.0
+    def __init__(self, id: str, ts: float, method: str, path: str, client: str, label: str | None = None) -> None:
+        self.id = id
+        self.ts = ts
+        self.method = method
+        self.path = path
+        self.client = client
+        self.label = label  # the caller's own x-request-id: a label, never a key
+        self.key: str | None = None
+        self.model: str | None = None
+        self.endpoint: str | None = None
+        self.tier: str | None = None
+        self.stream = False
+        self.status = 0
+        self.outcome = "open"  # complete | refused | error | broken | client_left
+        self.error: str | None = None
+        self.attempts = 0
+        self.failures: list[str] | None = None  # one "endpoint cause moment" per failed attempt
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.events = 0
+        self.input_tokens: int | None = None
+        self.output_tokens: int | None = None
+        self.cached_tokens: int | None = None
+        self.estimated = False  # tokens are ours, not the model server's
+        self.disputed = False  # the model server's usage was impossible and was clamped
+        self.overhead_us: int | None = (
+            None  # in the gateway itself: from the last request byte to the end, less upstream
+        )
+        self.ttft_ms: float | None = None
+        self.total_ms = 0.0
+
+    def write_line(self, line: JsonLines) -> None:
+        """Adds the record as one line of the access log."""
+        line.begin()
+        line.text("id", self.id)
+        line.real("ts", self.ts, 6)
+        line.text("method", self.method)
+        line.text("path", self.path)
+        line.text("client", self.client)
+        line.text("label", self.label)
+        line.text("key", self.key)
+        line.text("model", self.model)
+        line.text("endpoint", self.endpoint)
+        line.text("tier", self.tier)
+        line.flag("stream", self.stream)
+        line.whole("status", self.status)
+        line.text("outcome", self.outcome)
+        line.text("error", self.error)
+        line.whole("attempts", self.attempts)
+        line.texts("failures", self.failures)
+        line.whole("bytes_in", self.bytes_in)
+        line.whole("bytes_out", self.bytes_out)
+        line.whole("events", self.events)
+        line.integer("input_tokens", self.input_tokens)
+        line.integer("output_tokens", self.output_tokens)
+        line.integer("cached_tokens", self.cached_tokens)
+        line.flag("estimated", self.estimated)
+        line.flag("disputed", self.disputed)
+        line.integer("overhead_us", self.overhead_us)
+        line.real("ttft_ms", self.ttft_ms, 3)
+        line.real("total_ms", self.total_ms, 3)
+        line.end()

@@ -34,6 +34,15 @@ class DuplicateField(ValueError):
         self.position = position
 
 
+class MisspeltField(ValueError):
+    """Decision field `name` is in another letter case or has escapes, at byte `position`."""
+
+    def __init__(self, name: str, position: int) -> None:
+        super().__init__(f"{name!r} is spelt in another way at byte {position}")
+        self.name = name
+        self.position = position
+
+
 @dataclass
 class Node:
     """A value at bytes [start, end): its first byte is its kind; `items` are members or elements (key None)."""
@@ -237,16 +246,19 @@ def _fold(key: str) -> str:
 class Fields:
     """Finds decision fields."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], bulky: Sequence[str] = (), dialogue: str | None = None) -> None:
         self.names = tuple(names)
+        self.bulky = frozenset(bulky)
+        self.dialogue = dialogue
 
-    def spans(self, body: bytes) -> dict[str, tuple[int, int]]:
-        """Span of each field's value; JsonError before DuplicateField."""
+    def read(self, body: bytes) -> "Members":
+        """JsonError before DuplicateField before MisspeltField."""
         root = Reader(body).text()
         if root.kind != b"{":
             raise JsonError(root.start, "not an object")
-        spans: dict[str, tuple[int, int]] = {}
+        members = Members(self, body, root.start + 1)
         seen: set[str] = set()
+        misspelt: MisspeltField | None = None
         for spelt, key, value in _members(body, root):
             name = _fold(json.loads(body[key.start : key.end].decode()))
             if name not in self.names:
@@ -254,13 +266,98 @@ class Fields:
             if name in seen:
                 raise DuplicateField(name, key.start)
             seen.add(name)
-            if spelt == name.encode():
-                spans[name] = (value.start, value.end)
-        return spans
+            members.found[name] = value
+            if spelt != name.encode():
+                misspelt = misspelt or MisspeltField(name, key.start)
+        if misspelt is not None:
+            raise misspelt
+        return members
 
-    def insertion(self, body: bytes) -> tuple[int, bool]:
-        """Offset after the opening brace, and whether nothing follows it."""
-        match = re.match(rb"[ \t\n\r]*\{(?P<empty>[ \t\n\r]*\})?", body)
-        if match is None:
-            raise JsonError(len(body) - len(body.lstrip(b" \t\n\r")), "not an object")
-        return body.index(b"{") + 1, match["empty"] is not None
+
+class Members:
+    """The decision fields of one body."""
+
+    def __init__(self, fields: Fields, body: bytes, opening: int) -> None:
+        self.fields = fields
+        self.body = body
+        self.opening = opening
+        self.found: dict[str, Node] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.found
+
+    @property
+    def plain(self) -> bool:
+        """Whether the dialogue is just speakers and texts."""
+        talk = self.found.get(self.fields.dialogue) if self.fields.dialogue is not None else None
+        return talk is not None and bool(talk.items) and all(self._plain(message) for _, message in talk.items)
+
+    def _plain(self, message: Node) -> bool:
+        members = list(_members(self.body, message))
+        names = [name for name, _, _ in members]
+        texts = [name for name, _, value in members if value.kind == b'"']
+        once = all(names.count(name) == texts.count(name) == 1 for name in (b"role", b"content"))
+        return once and b"tool_calls" not in names and not any(b"\\" in name for name in names)
+
+    def span(self, name: str) -> tuple[int, int] | None:
+        """Where a field's value is."""
+        value = self.found.get(name)
+        return None if value is None else (value.start, value.end)
+
+    def first(self, name: str) -> int:
+        """The first byte of a field's value."""
+        return self.body[self.found[name].start] if name in self.found else -1
+
+    def text(self, name: str) -> bytes | None:
+        """A field's value as spelt."""
+        span = self.span(name)
+        return None if span is None else self.body[slice(*span)]
+
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """Where all of them are."""
+        return {name: (value.start, value.end) for name, value in self.found.items()}
+
+    def small(self) -> bytes:
+        """The body with nothing but the fields that are not bulky, in the order of the names."""
+        kept = [name for name in self.fields.names if name in self.found and name not in self.fields.bulky]
+        return b"{" + b",".join(b'"%b":%b' % (name.encode(), self.text(name) or b"") for name in kept) + b"}"
+
+
+class Numbers:
+    """Finds a few whole numbers in a small object."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = [path.split(".") for path in paths]
+
+    def read(self, text: bytes) -> tuple[int | None, ...] | None:
+        """None when anything about it is unusual."""
+        try:
+            root = Reader(text).text()
+        except JsonError:
+            return None
+        if root.kind != b"{" or root.start or root.end != len(text):
+            return None
+        return self._all(text, root)
+
+    def _all(self, text: bytes, root: Node) -> tuple[int | None, ...] | None:
+        found = [self._one(text, root, path) for path in self.paths]
+        parents = {path[0]: len(path) for path in self.paths}
+        for name, _, value in _members(text, root):
+            unusual = parents.get(name.decode()) == 2 and value.kind not in (b"n", b"{")
+            if b"\\" in name or unusual:
+                return None
+            if parents.get(name.decode()) == 2 and any(b"\\" in inner for inner, _, _ in _members(text, value)):
+                return None
+        return None if -1 in found else tuple(found)
+
+    def _one(self, text: bytes, node: Node, path: list[str]) -> int | None:
+        """None: absent or null; -1: unusual."""
+        values = [value for name, _, value in _members(text, node) if name == path[0].encode()]
+        if len(path) == 2:
+            told = [self._one(text, value, path[1:]) for value in values if value.kind == b"{"]
+            told = [number for number in told if number is not None]
+            return -1 if len(told) > 1 else (told[0] if told else None)
+        spelt = [text[value.start : value.end] for value in values if value.kind != b"n"]
+        if len(spelt) > 1 or any(re.fullmatch(rb"0|[1-9][0-9]{0,14}", number) is None for number in spelt):
+            return -1
+        return int(spelt[0]) if spelt else None

@@ -1,3 +1,8 @@
+from _native.jsonscan cimport Members
+
+
 cpdef tuple decode(bytes body, object decoder)
-cpdef bytes rename_model(bytes body, dict spans, str name)
+cpdef tuple rename_model(Members members, str name)
+cpdef tuple ask_usage(Members members)
+cpdef bytes splice(bytes body, list edits)
 cdef _check_message(object message, str where)

@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from _native.jsonscan import DuplicateField, Fields, JsonError, first_byte
+from _native.jsonscan import DuplicateField, Fields, JsonError, Members, MisspeltField, first_byte
 
 INT64 = 2**63 - 1
 STRING, LIST, NULL = b'"[n'
-TEXT_OR_LIST = (STRING, LIST)
 Tokens = Annotated[int, Meta(ge=1, le=10_000_000)]
 Count = Annotated[int, Meta(ge=1, le=128)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -62,15 +61,15 @@ class Message(Struct):
 
 
 class Decision(Struct):
-    """What a decision needs of any request. The subclasses add what one API path requires."""
+    """What a decision needs of any request, beside its bulk. The subclasses add what one API path requires."""
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     store: bool | None = None
 
-    def check(self) -> None:
-        """Raises BadRequest for what types alone cannot say."""
+    def check(self, members: Members) -> None:
+        """Raises BadRequest for what these types cannot say: the bulk, above all."""
 
 
 class Sampling(Decision):
@@ -84,43 +83,45 @@ class Sampling(Decision):
     frequency_penalty: Penalty | None = None
 
 
-class ChatRequest(Sampling, kw_only=True):
-    messages: Annotated[list[Message], Meta(min_length=1)]
+class ChatRequest(Sampling):
     top_logprobs: Annotated[int, Meta(ge=0, le=128)] | None = None
 
-    def check(self) -> None:
-        for i, message in enumerate(self.messages):
-            # Most messages are plain text, which needs no closer look.
-            if message.content is UNSET or message.tool_calls or first_byte(message.content) != STRING:
-                _check_message(message, f"messages[{i}]")
+    def check(self, members: Members) -> None:
+        if members.plain:  # nearly all are just speakers and texts, which the scanner has seen
+            return
+        for i, message in enumerate(_bulk(members, "messages", _MESSAGES)):
+            _check_message(message, f"messages[{i}]")
 
 
-class CompletionRequest(Sampling, kw_only=True):
-    prompt: Raw
+class CompletionRequest(Sampling):
     best_of: Count | None = None
 
-    def check(self) -> None:
-        if first_byte(self.prompt) not in TEXT_OR_LIST:
-            raise BadRequest("prompt must be a string or an array", "prompt")
+    def check(self, members: Members) -> None:
+        _check_text_or_list(members, "prompt")
 
 
-class EmbeddingRequest(Decision, kw_only=True):
-    input: Raw
+class EmbeddingRequest(Decision):
     dimensions: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
-    def check(self) -> None:
-        if first_byte(self.input) not in TEXT_OR_LIST:
-            raise BadRequest("input must be a string or an array", "input")
+    def check(self, members: Members) -> None:
+        _check_text_or_list(members, "input")
 
 
-class MessagesRequest(Decision, kw_only=True):
-    messages: Annotated[list[Raw], Meta(min_length=1)]
+class MessagesRequest(Decision):
     max_tokens: Tokens | None = None
+
+    def check(self, members: Members) -> None:
+        if not members.plain:
+            _bulk(members, "messages", _ANY_MESSAGES)
+
+
+_MESSAGES = msgspec.json.Decoder(Annotated[list[Message], Meta(min_length=1)])
+_ANY_MESSAGES = msgspec.json.Decoder(Annotated[list[Raw], Meta(min_length=1)])
 
 
 #: Names that must not appear twice, under any spelling: two servers could read two different requests.
 FIELDS = Fields(
-    [
+    (
         "model",
         "messages",
         "prompt",
@@ -140,48 +141,89 @@ FIELDS = Fields(
         "user",
         "service_tier",
         "previous_response_id",
-    ]
+        "presence_penalty",
+        "frequency_penalty",
+        "top_logprobs",
+        "dimensions",
+        "logprobs",
+        "conversation",
+    ),
+    bulky=("messages", "prompt", "input", "tools"),
+    dialogue="messages",
 )
 
-_USAGE_MEMBER = b'"stream_options":{"include_usage":true}'
+#: A span of a body and what stands there instead.
+Edit = tuple[int, int, bytes]
 
 
-def decode(body: bytes, decoder: "msgspec.json.Decoder[Any]") -> tuple[Decision, dict[str, tuple[int, int]]]:
-    """The decision fields of a body and the byte spans of their values. Raises BadRequest."""
+def decode(body: bytes, decoder: "msgspec.json.Decoder[Any]") -> tuple[Decision, Members]:
+    """The decision fields of a body, and where they are. Raises BadRequest.
+
+    The body is scanned once; only its small fields are decoded, so that a long prompt is not read twice.
+    """
     try:
-        spans = FIELDS.spans(body)
-        decision: Decision = decoder.decode(body)
+        members = FIELDS.read(body)
+        decision: Decision = decoder.decode(members.small())
     except JsonError as error:
         raise BadRequest(f"The body is not acceptable JSON: {error.reason} at byte {error.position}.") from error
     except DuplicateField as error:
         message = f"{error.name!r} appears twice (at byte {error.position}), in some spelling. Send it once."
         raise BadRequest(message, error.name) from error
+    except MisspeltField as error:
+        message = f"Write {error.name!r} (at byte {error.position}) in small letters and without escapes."
+        raise BadRequest(message, error.name) from error
     except msgspec.ValidationError as error:
         raise _explain(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"The body is not acceptable JSON: {error}.") from error
-    if "model" not in spans or (decision.stream is not None and "stream" not in spans):
-        # Written with escapes: the JSON decoder reads it, a filter that compares bytes would not.
-        raise BadRequest("Write the names `model` and `stream` without escapes.", "model")
-    decision.check()
-    return decision, spans
+    decision.check(members)
+    return decision, members
 
 
-def rename_model(body: bytes, spans: dict[str, tuple[int, int]], name: str) -> bytes:
-    """The body with another model name, every other byte as it was."""
-    start, end = spans["model"]
-    return body[:start] + msgspec.json.encode(name) + body[end:]
+def rename_model(members: Members, name: str) -> Edit:
+    """Another model name, every other byte as it was."""
+    start, end = members.span("model")  # type: ignore[misc]  # no body without one is decoded
+    return start, end, msgspec.json.encode(name)
 
 
-def ask_usage(body: bytes) -> bytes:
-    """The body with `stream_options.include_usage` true, every other byte as it was."""
-    span = FIELDS.spans(body).get("stream_options")
+def ask_usage(members: Members) -> Edit:
+    """`stream_options.include_usage` true, every other byte as it was."""
+    span = members.span("stream_options")
     if span is None:
-        at, empty = FIELDS.insertion(body)
-        return body[:at] + _USAGE_MEMBER + (b"" if empty else b",") + body[at:]
-    options = msgspec.json.decode(body[span[0] : span[1]], type=dict[str, Raw] | None) or {}
+        return members.opening, members.opening, b'"stream_options":{"include_usage":true},'
+    options = msgspec.json.decode(members.text("stream_options") or b"", type=dict[str, Raw] | None) or {}
     options["include_usage"] = Raw(b"true")
-    return body[: span[0]] + msgspec.json.encode(options) + body[span[1] :]
+    return span[0], span[1], msgspec.json.encode(options)
+
+
+def splice(body: bytes, edits: list[Edit]) -> bytes:
+    """The body with its edits made; they do not overlap."""
+    pieces, at = [], 0
+    for start, end, text in sorted(edits):
+        pieces += [body[at:start], text]
+        at = end
+    return b"".join([*pieces, body[at:]])
+
+
+def _bulk(members: Members, name: str, decoder: "msgspec.json.Decoder[Any]") -> Any:
+    """The value of a bulky field that is required. Raises BadRequest."""
+    text = members.text(name)
+    if text is None:
+        raise BadRequest(f"{name}: Object missing required field `{name}`.", name)
+    try:
+        return decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise _explain(error, name) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"{name} is not acceptable JSON: {error}.", name) from error
+
+
+def _check_text_or_list(members: Members, name: str) -> None:
+    first = members.first(name)
+    if first < 0:
+        raise BadRequest(f"{name}: Object missing required field `{name}`.", name)
+    if first not in (STRING, LIST):
+        raise BadRequest(f"{name} must be a string or an array", name)
 
 
 def _check_message(message: Message, where: str) -> None:
@@ -222,11 +264,11 @@ def _check_parts(content: Raw, where: str) -> None:
             raise BadRequest(f"{where}.content: an image_url must be http, https or data", f"{where}.content")
 
 
-def _explain(error: msgspec.ValidationError) -> BadRequest:
+def _explain(error: msgspec.ValidationError, inside: str = "") -> BadRequest:
     """msgspec says "Expected `int`, got `str` - at `$.max_tokens`"; callers want the field as param."""
     text = str(error)
     reason, _, place = text.partition(" - at `$")
-    param = place.rstrip("`").lstrip(".").replace("[...]", "")
+    param = (inside + place.rstrip("`")).lstrip(".").replace("[...]", "")
     if "missing required field" in reason:
         missing = reason.rsplit("`", 2)[-2]
         param = f"{param}.{missing}" if param else missing

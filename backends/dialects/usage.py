@@ -9,20 +9,31 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from _native.jsonscan import JsonError, frame_facts
+from _native.jsonscan import JsonError, Numbers, frame_facts
 
 #: More tokens than any one request can have; beyond it a count is a lie.
 IMPOSSIBLE = 100_000_000
 
 
-class Usage(msgspec.Struct):
+class Usage:
     """Tokens of one answer; disputed: some count was impossible and was clamped to 0."""
 
-    input: int = 0
-    output: int = 0
-    cached: int = 0
-    reasoning: int = 0
-    disputed: bool = False
+    def __init__(
+        self, input: int = 0, output: int = 0, cached: int = 0, reasoning: int = 0, disputed: bool = False
+    ) -> None:
+        self.input = input
+        self.output = output
+        self.cached = cached
+        self.reasoning = reasoning
+        self.disputed = disputed
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Usage) and self._facts() == other._facts()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes while it is read
+
+    def _facts(self) -> tuple[int, int, int, int, bool]:
+        return self.input, self.output, self.cached, self.reasoning, self.disputed
 
 
 Count = Annotated[int, Meta(ge=0, le=IMPOSSIBLE)] | None
@@ -58,18 +69,49 @@ class _Answer(msgspec.Struct):
 
 
 _TOKENS = _Counts.__struct_fields__[:6]
+_USUAL = Numbers(
+    (
+        "prompt_tokens",
+        "completion_tokens",
+        "prompt_tokens_details.cached_tokens",
+        "completion_tokens_details.reasoning_tokens",
+        "input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "cache_creation_input_tokens",
+        "input_tokens_details.cached_tokens",
+        "output_tokens_details.reasoning_tokens",
+    )
+)
+_NOTHING_ELSE = (None,) * 6
 _ANSWER = msgspec.json.Decoder(_Answer)
 _COUNTS = msgspec.json.Decoder(_Counts)
 
 
 def usage_of(raw: bytes) -> Usage | None:
     """The tokens that a usage object counts, None when it says nothing."""
+    usual = _usual(raw)
+    if usual is not None:
+        return usual
     counts = _counts(raw)
     if counts is None:
         return None
     usage = Usage()
     _add(usage, counts)
     return usage
+
+
+def _usual(raw: bytes) -> Usage | None:
+    """A usage object of OpenAI's chat API with nothing odd about it, read without building anything."""
+    numbers = _USUAL.read(raw)
+    if numbers is None or numbers[4:] != _NOTHING_ELSE:
+        return None
+    taken, given, cached, reasoning = numbers[0], numbers[1], numbers[2], numbers[3]
+    if taken is None or given is None or taken > IMPOSSIBLE or given > IMPOSSIBLE:
+        return None
+    if (cached is not None and cached > IMPOSSIBLE) or (reasoning is not None and reasoning > IMPOSSIBLE):
+        return None
+    return Usage(taken, given, cached or 0, reasoning or 0)
 
 
 def read_usage(data: bytes | None, head: bytes | None = None) -> Usage | None:

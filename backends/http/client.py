@@ -228,21 +228,13 @@ class HttpBackend:
         fixed = self._heads.get(key)
         if fixed is None:
             fixed = self._heads[key] = self._fixed_head(call)
-        pieces = [fixed]
-        for name, value in call.headers:
-            pieces.append(name)
-            pieces.append(b": ")
-            pieces.append(value)
-            pieces.append(b"\r\n")
         if call.feed is None:
-            if call.body is not None:
-                pieces.append(b"content-length: %d\r\n" % len(call.body))
-        elif call.length is None:
-            pieces.append(b"transfer-encoding: chunked\r\n")
-        else:
-            pieces.append(b"content-length: %d\r\n" % call.length)
-        pieces.append(b"\r\n")
-        return b"".join(pieces)
+            if call.body is None:
+                return fixed + call.fields + b"\r\n"
+            return b"%b%bcontent-length: %d\r\n\r\n" % (fixed, call.fields, len(call.body))
+        if call.length is None:
+            return fixed + call.fields + b"transfer-encoding: chunked\r\n\r\n"
+        return b"%b%bcontent-length: %d\r\n\r\n" % (fixed, call.fields, call.length)
 
     def _fixed_head(self, call: Call) -> bytes:
         target = (self._base + call.path).encode("ascii")

@@ -14,7 +14,7 @@ def settle(ctx: RequestContext, runtime: Runtime) -> None:
         ctx.reserved = 0
     record = ctx.record
     now = runtime.clock.monotonic()
-    record.total_ms = round((now - ctx.arrived) * 1e3, 3)
+    record.total_ms = (now - ctx.arrived) * 1e3
     # Only names from the configuration become labels: callers cannot grow a metric.
     path = ctx.path.template if ctx.path is not None else None
     model = None

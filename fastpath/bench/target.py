@@ -104,8 +104,8 @@ class Endpoint:
         self._backend = HttpBackend(target.spec(connections), resolver, clock, b"fastpath-bench")
         self._clock = clock
         self._path = PATHS[target.api]
-        self._fields = [*target.headers]
-        self._posted = [(b"content-type", b"application/json"), (b"accept", b"text/event-stream"), *target.headers]
+        self._fields = b"".join(b"%b: %b\r\n" % field for field in target.headers)
+        self._posted = b"content-type: application/json\r\naccept: text/event-stream\r\n" + self._fields
 
     def send(self, body: bytes, sink: Sink) -> Source:
         """Sends one request; its answer goes into `sink`."""

@@ -26,7 +26,7 @@ def decode(ctx: RequestContext, body: bytes) -> str:
     """Reads the decision fields into ctx and returns the model's name. Raises 400 with the offending param."""
     assert ctx.path is not None
     try:
-        decision, ctx.spans = openai.decode(body, ctx.path.decoder)
+        decision, ctx.members = openai.decode(body, ctx.path.decoder)
     except openai.BadRequest as error:
         raise errors.invalid_request(str(error), error.param or None) from error
     ctx.body = body

@@ -211,12 +211,12 @@ class Upload:
         head = bytes(self._read)
         if target.model is not None:
             head = head[: span[0]] + target.model.encode() + head[span[1] :]
-        headers = outbound(ctx.exchange.fields, ctx.record.id)
+        fields = outbound(ctx.exchange.fields, ctx.record.id)
         if ctx.body:
-            return Call("POST", ctx.path.upstream, headers, head)
+            return Call("POST", ctx.path.upstream, fields, head)
         declared = ctx.exchange.fields.get(b"content-length")
         length = int(declared) + len(head) - len(self._read) if declared is not None else None
-        return Call("POST", ctx.path.upstream, headers, None, UploadFeed(self, head), length)
+        return Call("POST", ctx.path.upstream, fields, None, UploadFeed(self, head), length)
 
 
 def _boundary(ctx: RequestContext) -> bytes:

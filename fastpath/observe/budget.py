@@ -41,11 +41,11 @@ class MemoryBudget:
     def admits(self, size: int) -> bool:
         """Whether a new body of `size` bytes may come in: large ones up to 80 % of the limit, others up to 90 %."""
         mark = self._large_mark if size > LARGE else self._all_mark
-        return self.used + size <= mark
+        return self._used + self._relayed + size <= mark
 
     def reserve(self, n: int) -> bool:
         """Counts `n` bytes as used if they fit into the whole limit; says whether it did."""
-        if self.used + n > self._limit:
+        if self._used + self._relayed + n > self._limit:
             return False
         self._used += n
         return True

@@ -1,6 +1,7 @@
 cimport cython
 
 from _native.arena cimport Counter, Histogram
+from fastpath.record cimport DecisionRecord
 
 
 cdef class _Handles:
@@ -20,12 +21,12 @@ cdef class RequestSeries:
     cdef object _metrics
 
     @cython.locals(handles=_Handles)
-    cpdef settled(self, object record, str path, str model)
-    cdef _count_unrouted(self, object record, str path)
+    cpdef settled(self, DecisionRecord record, str path, str model)
+    cdef _count_unrouted(self, DecisionRecord record, str path)
 
     @cython.locals(handles=_Handles)
     cdef _Handles _meet(self, tuple kind)
-    cdef _count_rare(self, object record, str model, _Handles handles)
+    cdef _count_rare(self, DecisionRecord record, str model, _Handles handles)
 
 
-cdef _time_tokens(_Handles handles, object record, double ttft_ms)
+cdef _time_tokens(_Handles handles, DecisionRecord record, double ttft_ms)

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import msgspec
 import uvloop
 
 from _native.arena import Arena
@@ -139,7 +138,7 @@ def open_records(settings: Settings) -> Records:
     if settings.log.access == "off":
         return NoRecords()
     target = STDOUT if settings.log.access == "stdout" else settings.log.access
-    return RecordWriter(target, settings.log.ring, msgspec.json.Encoder().encode)
+    return RecordWriter(target, settings.log.ring)
 
 
 class Worker:

@@ -1,5 +1,6 @@
 from _native.relay cimport Sink, Source, StreamFilter
 from backends.call cimport Call
+from backends.dialects.usage cimport Usage
 from fastpath.context cimport RequestContext
 from fastpath.relay.attempt cimport Attempt
 from fastpath.runtime cimport Runtime
@@ -65,7 +66,7 @@ cdef class Delivery(Source):
     cdef _end_attempt(self, Attempt attempt)
     cdef _close(self, int status)
     cdef _note_delivered(self, Attempt attempt)
-    cdef _note_usage(self, object usage, long long amount, bint final=*)
+    cdef _note_usage(self, Usage usage, long long amount, bint final=*)
 
 
 cpdef Call make_call(Delivery delivery, Target target)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from _native.relay import Sink, Source, StreamFilter
 from backends.base import Cause, Moment, UpstreamError
 from backends.call import Call
-from backends.dialects.openai import ask_usage, rename_model
+from backends.dialects.openai import ask_usage, rename_model, splice
 from backends.dialects.usage import Usage, read_usage, usage_of
 from fastpath import errors
 from fastpath.context import RequestContext
@@ -181,7 +181,7 @@ class Delivery(Source):
         if ctx.decision is None:
             return  # an upload, which holds what it read itself
         ctx.body = b""
-        ctx.decision = ctx.spans = None  # whose raw values are views of the body
+        ctx.decision = ctx.members = None  # whose raw values are views of the body
         if self._attempt is not None and self._attempt.handle is not None:
             self._attempt.handle.forget_request()
         if ctx.reserved:
@@ -443,13 +443,17 @@ def make_call(delivery: Delivery, target: "Target") -> Call:
     """The call of a JSON request: the body as it came, or with the two patches that may be needed."""
     ctx = delivery.ctx
     assert ctx.path is not None
-    body = ctx.body
-    if target.model is not None and ctx.spans is not None:
-        body = rename_model(body, ctx.spans, target.model)
+    body, members = ctx.body, ctx.members
+    assert members is not None
+    edits = []
+    if target.model is not None:
+        edits.append(rename_model(members, target.model))
     if delivery.asks_usage(target):
-        body = ask_usage(body)
-    headers = outbound(ctx.exchange.fields, ctx.record.id)
-    return Call("POST", ctx.path.upstream, headers, body, repeatable=not _stored(ctx))
+        edits.append(ask_usage(members))
+    if edits:
+        body = splice(body, edits)
+    fields = outbound(ctx.exchange.fields, ctx.record.id)
+    return Call("POST", ctx.path.upstream, fields, body, None, None, not _stored(ctx))
 
 
 def _stored(ctx: RequestContext) -> bool:

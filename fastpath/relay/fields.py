@@ -41,11 +41,19 @@ STREAM_FIELDS: tuple[Header, ...] = (
 )
 
 
-def outbound(fields: Mapping[bytes, bytes], request_id: str) -> list[Header]:
-    """The caller's fields that the model server may see, and our request id."""
-    kept = [(name, fields[name]) for name in TO_UPSTREAM if name in fields]
-    kept.append((b"x-request-id", request_id.encode("ascii")))
-    return kept
+_LEADS = tuple((name, b"\r\n" + name + b": ") for name in TO_UPSTREAM)
+
+
+def outbound(fields: Mapping[bytes, bytes], request_id: str) -> bytes:
+    """The caller's fields that the model server may see, and our request id, as they go on the wire."""
+    pieces = [b"x-request-id: ", request_id.encode("ascii")]
+    for name, lead in _LEADS:
+        value = fields.get(name)
+        if value is not None:
+            pieces.append(lead)
+            pieces.append(value)
+    pieces.append(b"\r\n")
+    return b"".join(pieces)
 
 
 def inbound(headers: list[Header]) -> list[Header]:

@@ -190,7 +190,7 @@ class Line:
     def call(self, body: bytes | None = b"{}", **more: Any) -> tuple[Any, Taker]:
         """Starts a call: its handle, and what hears the answer."""
         taker = Taker()
-        return self.backend.start(Call("POST", "/chat/completions", [], body, **more), taker), taker
+        return self.backend.start(Call("POST", "/chat/completions", b"", body, **more), taker), taker
 
     def pass_time(self, seconds: float) -> None:
         """Time passes, and a sweep sees it."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.dialects import openai
-from backends.dialects.openai import BadRequest, ask_usage, decode, rename_model
+from backends.dialects.openai import BadRequest, ask_usage, decode, rename_model, splice
 
 CHAT = msgspec.json.Decoder(openai.ChatRequest)
 ANY = msgspec.json.Decoder(openai.Decision)
@@ -87,9 +87,9 @@ def test_a_missing_field_is_named(field: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_taken(fields: dict[str, Any]) -> None:
-    decision, spans = decode(chat(**fields), CHAT)
+    decision, members = decode(chat(**fields), CHAT)
     assert decision.model == "m"
-    assert set(spans) >= {"model", "messages"}
+    assert set(members.spans()) >= {"model", "messages"}
 
 
 @pytest.mark.parametrize("field", sorted(["model", "messages", "stream", "max_tokens", "store", "tools", "prompt"]))
@@ -101,10 +101,11 @@ def test_a_field_twice_in_any_spelling(field: str, spell: Any) -> None:
     assert error.param == field
 
 
-@pytest.mark.parametrize("name", ["model", "stream"])
-def test_a_field_written_with_escapes(name: str) -> None:
-    body = chat(stream=True).replace(f'"{name}"'.encode(), f'"\\u{ord(name[0]):04x}{name[1:]}"'.encode())
-    assert refused(body).param == "model"
+@pytest.mark.parametrize("name", ["model", "stream", "messages", "stream_options", "n"])
+@pytest.mark.parametrize("spell", [str.upper, lambda name: f"\\u{ord(name[0]):04x}{name[1:]}"])
+def test_a_field_in_another_spelling(name: str, spell: Any) -> None:
+    body = chat(stream=True, stream_options=None, n=1)
+    assert refused(body.replace(f'"{name}"'.encode(), f'"{spell(name)}"'.encode())).param == name
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,8 @@ values = st.recursive(
 )  # fmt: skip
 DECISIVE = {"model", "messages", "stream", "stream_options", "store", "max_tokens", "max_completion_tokens", "n",
             "temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "top_logprobs", "prompt", "input",
-            "max_output_tokens", "best_of", "tools", "user", "service_tier", "previous_response_id"}  # fmt: skip
+            "max_output_tokens", "best_of", "logprobs", "conversation",
+            "dimensions", "tools", "user", "service_tier", "previous_response_id"}  # fmt: skip
 extras = st.dictionaries(texts.filter(lambda name: name.casefold() not in DECISIVE), values, max_size=4)
 space = st.sampled_from(["", " ", "\n\t"])
 
@@ -160,9 +162,9 @@ def bodies(draw: st.DrawFn, options: st.SearchStrategy[Any] = ABSENT) -> bytes:
 
 @given(bodies(), st.text(min_size=1, max_size=50))
 def test_renaming_changes_the_name_and_nothing_else(body: bytes, name: str) -> None:
-    _, spans = decode(body, CHAT)
-    start, end = spans["model"]
-    renamed = rename_model(body, spans, name)
+    _, members = decode(body, CHAT)
+    start, end = members.spans()["model"]
+    renamed = splice(body, [rename_model(members, name)])
     assert renamed[:start] == body[:start]
     assert renamed[len(renamed) - (len(body) - end) :] == body[end:]
     assert json.loads(renamed) == json.loads(body) | {"model": name}
@@ -172,10 +174,11 @@ def test_renaming_changes_the_name_and_nothing_else(body: bytes, name: str) -> N
 @given(bodies(st.just(...) | st.none() | st.dictionaries(texts, values, max_size=3).map(
     lambda options: options | {"include_usage": False}) | st.just({"include_usage": True})))  # fmt: skip
 def test_asking_for_usage_changes_its_option_and_nothing_else(body: bytes) -> None:
-    asked = ask_usage(body)
+    members = openai.FIELDS.read(body)
+    asked = splice(body, [ask_usage(members)])
     before, after = json.loads(body), json.loads(asked)
     assert after == before | {"stream_options": (before.get("stream_options") or {}) | {"include_usage": True}}
-    span = openai.FIELDS.spans(body).get("stream_options")
+    span = members.span("stream_options")
     if span is None:
         at = body.index(b"{") + 1
         assert (asked[:at], asked[len(asked) - len(body) + at :]) == (body[:at], body[at:])
@@ -186,6 +189,6 @@ def test_asking_for_usage_changes_its_option_and_nothing_else(body: bytes) -> No
 
 def test_both_patches() -> None:
     body = b'{ "stream_options" : {"x": 1.50} , "model" :"m", "n": 1}'
-    _, spans = decode(body, ANY)
-    patched = ask_usage(rename_model(body, spans, 'a"b'))
+    _, members = decode(body, ANY)
+    patched = splice(body, [rename_model(members, 'a"b'), ask_usage(members)])
     assert patched == b'{ "stream_options" : {"x":1.50,"include_usage":true} , "model" :"a\\"b", "n": 1}'

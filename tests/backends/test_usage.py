@@ -3,11 +3,13 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backends.dialects.usage import IMPOSSIBLE, Usage, read_usage
+from backends.dialects import usage as module
+from backends.dialects.usage import IMPOSSIBLE, Usage, read_usage, usage_of
 
 OPENAI = {
     "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15,
@@ -108,3 +110,35 @@ def test_whatever_is_said_counts_are_possible(usage: Any) -> None:
             assert 0 <= found.input <= 3 * IMPOSSIBLE
             assert 0 <= found.output <= IMPOSSIBLE
             assert 0 <= found.cached <= 2 * IMPOSSIBLE
+
+
+counts = st.none() | st.integers(-3, 3) | st.integers(0, 2 * IMPOSSIBLE) | st.sampled_from([1.0, "7", True, [], {}])
+details = st.none() | st.dictionaries(st.sampled_from(["cached_tokens", "reasoning_tokens", "x"]), counts)
+NAMES = ["prompt_tokens", "completion_tokens", "cache_read_input_tokens", "x"]
+usages = st.builds(
+    lambda flat, deep: flat | deep,
+    st.dictionaries(st.sampled_from(NAMES), counts),
+    st.dictionaries(st.sampled_from([f"{name}_details" for name in NAMES[:2]]), details),
+)
+
+
+@given(usages)
+@example({"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 3}})
+def test_the_short_way_says_what_the_long_way_says(usage: dict[str, Any]) -> None:
+    raw = json.dumps(usage).encode()
+    found = usage_of(raw)
+    try:
+        counts = module._COUNTS.decode(raw)
+    except msgspec.ValidationError:
+        return  # something is odd: the other tests say what then
+    details, spent = counts.prompt_tokens_details, counts.completion_tokens_details
+    if found is not None and counts.prompt_tokens is not None and counts.input_tokens is None:
+        assert (found.input, found.output) == (counts.prompt_tokens + cache_of(counts), counts.completion_tokens or 0)
+        assert found.cached - (counts.cache_read_input_tokens or 0) == ((details and details.cached_tokens) or 0)
+        assert counts.output_tokens is not None or found.reasoning == ((spent and spent.reasoning_tokens) or 0)
+        assert not found.disputed
+
+
+def cache_of(counts: Any) -> int:
+    """Tokens that Anthropic counts beside the input."""
+    return int(counts.cache_read_input_tokens or 0)

@@ -64,15 +64,16 @@ async def test_as_a_value(bench: Bench, group: list[tuple[str, str, bytes]]) -> 
     client = await served.open()
     passed = []
     for name, expect, text in group:
-        body = inside(text)
+        body, asked = inside(text), upstream.asked
         client, reply = await served.ask_on(client, post(body))
+        if upstream.asked > asked:  # the model server may be stricter than we are: a lone surrogate, say
+            assert expect != "reject", f"{name}: passed on"
+            passed.append(hashlib.sha256(body).hexdigest())
         if reply.status == 400:
             assert_refused(reply, name)
             assert expect != "accept", f"{name}: {reply.body!r}"
             continue
-        assert expect != "reject", f"{name}: {reply.status}"
         assert reply.status == 200, f"{name}: {reply.status} {reply.body!r}"
-        passed.append(hashlib.sha256(body).hexdigest())
     records = await upstream.server.wait_records(len(passed))
     assert [record.sha256 for record in records] == passed
     client.leave()

@@ -10,19 +10,25 @@ with instrumented("_native.reference"):
     from _native.reference import jsonscan as twin
 
 NAMES = ["model", "stream", "max_tokens", "messages", "n"]
+PATHS = ["n", "max_tokens", "usage.cached", "usage.n"]
+
+
+def read(module: Any, data: bytes) -> Any:
+    """Everything that a body's decision fields say."""
+    members = module.Fields(NAMES, ["messages"], "messages").read(data)
+    return members.spans(), members.plain, members.small(), members.opening, module.Numbers(PATHS).read(data)
 
 
 def outcome(module: Any, call: str, data: bytes) -> Any:
     """What a call returns or raises, comparable across the two."""
-    target = module.Fields(NAMES) if call in ("spans", "insertion") else module
     try:
-        return getattr(target, call)(data)
-    except (module.JsonError, module.DuplicateField) as error:
+        return read(module, data) if call == "read" else getattr(module, call)(data)
+    except (module.JsonError, module.DuplicateField, module.MisspeltField) as error:
         return type(error).__name__, vars(error)
 
 
 def check(data: bytes) -> None:
-    for call in ("scan", "frame_facts", "spans", "insertion"):
+    for call in ("scan", "frame_facts", "read"):
         ours, theirs = outcome(native, call, data), outcome(twin, call, data)
         assert ours == theirs, (call, ours, theirs)
     assert (native.scan(data) == -1) == twin.is_valid(data)
@@ -31,6 +37,7 @@ def check(data: bytes) -> None:
 def seeds() -> Iterator[bytes]:
     yield from payloads("json-suite", "json_parsing.jsonl")
     yield b'{"choices":[{"finish_reason":"stop"}],"usage":{"n":1},"error":{},"type":"x"}'
+    yield b'{"messages":[{"role":"user","content":"x"},{"tool_calls":[]}],"usage":{"n":1,"cached":2}}'
     # One pair each: the first duplicate hides the rest.
     for spelling in (b"Model", b"\\u006dodel", b"mod\\u0045l", b"models"):
         yield b'{"model":1,"' + spelling + b'":2}'

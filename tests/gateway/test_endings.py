@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from backends.dialects.openai import FIELDS
 from backends.mock import Fault
 from fastpath.context import RequestContext
 from fastpath.observe.budget import MemoryBudget
@@ -373,15 +374,15 @@ async def test_an_exception_in_a_retry_is_a_500_and_leaks_nothing(bench: Bench, 
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["exception"]))
     runtime = served.gateway.app._runtime  # type: ignore[union-attr]  # it runs
 
-    def forget_spans() -> float:
+    def forget_members() -> float:
         (delivery,) = runtime.deliveries
-        delivery.ctx.spans = {}  # only a renaming attempt looks at them
+        delivery.ctx.members = FIELDS.read(b"{}")  # only a renaming attempt looks at them
         return 0.0
 
-    runtime.random = forget_spans  # asked for the wait before the second attempt
+    runtime.random = forget_members  # asked for the wait before the second attempt
     reply = await served.ask(chat())
     assert (reply.status, reply.error["code"]) == (500, "internal_error")
-    assert [repr(error) for error in reported] == ["KeyError('model')"]
+    assert [type(error) for error in reported] == [TypeError]
     await quiet(served).wait()
 
 
@@ -428,7 +429,8 @@ def test_a_record_is_written_once() -> None:
         def put(self, record: DecisionRecord) -> None:
             self.records.append(record)
 
-    record = DecisionRecord(id="r", ts=0.0, method="GET", path="/", client="", status=200)
+    record = DecisionRecord("r", 0.0, "GET", "/", "")
+    record.status = 200
     ctx: Any = RequestContext(None, record, None, 2.0)  # type: ignore[arg-type]  # neither is looked at
     kept: Any = Kept()
     budget, metrics = MemoryBudget(100), Metrics()

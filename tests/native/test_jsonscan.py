@@ -16,6 +16,8 @@ from _native.reference import jsonscan as twin
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 NAMES = ["model", "stream", "max_tokens", "messages", "n"]
+BULKY = ["messages"]
+PATHS = ["n", "max_tokens", "usage.cached", "usage.n"]
 CHUNK = (
     b'{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m",'
     b'"choices":[{"index":0,"delta":{"content":"hi \\u00e9 \xc3\xa9"},"finish_reason":null}],"usage":null}'
@@ -37,19 +39,32 @@ def naughty_strings() -> list[str]:
     return strings
 
 
+def read(module: Any, data: bytes) -> Any:
+    """Everything that a body's decision fields say."""
+    members = module.Fields(NAMES, BULKY, "messages").read(data)
+    return {
+        "spans": members.spans(),
+        "plain": members.plain,
+        "small": members.small(),
+        "opening": members.opening,
+        "firsts": [members.first(name) for name in NAMES],
+        "texts": [members.text(name) for name in NAMES],
+        "numbers": module.Numbers(PATHS).read(data),
+    }
+
+
 def outcome(module: Any, call: str, *args: Any) -> Any:
     """What a call returns or raises, in a form that compares equal across the kernel and its twin."""
-    target = module.Fields(NAMES) if call in ("spans", "insertion") else module
     try:
-        return getattr(target, call)(*args)
+        return read(module, *args) if call == "read" else getattr(module, call)(*args)
     except module.JsonError as error:
         return "JsonError", error.position, error.reason
-    except module.DuplicateField as error:
-        return "DuplicateField", error.name, error.position
+    except (module.DuplicateField, module.MisspeltField) as error:
+        return type(error).__name__, error.name, error.position
 
 
 def check_same(data: bytes) -> None:
-    for call in ("scan", "frame_facts", "spans", "insertion"):
+    for call in ("scan", "frame_facts", "read"):
         assert outcome(native, call, data) == outcome(twin, call, data), call
     assert (native.scan(data) == -1) == twin.is_valid(data)
 
@@ -78,7 +93,7 @@ def test_suite_is_whole() -> None:
 def test_naughty_strings_are_accepted(ascii_only: bool) -> None:
     for text in naughty_strings():
         data = json.dumps({text: text, "model": text}, ensure_ascii=ascii_only).encode()
-        start, end = native.Fields(["model"]).spans(data)["model"]
+        start, end = native.Fields(["model"]).read(data).spans()["model"]
         assert json.loads(data[start:end]) == text
         check_same(data)
 
@@ -121,7 +136,7 @@ def test_error_position_and_reason(data: bytes, position: int, reason: str) -> N
         native.frame_facts(data)
     assert (caught.value.position, caught.value.reason) == (position, reason)
     with pytest.raises(native.JsonError) as caught:
-        native.Fields(NAMES).spans(data)
+        native.Fields(NAMES).read(data).spans()
     assert (caught.value.position, caught.value.reason) == (position, reason)
 
 
@@ -195,7 +210,7 @@ def test_what_has_no_bytes_has_no_first_one() -> None:
 
 def test_spans_cover_exactly_the_value() -> None:
     body = b' { "model" : "gpt" , "x": {"model": 1}, "messages":[ {"a":"}"} ] ,"n": -1.5e3}'
-    spans = native.Fields(NAMES).spans(body)
+    spans = native.Fields(NAMES).read(body).spans()
     assert {name: body[start:end] for name, (start, end) in spans.items()} == {
         "model": b'"gpt"',
         "messages": b'[ {"a":"}"} ]',
@@ -214,7 +229,7 @@ def test_duplicates_in_any_spelling(spelling: str, first: bool) -> None:
     keys = [spelling, "model"] if first else ["model", spelling]
     body = f'{{"{keys[0]}":1,"other":2,"{keys[1]}":3}}'.encode()
     with pytest.raises(native.DuplicateField) as caught:
-        native.Fields(NAMES).spans(body)
+        native.Fields(NAMES).read(body).spans()
     assert caught.value.name == "model"
     assert caught.value.position == body.rindex(b',"') + 1
     check_same(body)
@@ -223,69 +238,155 @@ def test_duplicates_in_any_spelling(spelling: str, first: bool) -> None:
 @pytest.mark.parametrize("spelling", ["me\u017fsages", "me\\u017fsages", "me\\u017F\u017fage\u017f"])
 def test_long_s_counts_as_s(spelling: str) -> None:
     with pytest.raises(native.DuplicateField, match="messages"):
-        native.Fields(NAMES).spans(f'{{"messages":1,"{spelling}":2}}'.encode())
+        native.Fields(NAMES).read(f'{{"messages":1,"{spelling}":2}}'.encode()).spans()
 
 
 @pytest.mark.parametrize("spelling", ["max_to\u212aens", "MAX_TO\\u212AENS"])
 def test_kelvin_sign_counts_as_k(spelling: str) -> None:
     with pytest.raises(native.DuplicateField, match="max_tokens"):
-        native.Fields(NAMES).spans(f'{{"max_tokens":1,"{spelling}":2}}'.encode())
+        native.Fields(NAMES).read(f'{{"max_tokens":1,"{spelling}":2}}'.encode()).spans()
 
 
-@pytest.mark.parametrize(
-    "spelling", ["Model", "\\u006dodel", "mode", "models", "mod\\nl", "m\u00f6del", "model\\u0000"]
-)
+@pytest.mark.parametrize("spelling", ["mode", "models", "mod\\nl", "m\u00f6del", "model\\u0000"])
 def test_other_spellings_are_not_the_field(spelling: str) -> None:
     body = f'{{"{spelling}":1}}'.encode()
-    assert native.Fields(NAMES).spans(body) == {}
+    assert native.Fields(NAMES).read(body).spans() == {}
     check_same(body)
 
 
 def test_only_the_top_level_counts() -> None:
     body = b'{"model":"a","metadata":{"model":"b","Model":"c"},"messages":[{"model":1}]}'
-    assert set(native.Fields(NAMES).spans(body)) == {"model", "messages"}
+    assert set(native.Fields(NAMES).read(body).spans()) == {"model", "messages"}
 
 
 def test_invalid_text_comes_before_duplicates() -> None:
     with pytest.raises(native.JsonError):
-        native.Fields(NAMES).spans(b'{"model":1,"model":2,}')
+        native.Fields(NAMES).read(b'{"model":1,"model":2,}').spans()
 
 
 def test_body_must_be_an_object() -> None:
     with pytest.raises(native.JsonError) as caught:
-        native.Fields(NAMES).spans(b' ["model"]')
+        native.Fields(NAMES).read(b' ["model"]').spans()
     assert (caught.value.position, caught.value.reason) == (1, "not an object")
 
 
 def test_longest_name_and_one_more() -> None:
     name = "a" * 64
     fields = native.Fields([name])
-    assert fields.spans(f'{{"{name}":1}}'.encode()) == {name: (68, 69)}
-    assert fields.spans(f'{{"{name}a":1}}'.encode()) == {}
+    assert fields.read(f'{{"{name}":1}}'.encode()).spans() == {name: (68, 69)}
+    assert fields.read(f'{{"{name}a":1}}'.encode()).spans() == {}
     with pytest.raises(native.DuplicateField):
-        fields.spans(f'{{"{name}":1,"{chr(92)}u0041{"A" * 63}":2}}'.encode())
+        fields.read(f'{{"{name}":1,"{chr(92)}u0041{"A" * 63}":2}}'.encode())
 
 
 @pytest.mark.parametrize(
-    "names", [["a", "a"], ["A"], [""], ["a" * 65], ["é"], ['a"'], ["a\n"], [f"n{i}" for i in range(33)]]
+    "names", [["a", "a"], ["A"], [""], ["a" * 65], ["é"], ['a"'], ["a\n"], [f"n{i}" for i in range(27)]]
 )
 def test_names_are_checked(names: list[str]) -> None:
     with pytest.raises(ValueError, match="name"):
         native.Fields(names)
 
 
-def test_all_32_fields() -> None:
-    names = [f"field_{i}" for i in range(32)]
+def test_all_26_fields() -> None:
+    names = [f"field_{i}" for i in range(26)]
     body = json.dumps({name: i for i, name in enumerate(names)}).encode()
-    spans = native.Fields(names).spans(body)
-    assert [int(body[slice(*spans[name])]) for name in names] == list(range(32))
+    spans = native.Fields(names).read(body).spans()
+    assert [int(body[slice(*spans[name])]) for name in names] == list(range(26))
 
 
-@pytest.mark.parametrize("body", [b"{}", b" { } ", b'{"a":1}', b'\n{ "a":1}'])
-def test_insertion_keeps_the_text_valid(body: bytes) -> None:
-    at, empty = native.Fields(NAMES).insertion(body)
-    patched = body[:at] + b'"stream":true' + (b"" if empty else b",") + body[at:]
-    assert json.loads(patched) == json.loads(body) | {"stream": True}
+@pytest.mark.parametrize("name", ["stream", "max_tokens", "messages"])
+@pytest.mark.parametrize("spell", [str.upper, str.title, lambda name: f"{chr(92)}u{ord(name[0]):04x}{name[1:]}"])
+def test_a_field_in_another_spelling_is_refused(name: str, spell: Any) -> None:
+    body = f'{{"model":1,"{spell(name)}":2}}'.encode()
+    with pytest.raises(native.MisspeltField) as caught:
+        native.Fields(NAMES).read(body)
+    assert (caught.value.name, caught.value.position) == (name, 11)
+    check_same(body)
+
+
+def test_the_small_part_leaves_the_bulk_and_everything_unknown_out() -> None:
+    body = b' { "n" : 2, "x":{"model":1}, "model":"m" ,"messages":[1,2] } '
+    members = native.Fields(NAMES, BULKY).read(body)
+    assert members.small() == b'{"model":"m","n":2}'
+    assert "messages" in members
+    assert "stream" not in members
+    assert native.Fields(NAMES, BULKY).read(b'{"messages":[]}').small() == b"{}"
+
+
+USER = '{"role":"user","content":"hi"}'
+
+
+@pytest.mark.parametrize(
+    ("messages", "plain"),
+    [
+        (f"[{USER}]", True),
+        (f'[{USER}, {{ "content" : "" , "name":{{"a":[1]}}, "role" : "x" }} ]', True),
+        ('[{"role":"user","content":"\\u00e9\\n"}]', True),
+        ("[]", False),
+        ("{}", False),
+        ('"hi"', False),
+        (f"[{USER},7]", False),
+        (f"[{USER},{{}}]", False),
+        ('[{"role":"user"}]', False),
+        ('[{"content":"hi"}]', False),
+        ('[{"role":"user","content":null}]', False),
+        ('[{"role":"user","content":["hi"]}]', False),
+        ('[{"role":7,"content":"hi"}]', False),
+        ('[{"role":"user","content":"hi","content":"ho"}]', False),
+        ('[{"role":"user","content":"hi","content":7}]', False),
+        ('[{"role":"user","content":"hi","tool_calls":[]}]', False),
+        ('[{"role":"user","content":"hi","tool_c\\u0061lls":[]}]', False),
+    ],
+)
+def test_a_plain_dialogue_is_speakers_and_texts(messages: str, plain: bool) -> None:
+    body = f'{{"model":"m","messages":{messages}}}'.encode()
+    assert native.Fields(NAMES, BULKY, "messages").read(body).plain is plain
+    assert native.Fields(NAMES, BULKY).read(body).plain is False
+    check_same(body)
+
+
+def test_a_dialogue_is_as_strict_and_as_deep_as_any_text() -> None:
+    for inner in ("[" * 125 + "]" * 125, "[" * 126 + "]" * 126, '"\t"', "tru", '"a', "}"):
+        check_same(f'{{"messages":[{{"role":"user","content":"hi","x":{inner}}}]}}'.encode())
+        check_same(f'{{"messages":[{inner}]}}'.encode())
+    check_same(b'{"messages":[{"role":"user","content":"hi"}')
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        (b'{"n":1,"max_tokens":0,"usage":{"cached":5,"n":6}}', (1, 0, 5, 6)),
+        (b'{ "usage" : null , "n" : 999999999999999 }', (999999999999999, None, None, None)),
+        (b'{"other":{"n":[{"n":1}]},"usage":{"x":-1.5,"n":null}}', (None, None, None, None)),
+        (b"{}", (None, None, None, None)),
+        (b'{"n":1000000000000000}', None),
+        (b'{"n":-1}', None),
+        (b'{"n":1.0}', None),
+        (b'{"n":1e2}', None),
+        (b'{"n":01}', None),
+        (b'{"n":"1"}', None),
+        (b'{"n":true}', None),
+        (b'{"n":1,"n":1}', None),
+        (b'{"usage":7}', None),
+        (b'{"usage":{"n":1},"usage":{"n":2}}', None),
+        (rb'{"\u006e":1}', None),
+        (rb'{"usage":{"\u006e":1}}', None),
+        (b'{"n":1', None),
+        (b' {"n":1}', None),
+        (b'{"n":1} ', None),
+        (b"[1]", None),
+        (b"", None),
+    ],
+)
+def test_numbers_are_read_where_nothing_is_odd(text: bytes, numbers: tuple[int | None, ...] | None) -> None:
+    assert native.Numbers(PATHS).read(text) == numbers
+    assert twin.Numbers(PATHS).read(text) == numbers
+
+
+def test_at_most_sixteen_numbers() -> None:
+    native.Numbers([f"a{i}" for i in range(16)])
+    with pytest.raises(ValueError, match="16"):
+        native.Numbers([f"a{i}" for i in range(17)])
 
 
 def test_every_prefix_of_a_chunk() -> None:

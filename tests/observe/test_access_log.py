@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from _native.jsonlines import JsonLines
 from fastpath.observe.access_log import BATCH, NoRecords, RecordWriter
 
 
@@ -17,8 +18,20 @@ class Line(msgspec.Struct):
     id: int
     model: str = "llama"
 
+    def write_line(self, line: JsonLines) -> None:
+        line.begin()
+        line.whole("id", self.id)
+        line.text("model", self.model)
+        line.end()
 
-encode = msgspec.json.Encoder().encode
+
+class Broken(Line):
+    """A record that fails half-way through its line."""
+
+    def write_line(self, line: JsonLines) -> None:
+        line.begin()
+        line.whole("id", self.id)
+        raise RuntimeError("no more")
 
 
 class Pipe:
@@ -50,7 +63,7 @@ def pipe() -> Iterator[Pipe]:
 
 def test_lines_reach_a_file_whole_and_in_order(tmp_path: Path) -> None:
     path = tmp_path / "access.jsonl"
-    writer = RecordWriter(str(path), 10_000, encode)
+    writer = RecordWriter(str(path), 10_000)
     for number in range(5_000):
         writer.put(Line(number))
     writer.close(5)
@@ -61,7 +74,7 @@ def test_lines_reach_a_file_whole_and_in_order(tmp_path: Path) -> None:
 
 
 def test_a_kick_writes_what_waits(pipe: Pipe) -> None:
-    writer = RecordWriter(pipe.fileno(), 100, encode)
+    writer = RecordWriter(pipe.fileno(), 100)
     writer.put(Line(1))
     writer.kick()
     assert pipe.reading.read(100) == b'{"id":1,"model":"llama"}\n'
@@ -70,7 +83,7 @@ def test_a_kick_writes_what_waits(pipe: Pipe) -> None:
 
 
 def test_a_half_full_ring_needs_no_kick(pipe: Pipe) -> None:
-    writer = RecordWriter(pipe.fileno(), 10, encode)
+    writer = RecordWriter(pipe.fileno(), 10)
     for number in range(6):
         writer.put(Line(number))
     assert pipe.reading.read(10)
@@ -78,7 +91,7 @@ def test_a_half_full_ring_needs_no_kick(pipe: Pipe) -> None:
 
 
 def test_a_full_pipe_never_delays_put_and_every_line_is_accounted_for(pipe: Pipe) -> None:
-    writer = RecordWriter(pipe.fileno(), 1_000, encode)
+    writer = RecordWriter(pipe.fileno(), 1_000)
     slowest = 0.0
     for number in range(50_000):
         start = time.perf_counter()
@@ -99,12 +112,12 @@ def test_a_full_pipe_never_delays_put_and_every_line_is_accounted_for(pipe: Pipe
 
 
 def test_put_returns_while_the_pipe_stays_blocked(pipe: Pipe) -> None:
-    writer = RecordWriter(pipe.fileno(), 10_000, lambda record: b"x" * 1_000)
+    writer = RecordWriter(pipe.fileno(), 10_000)
     finished = threading.Event()
 
     def produce() -> None:
         for number in range(5_000):
-            writer.put(number)
+            writer.put(Line(number, "x" * 1_000))
             writer.kick()
         finished.set()
 
@@ -118,7 +131,7 @@ def test_put_returns_while_the_pipe_stays_blocked(pipe: Pipe) -> None:
 
 
 def test_a_reader_that_comes_back_gets_the_rest(pipe: Pipe) -> None:
-    writer = RecordWriter(pipe.fileno(), 10_000, encode)
+    writer = RecordWriter(pipe.fileno(), 10_000)
     for number in range(8_000):
         writer.put(Line(number))
     received: list[bytes] = []
@@ -132,7 +145,7 @@ def test_a_reader_that_comes_back_gets_the_rest(pipe: Pipe) -> None:
 
 def test_a_reader_that_is_gone_costs_lines_not_the_thread(pipe: Pipe, caplog: pytest.LogCaptureFixture) -> None:
     pipe.reading.close()
-    writer = RecordWriter(pipe.fileno(), 100, encode)
+    writer = RecordWriter(pipe.fileno(), 100)
     for number in range(60):
         writer.put(Line(number))
     writer.close(5)
@@ -141,9 +154,9 @@ def test_a_reader_that_is_gone_costs_lines_not_the_thread(pipe: Pipe, caplog: py
 
 
 def test_a_record_that_cannot_be_encoded_is_one_dropped_line(pipe: Pipe) -> None:
-    writer = RecordWriter(pipe.fileno(), 100, encode)
+    writer = RecordWriter(pipe.fileno(), 100)
     writer.put(Line(1))
-    writer.put(object())
+    writer.put(Broken(7))
     writer.put(Line(2))
     writer.close(5)
     pipe.writing.close()
@@ -153,7 +166,7 @@ def test_a_record_that_cannot_be_encoded_is_one_dropped_line(pipe: Pipe) -> None
 
 def test_a_line_longer_than_a_batch_is_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "access.jsonl"
-    writer = RecordWriter(str(path), 100, encode)
+    writer = RecordWriter(str(path), 100)
     writer.put(Line(1, "m" * (3 * BATCH)))
     writer.put(Line(2))
     writer.close(5)
@@ -166,7 +179,7 @@ def test_the_lines_of_two_writers_on_one_pipe_never_mix(pipe: Pipe) -> None:
     received: list[bytes] = []
     reader = threading.Thread(target=lambda: received.append(pipe.rest()))
     reader.start()
-    writers = [RecordWriter(pipe.fileno(), 20_000, encode) for _ in range(2)]
+    writers = [RecordWriter(pipe.fileno(), 20_000) for _ in range(2)]
     for number in range(10_000):
         for writer in writers:
             writer.put(Line(number))
@@ -181,7 +194,7 @@ def test_the_lines_of_two_writers_on_one_pipe_never_mix(pipe: Pipe) -> None:
 
 
 def test_others_who_share_the_pipe_keep_their_blocking_mode(pipe: Pipe) -> None:
-    writer = RecordWriter(pipe.fileno(), 100, encode)
+    writer = RecordWriter(pipe.fileno(), 100)
     writer.close(1)
     assert os.get_blocking(pipe.fileno())
 
@@ -189,9 +202,9 @@ def test_others_who_share_the_pipe_keep_their_blocking_mode(pipe: Pipe) -> None:
 def test_standard_output_may_be_a_socket() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        writer = RecordWriter(ours.fileno(), 100_000, lambda record: b"x" * 200)
+        writer = RecordWriter(ours.fileno(), 100_000)
         for number in range(20_000):
-            writer.put(number)
+            writer.put(Line(number, "x" * 180))
         writer.close(0.1)
         theirs.setblocking(False)
         received = b""
@@ -203,7 +216,7 @@ def test_standard_output_may_be_a_socket() -> None:
 
 def test_an_unopenable_path_says_so(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
-        RecordWriter(str(tmp_path / "missing" / "access.jsonl"), 10, encode)
+        RecordWriter(str(tmp_path / "missing" / "access.jsonl"), 10)
 
 
 def test_off_is_off() -> None:

@@ -15,7 +15,10 @@ PATH = "/v1/chat/completions"
 
 def record(**facts: Any) -> DecisionRecord:
     given = {"status": 200, "outcome": "complete", "model": "llama", "endpoint": "one", "total_ms": 900.0}
-    return DecisionRecord(id="r", ts=0.0, method="POST", path=PATH, client="", **{**given, **facts})
+    made = DecisionRecord("r", 0.0, "POST", PATH, "")
+    for name, value in {**given, **facts}.items():
+        setattr(made, name, value)
+    return made
 
 
 def streamed() -> DecisionRecord:

@@ -1,0 +1,33 @@
+from _native.jsonlines cimport JsonLines
+
+
+cdef class DecisionRecord:
+    cdef public str id
+    cdef public double ts
+    cdef public str method
+    cdef public str path
+    cdef public str client
+    cdef public str label
+    cdef public str key
+    cdef public str model
+    cdef public str endpoint
+    cdef public str tier
+    cdef public bint stream
+    cdef public int status
+    cdef public str outcome
+    cdef public str error
+    cdef public int attempts
+    cdef public list failures
+    cdef public long long bytes_in
+    cdef public long long bytes_out
+    cdef public long long events
+    cdef public object input_tokens
+    cdef public object output_tokens
+    cdef public object cached_tokens
+    cdef public bint estimated
+    cdef public bint disputed
+    cdef public object overhead_us
+    cdef public object ttft_ms
+    cdef public double total_ms
+
+    cpdef write_line(self, JsonLines line)
