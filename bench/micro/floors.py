@@ -19,6 +19,11 @@ FACTORS = {
     "jsonscan fields of 0.9 kB": 385.0,  # 542 before it looked into the dialogue too, which spares a decoder
     "jsonscan fields of 53 kB": 765.0,
     "jsonlines record": 13.0,
+    "outbox append of 300 bytes": 1430.0,
+    "outbox checksum of 300 bytes": 1290.0,
+    "outbox read of 100 records": 6500.0,
+    "keytable build of 1,000": 4.7,
+    "keytable look-up among 1,000": 55.0,
     "relay filter, 64 chunks": 570.0,
     "sse data joined": 49.0,
     "sse frame classified": 123.0,

@@ -1,0 +1,84 @@
+"""The records of the outbox: facts about requests, and only facts that may be stored.
+
+Owns the schema, one Struct per kind, and its MessagePack form (arrays, tagged by number; a field may be added at the
+end, none removed). Does not own segments (`writer`, `reader`). No prompt, answer, header or URL has a field here.
+A request writes one Intent before its first upstream byte, Marks while content flows, one End. Ids are the server's.
+"""
+
+import msgspec
+
+from fastpath.money.price import Billable, Price
+
+
+class Payer(msgspec.Struct, frozen=True, array_like=True):
+    """Whose request it is: names or ids as the snapshot has them, "" where there is none."""
+
+    tenant: str = ""
+    team: str = ""
+    user: str = ""
+    key: str = ""  # the key's id, never a part of its secret
+
+
+class Intent(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """An attempt is about to be sent: from here on it may cost something."""
+
+    request: bytes  # 16 bytes
+    attempt: int  # 1, 2, 3
+    ts: float  # Unix seconds of admission: budgets and prices are by this moment
+    payer: Payer
+    model: str  # as the caller named it
+    endpoint: str
+    price: Price | None  # what the provider asks; None: no price is known, nothing is charged
+    markup_ppm: int
+    reserved: int  # nano-units held for the whole request, in the tenant's currency
+    input_estimate: int  # tokens
+    output_most: int  # tokens; 0: the caller set no limit
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """How far a running attempt is; a later mark replaces an earlier one."""
+
+    request: bytes
+    attempt: int
+    usage: Billable
+    estimated: bool  # counted by us, not told by the provider
+
+
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
+    """How one attempt ended. `usage` None: the provider charges nothing for it."""
+
+    attempt: int
+    endpoint: str
+    usage: Billable | None
+    estimated: bool = False
+    disputed: bool = False  # the provider's usage was impossible and was clamped
+    delivered: bool = False  # this one's answer went to the caller: it is what the tenant pays
+
+
+class End(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The request is over. Its Intents say price and payer; a request refused before its first attempt has none."""
+
+    request: bytes
+    ts: float
+    payer: Payer
+    attempts: tuple[Attempt, ...]
+    status: int
+    outcome: str  # as in the access log
+    model: str = ""
+    path: str = ""  # the template of its API path
+
+
+Fact = Intent | Mark | End
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Fact)
+
+
+def encode(fact: Fact) -> bytes:
+    return _ENCODER.encode(fact)
+
+
+def decode(data: bytes) -> Fact:
+    """Raises msgspec.ValidationError or DecodeError for anything else."""
+    found: Fact = _DECODER.decode(data)
+    return found
