@@ -1,0 +1,46 @@
+"""The table of this room: admin keys. Only hashes are stored, under the same pepper as callers' keys."""
+
+from typing import Final
+
+from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, String, Table, UniqueConstraint, text
+
+from controlplane.ids import HexId
+from controlplane.store.metadata import METADATA, Micros, sixteen
+
+ADMIN_KEYS: Final = Table(
+    "admin_keys",
+    METADATA,
+    Column("id", HexId(), primary_key=True, nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("tenant_id", HexId(), ForeignKey("tenants.id")),
+    Column("user_id", HexId(), ForeignKey("users.id")),
+    Column("public_id", String(8), nullable=False),
+    Column("hash", String(76), nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("disabled_by", String(16)),
+    Column("expires_at", Micros),
+    Column("created_at", Micros, nullable=False),
+    Column("updated_at", Micros, nullable=False),
+    UniqueConstraint("hash"),
+    sixteen("id"),
+    CheckConstraint(
+        "(role IN ('admin', 'operator', 'auditor') AND tenant_id IS NULL AND user_id IS NULL)"
+        " OR (role = 'tenant-admin' AND tenant_id IS NOT NULL AND user_id IS NULL)"
+        " OR (role = 'developer' AND tenant_id IS NOT NULL AND user_id IS NOT NULL)",
+        name="role",
+    ),
+)
+
+_OUTSIDE: Final = text("tenant_id IS NULL")
+_INSIDE: Final = text("tenant_id IS NOT NULL")
+# Names are unique within a tenant: one that is taken elsewhere must not be told to anybody.
+Index("uq_admin_keys_name", ADMIN_KEYS.c.name, unique=True, sqlite_where=_OUTSIDE, postgresql_where=_OUTSIDE)
+Index(
+    "uq_admin_keys_tenant_id_name",
+    ADMIN_KEYS.c.tenant_id,
+    ADMIN_KEYS.c.name,
+    unique=True,
+    sqlite_where=_INSIDE,
+    postgresql_where=_INSIDE,
+)

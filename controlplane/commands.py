@@ -1,0 +1,349 @@
+"""Commands of the control plane: `fastpath init`, `control`, `backup`, `restore`, and clients of the admin API.
+
+Owns flags, messages and exit codes: 0 done, 1 refused, 2 the command line is wrong. Each name here is an entry point of
+the group `fastpath.commands`. What a command does is imported when it runs. Secrets come from the environment or from
+private files, and a new key is printed once, alone on standard output.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from controlplane.client import Client
+    from controlplane.settings import ControlSettings
+    from controlplane.store.database import Database
+
+DATABASE_VARIABLE = "FASTPATH_DATABASE"
+MASTER_VARIABLE = "FASTPATH_MASTER_KEY"
+
+T = TypeVar("T")
+
+StateDir = Annotated[Path | None, typer.Option("--state-dir", metavar="FOLDER", help="State folder (mode 0700).")]
+Url = Annotated[str, typer.Option("--url", envvar="FASTPATH_ADMIN_URL", metavar="URL", help="Where the admin API is.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key-file", metavar="FILE", help="File (0600) with your admin key; else FASTPATH_ADMIN_KEY."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="Its id.")]
+NewName = Annotated[str | None, typer.Option("--name", help="Another name.")]
+Models = Annotated[list[str] | None, typer.Option("--model", help="A model it may use; may be repeated.")]
+Paths = Annotated[list[str] | None, typer.Option("--path", help="An API path it may use; may be repeated.")]
+Networks = Annotated[list[str] | None, typer.Option("--network", help="A network it may be used from; repeatable.")]
+DataClass = Annotated[str | None, typer.Option("--data-class", help="Most sensitive class it may send: P0, P1 or P2.")]
+Disable = Annotated[bool | None, typer.Option("--disable/--enable", help="Switch it off or on.")]
+Inherit = Annotated[
+    list[str] | None,
+    typer.Option("--inherit", metavar="FIELD", help="models, paths, networks or data_class: what its owner has."),
+]
+At = "http://127.0.0.1:8341"
+
+
+def _app(text: str, *, group: bool = False) -> typer.Typer:
+    return typer.Typer(help=text, no_args_is_help=group, add_completion=False, pretty_exceptions_show_locals=False)
+
+
+init = _app("Make the first admin key.")
+control = _app("Run the control process alone.")
+backup = _app("Write a backup of the control plane's database.")
+restore = _app("Fill an empty database from a backup.")
+tenants = _app("Tenants of the gateway.", group=True)
+teams = _app("Teams of a tenant.", group=True)
+users = _app("Users of a team.", group=True)
+keys = _app("Callers' keys.", group=True)
+
+
+@init.command()
+def make_first_admin(
+    name: Annotated[str, typer.Option(help="Name of the first admin key.")] = "admin", state_dir: StateDir = None
+) -> None:
+    """Make the first admin key, once. Prints it and never again; the control process must run, as the same user."""
+    from controlplane.bootstrap import Ask, ask_control
+
+    folder = _folder(state_dir)
+    try:
+        answer = ask_control(folder, Ask(name))
+    except OSError as error:
+        _stop(f"no control process listens in {folder} ({error.strerror or error}): start one with `fastpath control`")
+    if answer.problem:
+        _stop(answer.problem)
+    typer.echo(answer.token)
+    typer.echo("Keep this admin key: it is not stored. Set it as FASTPATH_ADMIN_KEY to use it.", err=True)
+
+
+@control.command()
+def run_control(
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 lets the kernel choose.")] = 8341,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="A name under which it may be called; may be repeated.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM certificate chain: HTTPS.")] = None,
+    cert_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let other machines reach it without TLS.")] = False,
+    state_dir: StateDir = None,
+) -> None:
+    """Serve the admin API. The database is FASTPATH_DATABASE, else SQLite in the state folder."""
+    import msgspec
+
+    from controlplane.server import run
+
+    settings = msgspec.structs.replace(
+        _settings(state_dir),
+        host=host,
+        port=port,
+        allowed_hosts=tuple(allowed_host or ()),
+        cert=str(cert) if cert else None,
+        cert_key=str(cert_key) if cert_key else None,
+        insecure=insecure,
+    )
+    raise typer.Exit(run(settings))
+
+
+@backup.command()
+def write_backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")], state_dir: StateDir = None
+) -> None:
+    """Write every table, as it stands now, to FILE (0600). Serving goes on. Keep the pepper and master key as well."""
+    from controlplane.archive import back_up
+
+    counts = _on_database(state_dir, lambda database: back_up(database, file))
+    typer.echo(f"{sum(counts.values())} rows of {len(counts)} tables in {file}")
+
+
+@restore.command()
+def read_backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")], state_dir: StateDir = None
+) -> None:
+    """Fill the database, which must be empty, from FILE. The control process must not run."""
+    from controlplane.archive import restore as fill
+
+    counts = _on_database(state_dir, lambda database: fill(database, file))
+    typer.echo(f"{sum(counts.values())} rows of {len(counts)} tables from {file}")
+
+
+@tenants.command("create")
+def create_tenant(
+    name: str,
+    currency: Annotated[str, typer.Option(help="ISO 4217; for good.")] = "USD",
+    time_zone: Annotated[str, typer.Option(help="IANA name.")] = "UTC",
+    models: Models = None,
+    paths: Paths = None,
+    networks: Networks = None,
+    data_class: DataClass = None,
+    url: Url = At,
+    key_file: KeyFile = None,
+) -> None:
+    """Make a tenant. Prints its id."""
+    body = {"name": name, "currency": currency, "time_zone": time_zone}
+    _create(url, key_file, "/tenants", body | _scope(models, paths, networks, data_class))
+
+
+@teams.command("create")
+def create_team(
+    name: str,
+    tenant: Annotated[str, typer.Option(help="Id of its tenant.")],
+    models: Models = None,
+    paths: Paths = None,
+    networks: Networks = None,
+    data_class: DataClass = None,
+    url: Url = At,
+    key_file: KeyFile = None,
+) -> None:
+    """Make a team in a tenant. Prints its id."""
+    body = {"name": name, "tenant_id": tenant} | _scope(models, paths, networks, data_class)
+    _create(url, key_file, "/teams", body)
+
+
+@users.command("create")
+def create_user(
+    name: str,
+    team: Annotated[str, typer.Option(help="Id of its team.")],
+    models: Models = None,
+    paths: Paths = None,
+    networks: Networks = None,
+    data_class: DataClass = None,
+    url: Url = At,
+    key_file: KeyFile = None,
+) -> None:
+    """Make a user in a team. Prints its id."""
+    body = {"name": name, "team_id": team} | _scope(models, paths, networks, data_class)
+    _create(url, key_file, "/users", body)
+
+
+@keys.command("create")
+def create_key(
+    name: str,
+    user: Annotated[str, typer.Option(help="Id of its user.")],
+    models: Models = None,
+    paths: Paths = None,
+    networks: Networks = None,
+    data_class: DataClass = None,
+    expires: Annotated[int | None, typer.Option(metavar="SECONDS", help="Unix time of its end.")] = None,
+    url: Url = At,
+    key_file: KeyFile = None,
+) -> None:
+    """Make a key for a user. Prints the key, once and never again."""
+    body = {"name": name, "user_id": user, "expires_at": expires} | _scope(models, paths, networks, data_class)
+    with _client(url, key_file) as client:
+        _hand_out(client.call("POST", "/keys", body))
+
+
+@keys.command("rotate")
+def rotate_key(
+    object_id: Id,
+    overlap: Annotated[int, typer.Option(min=0, help="Seconds for which the old secret stays good.")] = 86_400,
+    url: Url = At,
+    key_file: KeyFile = None,
+) -> None:
+    """Give a key a new secret. Prints it, once and never again."""
+    with _client(url, key_file) as client:
+        _hand_out(client.call("POST", f"/keys/{_quoted(object_id)}/rotate", {"overlap": overlap}))
+
+
+def _add_common(app: typer.Typer, path: str, parent: str | None) -> None:
+    """`list`, `show`, `edit` and `delete`, which all kinds share."""
+    above = f"{parent}_id" if parent else None
+
+    @app.command("list")
+    def list_all(
+        of: Annotated[str | None, typer.Option(metavar="ID", help="Only what this owner has.")] = None,
+        as_json: AsJson = False,
+        url: Url = At,
+        key_file: KeyFile = None,
+    ) -> None:
+        """List them: id, name, state."""
+        with _client(url, key_file) as client:
+            found = client.pages(path, **({above: of} if above else {}))
+        for each in found:
+            typer.echo(json.dumps(each) if as_json else _line(each))
+
+    @app.command("show")
+    def show(object_id: Id, url: Url = At, key_file: KeyFile = None) -> None:
+        """Show one, as JSON."""
+        with _client(url, key_file) as client:
+            typer.echo(json.dumps(client.call("GET", f"{path}/{_quoted(object_id)}"), indent=2))
+
+    @app.command("edit")
+    def edit(
+        object_id: Id,
+        name: NewName = None,
+        disable: Disable = None,
+        models: Models = None,
+        paths: Paths = None,
+        networks: Networks = None,
+        data_class: DataClass = None,
+        inherit: Inherit = None,
+        url: Url = At,
+        key_file: KeyFile = None,
+    ) -> None:
+        """Change what is given and nothing else."""
+        given = {"name": name, "disabled": disable} | _scope(models, paths, networks, data_class)
+        body = {field: value for field, value in given.items() if value is not None}
+        with _client(url, key_file) as client:
+            client.call("PATCH", f"{path}/{_quoted(object_id)}", body | dict.fromkeys(inherit or ()))
+
+    @app.command("delete")
+    def delete(object_id: Id, url: Url = At, key_file: KeyFile = None) -> None:
+        """Delete one. A key is revoked for good."""
+        with _client(url, key_file) as client:
+            client.call("DELETE", f"{path}/{_quoted(object_id)}")
+
+
+_add_common(tenants, "/tenants", None)
+_add_common(teams, "/teams", "tenant")
+_add_common(users, "/users", "team")
+_add_common(keys, "/keys", "user")
+
+
+def _create(url: str, key_file: Path | None, path: str, body: dict[str, Any]) -> None:
+    with _client(url, key_file) as client:
+        typer.echo(client.call("POST", path, body)["id"])
+
+
+def _hand_out(issued: dict[str, Any]) -> None:
+    typer.echo(issued["token"])
+    typer.echo(f"Key {issued['key']['id']}: give the line above to its user. It is not stored.", err=True)
+
+
+def _line(found: dict[str, Any]) -> str:
+    state = "disabled" if found["disabled"] else "enabled"
+    return f"{found['id']}  {found['name']}  {state}" + (f"  in {found['source']}" if found["source"] else "")
+
+
+def _scope(
+    models: list[str] | None, paths: list[str] | None, networks: list[str] | None, data_class: str | None
+) -> dict[str, Any]:
+    return {"models": models or None, "paths": paths or None, "networks": networks or None, "data_class": data_class}
+
+
+def _quoted(object_id: str) -> str:
+    if not object_id.isalnum():
+        _stop("an id is 32 hex digits", 2)
+    return object_id
+
+
+@contextmanager
+def _client(url: str, key_file: Path | None) -> "Iterator[Client]":
+    from controlplane.client import Client, ClientError, find_key
+
+    try:
+        yield Client(url, find_key(os.environ, key_file))
+    except ClientError as error:
+        _stop(str(error))
+
+
+def _folder(state_dir: Path | None) -> Path:
+    from fastpath.settings import state_folder
+
+    return state_folder(str(state_dir) if state_dir else None, os.environ, os.geteuid())
+
+
+def _settings(state_dir: Path | None) -> "ControlSettings":
+    from controlplane.secrets.master import EnvironmentSource
+    from controlplane.settings import ControlSettings
+    from fastpath.settings.secret import Secret
+
+    database = os.environ.get(DATABASE_VARIABLE)
+    return ControlSettings(
+        state_dir=str(_folder(state_dir)),
+        database=None if database is None else Secret(database),
+        master_key=EnvironmentSource(MASTER_VARIABLE) if MASTER_VARIABLE in os.environ else None,
+    )
+
+
+def _on_database(state_dir: Path | None, work: "Callable[[Database], Any]") -> Any:
+    """What `work` gives, on the database of a state folder."""
+    from controlplane.archive import ArchiveError
+    from controlplane.store.database import Database
+    from controlplane.store.errors import StoreError
+    from fastpath.settings.private import PrivateFileError, check_private_file, make_private_folder
+
+    settings = _settings(state_dir)
+
+    async def run() -> Any:
+        database = await Database.open(settings.database_url.reveal())
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    try:
+        make_private_folder(settings.folder)
+        check_private_file(settings.folder / "control.db")
+        return asyncio.run(run())
+    except (ArchiveError, PrivateFileError, StoreError, ValueError, OSError) as error:
+        _stop(str(error))
+
+
+def _stop(message: str, code: int = 1) -> NoReturn:
+    typer.secho(f"fastpath: {message}", err=True, fg=typer.colors.RED)
+    sys.exit(code)

@@ -1,0 +1,149 @@
+"""Facts by request, checked: what one batch of the outbox says about each.
+
+Owns the grouping and the judgement whether a fact can be booked at all. Does not own what follows from it (`fold`). A
+fact that cannot is set aside with a reason; its neighbours are not held up. Pure.
+"""
+
+from collections.abc import Iterable
+from math import isfinite
+from typing import Final, Self
+
+import msgspec
+
+from fastpath.money.price import MOST_NANO, Price
+from fastpath.outbox.facts import End, Fact, Intent, Mark
+
+_MOST_ATTEMPTS: Final = 1_000
+_MOST_TEXT: Final = 1_024
+_MOST_TIERS: Final = 8
+_MOST_MARKUP: Final = 1_000_000_000  # ppm: a thousand times the price
+
+
+class Docket:
+    """What is known of one request. The first Intent of an attempt counts, the last Mark, the first End."""
+
+    __slots__ = ("end", "intents", "marks", "request")
+
+    def __init__(self, request: bytes) -> None:
+        self.request = request
+        self.intents: dict[int, Intent] = {}
+        self.marks: dict[int, Mark] = {}
+        self.end: End | None = None
+
+    @classmethod
+    def of(cls, fact: Fact) -> Self:
+        """With this fact alone."""
+        docket = cls(fact.request)
+        docket.add(fact)
+        return docket
+
+    def add(self, fact: Fact) -> None:
+        if isinstance(fact, Intent):
+            self.intents.setdefault(fact.attempt, fact)
+        elif isinstance(fact, Mark):
+            self.marks[fact.attempt] = fact
+        elif self.end is None:
+            self.end = fact
+
+    def facts(self) -> list[Fact]:
+        """All of them, in their natural order."""
+        ended = [] if self.end is None else [self.end]
+        return [*self.intents.values(), *self.marks.values(), *ended]
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A fact that cannot be booked."""
+
+    fact: Fact
+    reason: str
+
+
+def sort_facts(facts: Iterable[Fact], now: float, late: float) -> tuple[dict[bytes, Docket], list[Rejected]]:
+    """Dockets by request id, and the facts that have no place in one. now: Unix seconds; late: seconds around it."""
+    dockets: dict[bytes, Docket] = {}
+    rejected: list[Rejected] = []
+    for fact in facts:
+        reason = find_fault(fact, now, late)
+        if reason is not None:
+            rejected.append(Rejected(fact, reason))
+            continue
+        docket = dockets.get(fact.request)
+        if docket is None:
+            docket = dockets[fact.request] = Docket(fact.request)
+        docket.add(fact)
+    return dockets, rejected
+
+
+def find_fault(fact: Fact, now: float, late: float) -> str | None:
+    """Why a fact cannot be booked; None: it can. Types were checked when it was decoded, values are checked here."""
+    if len(fact.request) != 16:
+        return "the request's id is not 16 bytes"
+    if isinstance(fact, Intent):
+        return _fault_of_intent(fact) or _fault_of_time(fact.ts, now, late)
+    if isinstance(fact, Mark):
+        return _fault_of_attempt(fact.attempt)
+    return _fault_of_end(fact) or _fault_of_time(fact.ts, now, late)
+
+
+def _fault_of_intent(fact: Intent) -> str | None:
+    if not 0 <= fact.reserved <= MOST_NANO:
+        return "the reservation is no amount"
+    if not -1_000_000 <= fact.markup_ppm <= _MOST_MARKUP:
+        return "the markup is out of range"
+    if not 0 <= fact.input_estimate <= MOST_NANO:
+        return "the estimate of the prompt is no number of tokens"
+    payer = fact.payer
+    texts = (payer.tenant, payer.team, payer.user, payer.key, fact.model, fact.endpoint)
+    price = None if fact.price is None else _fault_of_price(fact.price)
+    return _fault_of_attempt(fact.attempt) or price or _fault_of_texts(texts)
+
+
+def _fault_of_end(fact: End) -> str | None:
+    numbers = [attempt.attempt for attempt in fact.attempts]
+    for number in numbers:
+        fault = _fault_of_attempt(number)
+        if fault is not None:
+            return fault
+    if len(set(numbers)) != len(numbers):
+        return "an attempt is named twice"
+    if sum([attempt.delivered for attempt in fact.attempts]) > 1:
+        return "two attempts were delivered"
+    if not 0 <= fact.status <= 999:
+        return "the status is no status"
+    payer = fact.payer
+    return _fault_of_texts((payer.tenant, payer.team, payer.user, payer.key, fact.outcome, fact.model, fact.path))
+
+
+def _fault_of_attempt(attempt: int) -> str | None:
+    return None if 1 <= attempt <= _MOST_ATTEMPTS else "the attempt's number is out of range"
+
+
+def _fault_of_time(ts: float, now: float, late: float) -> str | None:
+    return None if isfinite(ts) and abs(now - ts) <= late else "its time is too far from now"
+
+
+def _fault_of_price(price: Price, tiers: int = 0) -> str | None:
+    if tiers > _MOST_TIERS:
+        return "the price has too many tiers"
+    rates = [value for value in msgspec.structs.astuple(price) if isinstance(value, int)]
+    if min(rates) < 0 or max(rates) > MOST_NANO:
+        return "the price is out of range"
+    code = price.currency
+    if len(code) != 3 or not (code.isascii() and code.isalpha() and code.isupper()):
+        return "the currency is no ISO 4217 code"
+    fault = _fault_of_texts((price.version,))
+    return fault if fault is not None or price.long is None else _fault_of_price(price.long, tiers + 1)
+
+
+def _fault_of_texts(texts: tuple[str, ...]) -> str | None:
+    """PostgreSQL refuses NUL, and no database takes half a surrogate pair."""
+    whole = "".join(texts)
+    if len(whole) > _MOST_TEXT:
+        return "its texts are too long"
+    if "\0" in whole or not (whole.isascii() or _is_unicode(whole)):
+        return "a text holds what no database stores"
+    return None
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -1,0 +1,86 @@
+"""Postings: one transaction with its entries, in memory, and the ids that make a second one a no-op.
+
+Owns the posting rules: which accounts a transaction moves money between. Does not own when one is posted
+(`settlement`, `corrections`, `statement`) nor how it is written (`journal`). Pure.
+"""
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from controlplane.ledger.tables import NO_CURRENCY, Book, Kind
+from fastpath.outbox.facts import Payer
+
+SECRET_SIZE: Final = 32
+
+
+class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A transaction to be. `amount` is signed: below zero the same accounts move the other way."""
+
+    id: bytes
+    book: Book
+    kind: Kind
+    request: bytes
+    attempt: int
+    corrects: bytes | None = None
+    currency: str = NO_CURRENCY
+    amount: int
+    claimed: int | None = None
+    posted: int
+    admitted: int
+    payer: Payer
+    model: str
+    endpoint: str
+    price: str = ""
+    usage: str = "[]"
+    flags: int = 0
+    reason: str = ""
+    actor: str = ""
+    # What it adds to its payer's balances besides money.
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def signed(self) -> int:
+        """What it changes its book's balance by."""
+        return -self.amount if self.kind is Kind.REFUNDED else self.amount
+
+
+class Numbering:
+    """Makes transaction ids: HMAC-SHA256 under the ledger's secret, so that nobody else can guess or occupy one."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, secret: bytes) -> None:
+        """Raises ValueError for a secret of another size than 32 bytes."""
+        if len(secret) != SECRET_SIZE:
+            raise ValueError(f"the ledger's secret has {len(secret)} bytes, not {SECRET_SIZE}: restore it from backup")
+        # Both keyed states once: 0.7 us an id, where hmac.digest takes 1.3.
+        block = secret.ljust(64, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def id_of(self, request: bytes, attempt: int, kind: str) -> bytes:
+        """16 bytes. `request` has 16, `attempt` is written as 4: so no two inputs are the same bytes."""
+        inner = self._inner.copy()
+        inner.update(request + attempt.to_bytes(4, "big") + kind.encode())
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()[:16]
+
+
+def accounts_of(posting: Posting) -> tuple[str, str]:
+    """(debit, credit) for an amount above zero: assets and expenses to the left, debts and revenue to the right."""
+    if posting.book is Book.COST:
+        return f"expense:{posting.endpoint}", f"payable:{posting.endpoint}"
+    if posting.kind is Kind.REFUNDED:
+        return f"refunds:{posting.model}", f"receivable:{posting.payer.tenant}"
+    return f"receivable:{posting.payer.tenant}", f"revenue:{posting.model}"
+
+
+def entries_of(seq: int, posting: Posting) -> tuple[tuple[int, str, int], tuple[int, str, int]]:
+    """Rows of its entries. They sum to zero."""
+    debit, credit = accounts_of(posting)
+    return (seq, debit, posting.amount), (seq, credit, -posting.amount)

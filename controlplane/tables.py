@@ -1,0 +1,22 @@
+"""Every table of every room, for whoever needs `METADATA` complete: migrations' tests, backup and restore."""
+
+from controlplane.access.tables import ADMIN_KEYS
+from controlplane.audit.tables import AUDIT_ENTRIES, AUDIT_HEAD
+from controlplane.identity.tables import KEY_SECRETS, KEYS, TEAMS, TENANTS, USERS
+from controlplane.ledger import tables as ledger
+from controlplane.secrets.tables import PROVIDER_KEYS
+from controlplane.store.metadata import METADATA
+
+__all__ = [
+    "ADMIN_KEYS",
+    "AUDIT_ENTRIES",
+    "AUDIT_HEAD",
+    "KEYS",
+    "KEY_SECRETS",
+    "METADATA",
+    "PROVIDER_KEYS",
+    "TEAMS",
+    "TENANTS",
+    "USERS",
+    "ledger",
+]

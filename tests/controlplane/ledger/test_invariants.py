@@ -1,0 +1,114 @@
+"""Books that someone has been at: what the databases refuse, and what the checker finds when they could not."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from controlplane.ledger.books import Ledger
+from controlplane.store.database import Database
+from tests.controlplane.ledger.facts import SECRET, Now, end, intent, mark
+from tests.controlplane.store.cluster import Cluster
+
+Execute = Callable[[str], Awaitable[None]]
+
+
+@pytest.fixture
+async def settled(ledger: Ledger) -> Ledger:
+    await ledger.settlement.settle([fact for n in (1, 2) for fact in (intent(n), end(n))])
+    assert await ledger.violations(at_rest=True) == []
+    return ledger
+
+
+@pytest.mark.parametrize("table", ["ledger_transactions", "ledger_entries"])
+@pytest.mark.parametrize("act", ["UPDATE {} SET amount = 0", "DELETE FROM {}", "TRUNCATE {}"])
+async def test_the_books_can_only_be_added_to(settled: Ledger, database: Database, table: str, act: str) -> None:
+    with pytest.raises(DBAPIError, match=r"permission denied|can only be added to|syntax error"):
+        async with database.begin() as connection:
+            await connection.exec_driver_sql(act.format(table))
+    assert await settled.violations(at_rest=True) == []
+
+
+@pytest.mark.parametrize("table", ["ledger_transactions", "ledger_entries"])
+@pytest.mark.parametrize("act", ["UPDATE {} SET amount = 0", "DELETE FROM {}", "TRUNCATE {}"])
+async def test_not_even_by_a_superuser(cluster: Cluster, migrated: str, table: str, act: str) -> None:
+    name = cluster.create_database(migrated)
+    with pytest.raises(AssertionError, match="can only be added to"):
+        cluster.sql(act.format(table), name)
+
+
+async def test_replacing_a_row_is_deleting_it(settled: Ledger, database: Database) -> None:
+    if database.dialect == "sqlite":
+        with pytest.raises(DBAPIError, match="can only be added to"):
+            async with database.begin() as connection:
+                await connection.exec_driver_sql(
+                    'REPLACE INTO ledger_entries SELECT "transaction", account, 0 FROM ledger_entries'
+                )
+
+
+async def test_a_request_that_is_over_stays_over(settled: Ledger, database: Database) -> None:
+    for act in ("UPDATE ledger_requests SET state = 1", "DELETE FROM ledger_requests"):
+        with pytest.raises(DBAPIError, match=r"stays|can only be added to"):
+            async with database.begin() as connection:
+                await connection.exec_driver_sql(act)
+
+
+async def test_entries_that_do_not_sum_to_zero_are_refused_by_postgresql(settled: Ledger, database: Database) -> None:
+    if database.dialect == "postgresql":
+        with pytest.raises(DBAPIError, match="sum to zero"):
+            async with database.begin() as connection:
+                await connection.exec_driver_sql("INSERT INTO ledger_entries VALUES (99, 'a', 5), (99, 'b', -4)")
+
+
+PLANTED = {
+    "an entry changed": ("J1", "UPDATE ledger_entries SET amount = amount + 1 WHERE amount > 0"),
+    "an entry deleted": ("J1", "DELETE FROM ledger_entries WHERE amount > 0"),
+    "both sides changed": ("J1", "UPDATE ledger_entries SET amount = amount * 2"),
+    "an entry added": ("J1", "INSERT INTO ledger_entries VALUES (1, 'me', 5)"),
+    "entries of nothing": ("J1", "INSERT INTO ledger_entries VALUES (99, 'me', 5), (99, 'you', -5)"),
+    "a transaction deleted": ("J1", "DELETE FROM ledger_transactions WHERE seq = 1"),
+    "an amount changed": ("J1", "UPDATE ledger_transactions SET amount = amount - 1 WHERE book = 2"),
+    "a balance changed": ("J1", "UPDATE ledger_balances SET charge = charge - 1 WHERE level = 3"),
+    "a balance deleted": ("J1", "DELETE FROM ledger_balances WHERE level = 0"),
+    "a balance of nobody": ("J1", "UPDATE ledger_balances SET name = 'nobody' WHERE level = 2"),
+    "a charge forgotten": ("J1", "UPDATE ledger_requests SET charged = 0"),
+    "a refund invented": ("J1", "UPDATE ledger_requests SET refunded = 1"),
+    "a request deleted": ("J2", "DELETE FROM ledger_requests"),
+    "no end": ("J2", "UPDATE ledger_requests SET ended = NULL"),
+    "charged twice": (
+        "J2",
+        "UPDATE ledger_transactions"
+        " SET request = (SELECT request FROM ledger_requests ORDER BY request LIMIT 1), attempt = seq",
+    ),
+    "an id of one's own": ("id", "UPDATE ledger_transactions SET attempt = 2 WHERE seq = 1"),
+    "reopened": ("J3", "UPDATE ledger_requests SET state = 2"),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED)
+async def test_what_an_insider_did_is_found(
+    settled: Ledger, database: Database, url: str, cluster: Cluster, plant: str
+) -> None:
+    rule, act = PLANTED[plant]
+    if database.dialect == "postgresql":
+        name = url.split("@/")[1].split("?")[0]
+        cluster.sql(f"SET session_replication_role = replica; {act}", name)
+    else:
+        async with database.begin() as connection:
+            names = (await connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all()
+            for (trigger,) in names:
+                await connection.exec_driver_sql(f"DROP TRIGGER {trigger}")
+            await connection.exec_driver_sql(act)
+    assert rule in {found.rule for found in await settled.violations(at_rest=True)}
+
+
+async def test_another_secret_wrote_this(settled: Ledger, database: Database, now: Now) -> None:
+    other = Ledger(database, SECRET[::-1], now=now)
+    assert {found.rule for found in await other.violations()} == {"id"}
+
+
+async def test_what_is_open_is_no_violation_until_all_is_quiet(ledger: Ledger) -> None:
+    await ledger.settlement.settle([intent(1), mark(1)])
+    assert await ledger.violations() == []
+    (found,) = await ledger.violations(at_rest=True)
+    assert (found.rule, found.detail) == ("J3", "50000 nano-units are set aside")
