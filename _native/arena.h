@@ -23,8 +23,8 @@
 #endif
 
 #define FP_MAGIC UINT64_C(0x616e657261706627) /* 'fparena */
-#define FP_LAYOUT 1u
-#define FP_LIMITS_LAYOUT 1u
+#define FP_LAYOUT 2u
+#define FP_LIMITS_LAYOUT 2u
 #define FP_LINE 64
 #define FP_HEADER_SIZE 4096
 #define FP_PROBES 256u
@@ -34,6 +34,8 @@
 #define FP_RANGE (UINT64_C(1) << 32)
 #define FP_VALUES 5
 #define FP_MOST 8
+#define FP_DAYS 6          /* days in one row of a budget */
+#define FP_REGION_ROOM 16  /* what follows them in the header stays where it is when there are more */
 #define FP_MAX_WORKERS 255u
 #define FP_MAX_LEASES (1u << 17)
 #define FP_MAX_ROWS (1u << 24)
@@ -43,9 +45,9 @@ _Static_assert(sizeof(fp_atomic) == 8 && ATOMIC_LLONG_LOCK_FREE == 2, "64-bit at
 
 enum {
     FP_WORKERS, FP_LANES, FP_FAMILIES, FP_SERIES, FP_LANE_ROWS, FP_HISTOGRAMS, FP_BUCKETS, FP_LIMITS, FP_LEASES,
-    FP_CELLS, FP_SAMPLES, FP_REGIONS
+    FP_CELLS, FP_SAMPLES, FP_BUDGETS, FP_HOLDS, FP_REGIONS
 };
-enum { FP_ADMITTED, FP_RATE, FP_SLOTS, FP_FULL, FP_SUPERSEDED };
+enum { FP_ADMITTED, FP_RATE, FP_SLOTS, FP_FULL, FP_SUPERSEDED, FP_BUDGET };
 enum { FP_COUNTER = 1, FP_GAUGE, FP_LANE, FP_HISTOGRAM };
 
 /* -- layout -------------------------------------------------------------------------------------------------------- */
@@ -59,7 +61,7 @@ typedef struct {
     uint8_t boot[16];
     uint64_t secret_check; /* SipHash of the boot id: another secret would look for rows elsewhere */
     uint64_t family_limit;
-    fp_region regions[FP_REGIONS];
+    fp_region regions[FP_REGION_ROOM];
     _Alignas(FP_LINE) fp_atomic superseded;
     _Alignas(FP_LINE) fp_atomic refused[FP_REGIONS];
 } fp_header;
@@ -87,15 +89,30 @@ typedef struct {
     fp_atomic expires, n;
     _Atomic(uint32_t) rows[FP_MOST];
 } fp_lease;
+typedef struct { _Alignas(16) fp_atomic low; fp_atomic high; } fp_pair; /* changes whole: fp_cas_pair */
+typedef struct {
+    _Alignas(FP_LINE) fp_key key;
+    fp_atomic marks;    /* which thresholds were crossed in which period */
+    fp_atomic reserved; /* what of the days below runs still; off by one reservation after a kill between two steps */
+    fp_pair days[FP_DAYS];
+} fp_budget;
+typedef struct { /* what the lease of the same row holds of budgets */
+    _Alignas(FP_LINE) fp_atomic word;
+    fp_atomic n, reserved[2], spent[2];
+    _Atomic(uint32_t) days[FP_MOST], periods[FP_MOST];
+} fp_hold;
 typedef struct { _Alignas(FP_LINE) fp_key key; fp_atomic value, stamp; } fp_cell;
 typedef struct { _Alignas(FP_LINE) fp_key key; fp_atomic turn; fp_atomic copies[2][1 + FP_VALUES]; } fp_sample;
 
 _Static_assert(sizeof(fp_header) <= FP_HEADER_SIZE && offsetof(fp_header, regions) == 56, "header");
-_Static_assert(offsetof(fp_header, superseded) % FP_LINE == 0, "the flag that every admission reads has its own line");
+_Static_assert(FP_REGIONS <= FP_REGION_ROOM, "header");
+_Static_assert(offsetof(fp_header, superseded) == 448, "the flag that every admission reads has its own line, and stays");
 _Static_assert(sizeof(fp_worker) == 64 && sizeof(fp_family) == 64 && sizeof(fp_cell) == 64, "one line each");
 _Static_assert(sizeof(fp_bucket) == 64 && offsetof(fp_bucket, time) == 16, "handed over between layouts");
 _Static_assert(sizeof(fp_limit) == 64 && offsetof(fp_limit, use) == 16, "handed over between layouts");
 _Static_assert(sizeof(fp_lease) == 64 && offsetof(fp_lease, rows) == 24, "handed over between layouts");
+_Static_assert(sizeof(fp_budget) == 128 && offsetof(fp_budget, days) == 32, "handed over between layouts");
+_Static_assert(sizeof(fp_hold) == 128 && offsetof(fp_hold, days) == 48, "two lines");
 _Static_assert(sizeof(fp_row) == 256 && offsetof(fp_row, text) == 64, "series");
 _Static_assert(sizeof(fp_histogram) == 256 + 8 * FP_BINS && sizeof(fp_histogram) % FP_LINE == 0, "histogram");
 _Static_assert(sizeof(fp_sample) == 128, "sample");
@@ -113,13 +130,13 @@ typedef struct {
 
 static const uint32_t fp_strides[FP_REGIONS] = {
     sizeof(fp_worker), 0, sizeof(fp_family), sizeof(fp_row), sizeof(fp_row), sizeof(fp_histogram), sizeof(fp_bucket),
-    sizeof(fp_limit), sizeof(fp_lease), sizeof(fp_cell), sizeof(fp_sample),
+    sizeof(fp_limit), sizeof(fp_lease), sizeof(fp_cell), sizeof(fp_sample), sizeof(fp_budget), sizeof(fp_hold),
 };
 
 static inline bool fp_rows_fit(int region, uint64_t rows) {
     if (region == FP_WORKERS || region == FP_LANES) return rows >= 1 && rows <= FP_MAX_WORKERS;
     if (rows < 1 || (rows & (rows - 1)) != 0) return false;
-    return rows <= (region == FP_LEASES ? FP_MAX_LEASES : FP_MAX_ROWS);
+    return rows <= (region == FP_LEASES || region == FP_HOLDS ? FP_MAX_LEASES : FP_MAX_ROWS);
 }
 
 static inline bool fp_has_spare(int region) {
@@ -130,6 +147,7 @@ static inline bool fp_has_spare(int region) {
 static inline uint64_t fp_plan(fp_region *regions) {
     uint64_t at = FP_HEADER_SIZE;
     regions[FP_LANES].rows = regions[FP_WORKERS].rows;
+    regions[FP_HOLDS].rows = regions[FP_LEASES].rows;
     for (int i = 0; i < FP_REGIONS; i++) {
         if (!fp_rows_fit(i, regions[i].rows)) return 0;
         regions[i].stride = i == FP_LANES ? (8 * (regions[FP_LANE_ROWS].rows + 1) + 63) / 64 * 64 : fp_strides[i];
@@ -147,6 +165,8 @@ static inline fp_worker *fp_worker_at(const fp_map *map, uint32_t row) { return 
 static inline fp_lease *fp_lease_at(const fp_map *map, uint32_t row) { return fp_at(map, FP_LEASES, row); }
 static inline fp_limit *fp_limit_at(const fp_map *map, uint32_t row) { return fp_at(map, FP_LIMITS, row); }
 static inline fp_bucket *fp_bucket_at(const fp_map *map, uint32_t row) { return fp_at(map, FP_BUCKETS, row); }
+static inline fp_budget *fp_budget_at(const fp_map *map, uint32_t row) { return fp_at(map, FP_BUDGETS, row); }
+static inline fp_hold *fp_hold_at(const fp_map *map, uint32_t row) { return fp_at(map, FP_HOLDS, row); }
 static inline fp_atomic *fp_lane_at(const fp_map *map, uint32_t worker, uint32_t lane) {
     return (fp_atomic *)fp_at(map, FP_LANES, worker) + lane;
 }
@@ -184,6 +204,50 @@ static inline double fp_get_double(fp_atomic *word) { return fp_as_double(fp_loa
 static inline void fp_add_double(fp_atomic *word, double delta) {
     uint64_t bits = fp_load(word);
     while (!fp_cas(word, &bits, fp_as_bits(fp_as_double(bits) + delta))) {}
+}
+
+typedef struct { uint64_t low, high; } fp_seen;
+
+/* Both halves as they once were together: a high half never comes again after it changed. */
+static inline fp_seen fp_look_pair(const fp_pair *pair) {
+    for (uint64_t high = fp_load(&pair->high);;) {
+        fp_seen seen = {fp_load(&pair->low), high};
+        high = fp_load(&pair->high);
+        if (high == seen.high) return seen;
+    }
+}
+
+/* Changes both halves or neither. Compilers offer this only through libatomic, whose fall-back is a lock. */
+static inline bool fp_cas_pair(fp_pair *pair, fp_seen expected, fp_seen after) {
+    FP_CRASH_POINT();
+#if defined(__x86_64__)
+    bool done;
+    __asm__ __volatile__("lock cmpxchg16b %1"
+                         : "=@ccz"(done), "+m"(*pair), "+a"(expected.low), "+d"(expected.high)
+                         : "b"(after.low), "c"(after.high)
+                         : "memory");
+    return done;
+#elif defined(__aarch64__)
+    uint64_t low, high;
+    uint32_t failed;
+    __asm__ __volatile__("1: ldaxp %[low], %[high], %[pair]\n"
+                         "cmp %[low], %[was_low]\n"
+                         "ccmp %[high], %[was_high], #0, eq\n"
+                         "b.ne 2f\n"
+                         "stlxp %w[failed], %[to_low], %[to_high], %[pair]\n"
+                         "cbnz %w[failed], 1b\n"
+                         "b 3f\n"
+                         "2: clrex\n"
+                         "mov %w[failed], #1\n"
+                         "3:"
+                         : [low] "=&r"(low), [high] "=&r"(high), [failed] "=&r"(failed), [pair] "+Q"(*pair)
+                         : [was_low] "r"(expected.low), [was_high] "r"(expected.high), [to_low] "r"(after.low),
+                           [to_high] "r"(after.high)
+                         : "cc", "memory");
+    return failed == 0;
+#else
+#error "budgets need a compare-and-swap of 16 bytes: say here how this machine does it"
+#endif
 }
 
 static inline bool fp_is_superseded(const fp_map *map) { return atomic_load(&map->header->superseded) != 0; }
@@ -389,6 +453,16 @@ static inline int64_t fp_lane_sum(const fp_map *map, uint32_t lane) {
     return (int64_t)sum;
 }
 
+/* -- places: what a lease holds of one limit or budget, 2 bits each, only ever onwards ------------------------------- */
+
+enum { FP_UNTOUCHED, FP_TAKEN, FP_GIVEN_BACK };
+#define FP_USES UINT64_C(0x7fffff)
+
+static inline uint32_t fp_place(uint64_t word, uint32_t place) { return (uint32_t)(word >> 2 * place) & 3; }
+static inline uint64_t fp_with_place(uint64_t word, uint32_t place, uint64_t state) {
+    return (word & ~(UINT64_C(3) << 2 * place)) | state << 2 * place;
+}
+
 /* -- load ---------------------------------------------------------------------------------------------------------- */
 
 /* Peak EWMA. The stamp moves first, so each span of time weighs once whoever applies it; a process killed between the
@@ -460,7 +534,7 @@ static inline void fp_format(fp_map *map, void *base, const fp_region *regions, 
     header->limits_layout = FP_LIMITS_LAYOUT;
     header->size = size;
     memcpy(header->boot, boot, 16);
-    memcpy(header->regions, regions, sizeof header->regions);
+    memcpy(header->regions, regions, FP_REGIONS * sizeof *regions);
     header->secret_check = fp_secret_check(map->key, boot);
     header->magic = FP_MAGIC;
 }
@@ -496,6 +570,7 @@ static inline const char *fp_attach(fp_map *map, void *base, uint64_t size, cons
     return NULL;
 }
 
+#include "arena_budgets.h"
 #include "arena_limits.h"
 
 #endif

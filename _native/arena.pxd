@@ -26,6 +26,7 @@ cdef extern from "arena.h" nogil:
         uint32_t row
         int64_t period
         int64_t burst
+        int64_t per          # a unit costs period / per ns; 0 is 1
 
     ctypedef struct fp_slot:
         uint32_t row

@@ -19,7 +19,7 @@ LAYOUT: int
 """Version of the whole layout. Maps of another one hand over their limits and are then replaced."""
 
 LIMITS_LAYOUT: int
-"""Version of the rows that are handed over: workers, buckets, limits and leases."""
+"""Version of the rows that are handed over: workers, buckets, limits, leases and budgets."""
 
 RANGE_US: int
 """Durations at or above this (2**32 us) fall into a histogram's last bin."""
@@ -44,7 +44,9 @@ class Sizes(NamedTuple):
     buckets: int = 65536
     limits: int = 16384
     leases: int = 32768
-    """At most 131072."""
+    """At most 131072, of 192 bytes each."""
+    budgets: int = 8192
+    """128 bytes each; a rolling budget takes one for every six of its days."""
     cells: int = 4096
     """EWMAs and words together."""
     samples: int = 1024
@@ -62,10 +64,11 @@ class Series(NamedTuple):
 class Refusal(NamedTuple):
     """Why a Gate refused. Nothing was changed."""
 
-    cause: Literal["rate", "slots", "full", "superseded"]
-    """A bucket; a limit; a table without room (fails closed); a map that a newer one replaced (answer 503, close)."""
+    cause: Literal["rate", "slots", "budget", "full", "superseded"]
+    """A bucket; a limit; a budget (of a Limiter); a table without room (fails closed); a map that a newer one replaced
+    (answer 503, close)."""
     place: int
-    """Which of the gate's `rates` or `slots`, in the order given; -1 when none in particular."""
+    """Which of the `rates`, `slots` or `budgets`, in the order given; -1 when none in particular."""
     retry_after: int
     """Nanoseconds until every bucket would let this cost pass; 0: unknown; -1: never, the cost exceeds a burst."""
 
@@ -106,7 +109,8 @@ class Arena:
     def adopt_limits(
         self, memory: Buffer, secret: bytes, boot: bytes, now: int, alive: Callable[[int, int], bool] | None = None
     ) -> tuple[int, int]:
-        """Copies buckets in debt and held leases of living owners out of an older map, and marks that as superseded.
+        """Copies buckets in debt, held leases of living owners and budgets out of an older map, and marks that as
+        superseded. What requests of that map have reserved counts as spent here.
 
         From then on its users are refused, so nothing is admitted twice. Gives the buckets and leases copied. Any
         layout with the same LIMITS_LAYOUT, boot and secret will do. Raises ArenaError for any other. `alive` answers

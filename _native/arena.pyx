@@ -34,12 +34,12 @@ cdef extern from "arena.h" nogil:
 
     ctypedef struct fp_header:
         fp_atomic superseded
-        fp_atomic refused[11]
+        fp_atomic refused[13]
 
     # What arena.pxd shows to other kernels as opaque.
     ctypedef struct fp_view "fp_map":
         fp_header* header
-        uint32_t rows[11]
+        uint32_t rows[13]
         uint64_t family_limit
 
     ctypedef struct fp_series "fp_row":
@@ -86,6 +86,8 @@ cdef extern from "arena.h" nogil:
         FP_LEASES
         FP_CELLS
         FP_SAMPLES
+        FP_BUDGETS
+        FP_HOLDS
         FP_REGIONS
         FP_COUNTER
         FP_GAUGE
@@ -110,6 +112,7 @@ cdef extern from "arena.h" nogil:
     const char* fp_attach(fp_map* map, void* base, uint64_t size, const uint8_t* secret, const uint8_t* boot)
     const char* fp_see_limits(fp_map* map, void* base, uint64_t size, const uint8_t* secret, const uint8_t* boot)
     uint64_t fp_adopt_buckets(fp_map* source, fp_map* map, int64_t now)
+    uint64_t fp_adopt_budgets(fp_map* source, fp_map* map)
     uint64_t fp_adopt_leases(fp_map* source, fp_map* map, const uint64_t* owners, int64_t now)
     void* fp_at(fp_map* map, int region, uint32_t row)
     fp_atomic* fp_lane_at(fp_map* map, uint32_t worker, uint32_t lane)
@@ -128,7 +131,7 @@ cdef extern from "arena.h" nogil:
     void fp_leave(fp_map* map, uint64_t me)
     int64_t fp_lane_sum(fp_map* map, uint32_t lane)
     fp_taken fp_take(fp_bucket* bucket, fp_rate rate, int64_t now, int64_t cost, bint look)
-    void fp_correct(fp_bucket* bucket, int64_t now, int64_t cost, int64_t period)
+    void fp_correct(fp_bucket* bucket, int64_t now, int64_t cost, fp_rate rate)
     uint32_t fp_phase(uint64_t word)
     uint32_t fp_use(uint64_t word)
     bint fp_release(fp_map* map, uint32_t row, uint32_t use, uint32_t phases)
@@ -145,9 +148,10 @@ OTHER = "other"
 
 _TABLES = (
     "workers", "lanes", "families", "series", "lane_series", "histograms", "buckets", "limits", "leases", "cells",
-    "samples",
+    "samples", "budgets", "holds",
 )
 _CAUSES = ("", "rate", "slots", "full", "superseded")
+_MIRRORS = FP_LANES, FP_HOLDS  # as many rows as another table: nothing to tell
 _NO_BOOT = bytes(16)
 
 
@@ -164,6 +168,7 @@ class Sizes(NamedTuple):
     buckets: int = 65536
     limits: int = 16384
     leases: int = 32768
+    budgets: int = 8192
     cells: int = 4096
     samples: int = 1024
     family_limit: int = 1000
@@ -217,7 +222,7 @@ cdef uint64_t plan_of(object sizes, fp_region* regions) except 0:
     cdef uint64_t size
     cdef tuple rows = (
         sizes.workers, sizes.workers, sizes.families, sizes.series, sizes.lanes, sizes.histograms, sizes.buckets,
-        sizes.limits, sizes.leases, sizes.cells, sizes.samples,
+        sizes.limits, sizes.leases, sizes.cells, sizes.samples, sizes.budgets, sizes.leases,
     )
     if sizes.family_limit < 1 or min(rows) < 1:
         raise ValueError(f"no arena has such sizes: {sizes}")
@@ -230,7 +235,7 @@ cdef uint64_t plan_of(object sizes, fp_region* regions) except 0:
 
 
 def layout_size(sizes):
-    cdef fp_region regions[11]
+    cdef fp_region regions[13]
     return plan_of(sizes, regions)
 
 
@@ -267,7 +272,8 @@ cdef object found_sizes(Arena arena):
     return Sizes(
         workers=rows[FP_WORKERS], families=rows[FP_FAMILIES], series=rows[FP_SERIES], lanes=rows[FP_LANE_ROWS],
         histograms=rows[FP_HISTOGRAMS], buckets=rows[FP_BUCKETS], limits=rows[FP_LIMITS], leases=rows[FP_LEASES],
-        cells=rows[FP_CELLS], samples=rows[FP_SAMPLES], family_limit=(<fp_view*> arena.map).family_limit,
+        budgets=rows[FP_BUDGETS], cells=rows[FP_CELLS], samples=rows[FP_SAMPLES],
+        family_limit=(<fp_view*> arena.map).family_limit,
     )
 
 
@@ -404,7 +410,7 @@ cdef class Arena:
 
     @staticmethod
     def format(memory, bytes secret not None, sizes, bytes boot not None):
-        cdef fp_region regions[11]
+        cdef fp_region regions[13]
         cdef uint64_t room
         cdef uint64_t size = plan_of(sizes, regions)
         cdef Arena arena = Arena.__new__(Arena)
@@ -448,6 +454,7 @@ cdef class Arena:
                 fp_join(self.map, owner & ~<uint64_t> 3, &owners[slot])
         buckets = fp_adopt_buckets(old, self.map, now)
         leases = fp_adopt_leases(old, self.map, owners, now)
+        fp_adopt_budgets(old, self.map)
         view.release()
         return buckets, leases
 
@@ -466,11 +473,11 @@ cdef class Arena:
     @property
     def refusals(self):
         cdef fp_header* header = (<fp_view*> self.map).header
-        return {name: fp_load(&header.refused[i]) for i, name in enumerate(_TABLES) if i != FP_LANES}
+        return {name: fp_load(&header.refused[i]) for i, name in enumerate(_TABLES) if i not in _MIRRORS}
 
     @property
     def rows_used(self):
-        return {name: used_of(self, i) for i, name in enumerate(_TABLES) if i != FP_LANES}
+        return {name: used_of(self, i) for i, name in enumerate(_TABLES) if i not in _MIRRORS}
 
     # -- workers
 
@@ -702,17 +709,19 @@ cdef class Bucket:
         if self.row == FP_NO_ROW or fp_is_superseded(self.arena.map):
             return False, 0, 0
         bucket = <fp_bucket*> fp_at(self.arena.map, FP_BUCKETS, self.row)
-        rate.period, rate.burst = period, burst
+        rate.period, rate.burst, rate.per = period, burst, 1
         taken = fp_take(bucket, rate, now, cost, False)
         if taken.admitted and fp_is_superseded(self.arena.map):
-            fp_correct(bucket, now, -cost, period)
+            fp_correct(bucket, now, -cost, rate)
             return False, 0, 0
         return taken.admitted, taken.retry_after, taken.left
 
     def correct(self, int64_t now, int64_t cost, int64_t period):
+        cdef fp_rate rate
         check_rate(period, 1)
+        rate.period, rate.per = period, 1
         if self.row != FP_NO_ROW:
-            fp_correct(<fp_bucket*> fp_at(self.arena.map, FP_BUCKETS, self.row), now, cost, period)
+            fp_correct(<fp_bucket*> fp_at(self.arena.map, FP_BUCKETS, self.row), now, cost, rate)
 
     @property
     def full(self):

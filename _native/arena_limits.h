@@ -1,7 +1,7 @@
 /* Limits in the arena: GCRA buckets, concurrency limits with leases, all-or-nothing admission, and how a newer map
  * takes them over. Included by arena.h, whose head says what holds here too.
  *
- * Its rows (fp_worker, fp_bucket, fp_limit, fp_lease) outlive a change of the rest of the layout: change one of them,
+ * Its rows (fp_worker, fp_bucket, fp_limit, fp_lease, fp_budget) outlive a change of the rest of the layout: change one of them,
  * and FP_LIMITS_LAYOUT must change. */
 #ifndef FP_ARENA_LIMITS_H
 #define FP_ARENA_LIMITS_H
@@ -14,7 +14,7 @@
 /* What a damaged or overcharged bucket may owe beyond its depth: 39 hours. It heals instead of refusing forever. */
 #define FP_MOST_DEBT (INT64_C(1) << 47)
 
-typedef struct { uint32_t row; int64_t period, burst; } fp_rate;
+typedef struct { uint32_t row; int64_t period, burst, per; } fp_rate; /* a unit costs period / per ns; per 0 is 1 */
 
 static inline int64_t fp_times(int64_t a, int64_t b) {
     int64_t product;
@@ -30,27 +30,59 @@ static inline int64_t fp_debt(uint64_t time, int64_t now, int64_t depth) {
     return due <= now ? 0 : fp_clamp(due - now, 0, depth + FP_MOST_DEBT);
 }
 
+/* What so many units cost in ns, rounded up. */
+static inline int64_t fp_span(fp_rate rate, int64_t units) {
+    if (rate.per <= 1) return fp_times(units, rate.period);
+    uint64_t product;
+    bool fits = !__builtin_mul_overflow((uint64_t)units, (uint64_t)rate.period, &product) &&
+                !__builtin_add_overflow(product, (uint64_t)rate.per - 1, &product);
+    product = fits ? product / (uint64_t)rate.per : 0;
+    if (fits) return product > (uint64_t)FP_FAR ? FP_FAR : (int64_t)product;
+    __extension__ const unsigned __int128 span =
+        ((unsigned __int128)(uint64_t)units * (uint64_t)rate.period + (uint64_t)rate.per - 1) / (uint64_t)rate.per;
+    return span > (uint64_t)FP_FAR ? FP_FAR : (int64_t)span;
+}
+
+/* How many units so much room is. */
+static inline int64_t fp_units(fp_rate rate, int64_t room) {
+    if (room <= 0) return 0;
+    if (rate.per <= 1) return room / rate.period;
+    uint64_t product;
+    if (!__builtin_mul_overflow((uint64_t)room, (uint64_t)rate.per, &product)) {
+        product /= (uint64_t)rate.period;
+        return product > (uint64_t)FP_FAR ? FP_FAR : (int64_t)product;
+    }
+    __extension__ const unsigned __int128 units = (unsigned __int128)(uint64_t)room * (uint64_t)rate.per;
+    const uint64_t period = (uint64_t)rate.period;
+    return units / period > (uint64_t)FP_FAR ? FP_FAR : (int64_t)(units / period);
+}
+
 typedef struct { bool admitted; int64_t retry_after, left; } fp_taken;
 
 /* Charges `cost`, or only looks. retry_after: 0 when it passes, -1 when it never will. */
 static inline fp_taken fp_take(fp_bucket *bucket, fp_rate rate, int64_t now, int64_t cost, bool look) {
-    int64_t depth = fp_times(rate.burst, rate.period), need = fp_times(cost, rate.period);
+    int64_t depth = fp_span(rate, rate.burst), need = fp_span(rate, cost);
     uint64_t time = fp_load(&bucket->time);
     now = fp_clamp(now, 0, FP_FAR);
     need = need < 0 ? 0 : need;
     for (;;) {
         int64_t debt = fp_debt(time, now, depth);
         int64_t room = depth - debt;
-        if (need > depth || cost > rate.burst) return (fp_taken){false, -1, room > 0 ? room / rate.period : 0};
-        if (need > room) return (fp_taken){false, need - room, room > 0 ? room / rate.period : 0};
-        fp_taken taken = {true, 0, (room - need) / rate.period};
+        if (need > depth || cost > rate.burst) return (fp_taken){false, -1, fp_units(rate, room)};
+        if (need > room) return (fp_taken){false, need - room, fp_units(rate, room)};
+        fp_taken taken = {true, 0, fp_units(rate, room - need)};
         if (look || need == 0 || fp_cas(&bucket->time, &time, (uint64_t)(now + debt + need))) return taken;
     }
 }
 
+/* How long until a bucket is full again. */
+static inline int64_t fp_owed(const fp_bucket *bucket, fp_rate rate, int64_t now) {
+    return fp_debt(fp_load(&bucket->time), fp_clamp(now, 0, FP_FAR), fp_span(rate, rate.burst));
+}
+
 /* Charges (or with a negative cost gives back) whatever the bucket holds. */
-static inline void fp_correct(fp_bucket *bucket, int64_t now, int64_t cost, int64_t period) {
-    int64_t need = fp_times(cost < 0 ? -cost : cost, period);
+static inline void fp_correct(fp_bucket *bucket, int64_t now, int64_t cost, fp_rate rate) {
+    int64_t need = fp_span(rate, cost < 0 ? -cost : cost);
     uint64_t time = fp_load(&bucket->time), after;
     now = fp_clamp(now, 0, FP_FAR);
     do {
@@ -72,21 +104,15 @@ static inline void fp_correct(fp_bucket *bucket, int64_t now, int64_t cost, int6
  * lease  word : places 8 x 2 | phase 3 | use 23 | worker 8 | generation 14 */
 
 enum { FP_FREE, FP_CLAIMED, FP_ACQUIRING, FP_HELD, FP_RELEASING };
-enum { FP_UNTOUCHED, FP_TAKEN, FP_GIVEN_BACK };
 
-#define FP_USES UINT64_C(0x7fffff)
 #define FP_COUNT UINT64_C(0xfffff)
 
 typedef struct { uint32_t row, most; } fp_slot;
 
 static inline uint32_t fp_phase(uint64_t word) { return (uint32_t)(word >> 16) & 7; }
 static inline uint32_t fp_use(uint64_t word) { return (uint32_t)((word >> 19) & FP_USES); }
-static inline uint32_t fp_place(uint64_t word, uint32_t place) { return (uint32_t)(word >> 2 * place) & 3; }
 static inline uint64_t fp_with_phase(uint64_t word, uint64_t phase) {
     return (word & ~(UINT64_C(7) << 16)) | phase << 16;
-}
-static inline uint64_t fp_with_place(uint64_t word, uint32_t place, uint64_t state) {
-    return (word & ~(UINT64_C(3) << 2 * place)) | state << 2 * place;
 }
 static inline uint64_t fp_note(uint64_t count, uint32_t lease, uint32_t place, uint64_t given_back, uint32_t use) {
     return count | (uint64_t)lease << 20 | (uint64_t)place << 37 | given_back << 40 | (uint64_t)use << 41;
@@ -138,6 +164,7 @@ static inline void fp_finish_release(const fp_map *map, uint32_t row, uint32_t u
     fp_lease *lease = fp_lease_at(map, row);
     uint64_t n = fp_load(&lease->n);
     for (uint32_t place = 0; place < n && place < FP_MOST; place++) fp_give_place(map, row, use, place);
+    fp_give_budgets(map, row, use);
     uint64_t word = fp_load(&lease->word);
     while (fp_use(word) == use && fp_phase(word) == FP_RELEASING) {
         if (fp_cas(&lease->word, &word, (uint64_t)use << 19)) return;
@@ -184,7 +211,7 @@ static inline void fp_declare(const fp_map *map, uint32_t row, const fp_slot *sl
 }
 
 /* From acquiring to held; false when someone ended the lease meanwhile (only in a damaged map). */
-static inline bool fp_hold(const fp_map *map, uint32_t row, uint32_t use) {
+static inline bool fp_keep(const fp_map *map, uint32_t row, uint32_t use) {
     fp_lease *lease = fp_lease_at(map, row);
     uint64_t word = fp_load(&lease->word);
     do {
@@ -229,17 +256,34 @@ static inline void fp_leave(fp_map *map, uint64_t me) {
 
 typedef struct { int outcome, index; int64_t retry_after; uint32_t lease, use; } fp_verdict;
 
-/* All slots, in the order given, or none. The first that is full is the verdict's index. */
-static inline int fp_acquire(fp_map *map, uint64_t me, const fp_slot *slots, int n, int64_t expires,
-                             fp_verdict *verdict) {
+/* What one request asks of all its limits: costs in the order of the rates, amounts by kind of budget. */
+typedef struct {
+    const fp_rate *rates;
+    const int64_t *costs;
+    const fp_slot *slots;
+    const fp_allowance *budgets;
+    int n_rates, n_slots, n_budgets;
+    int64_t amounts[FP_KINDS];
+} fp_wants;
+
+/* All slots and budgets, in the order given, or none. The first that is full is the verdict's index. */
+static inline int fp_acquire(fp_map *map, uint64_t me, const fp_wants *wants, int64_t expires, fp_verdict *verdict) {
+    const fp_slot *slots = wants->slots;
+    const int n = wants->n_slots, budgets = wants->n_budgets;
     for (int i = 0; i < n; i++) {
         if (slots[i].row >= map->rows[FP_LIMITS]) return FP_FULL;
         verdict->index = i;
         if ((fp_load(&fp_limit_at(map, slots[i].row)->use) & FP_COUNT) >= slots[i].most) return FP_SLOTS;
     }
+    for (int i = 0; i < budgets; i++) {
+        if (!fp_sees_budget(map, &wants->budgets[i])) return FP_FULL;
+        verdict->index = i;
+        if (!fp_has_room(map, &wants->budgets[i], wants->amounts[wants->budgets[i].kind])) return FP_BUDGET;
+    }
     verdict->index = -1;
     uint32_t use, row = fp_claim_lease(map, me, &use);
     if (row == FP_NO_ROW) return FP_FULL;
+    if (budgets > 0) fp_declare_budgets(map, row, use, wants->amounts, budgets);
     fp_declare(map, row, slots, n, expires);
     for (int i = 0; i < n; i++) {
         if (fp_take_place(map, row, use, (uint32_t)i, slots[i])) continue;
@@ -247,7 +291,13 @@ static inline int fp_acquire(fp_map *map, uint64_t me, const fp_slot *slots, int
         fp_release(map, row, use, 1u << FP_ACQUIRING);
         return FP_SLOTS;
     }
-    if (!fp_hold(map, row, use)) return FP_FULL;
+    for (int i = 0; i < budgets; i++) {
+        if (fp_reserve(map, row, use, (uint32_t)i, &wants->budgets[i])) continue;
+        verdict->index = i;
+        fp_release(map, row, use, 1u << FP_ACQUIRING);
+        return FP_BUDGET;
+    }
+    if (!fp_keep(map, row, use)) return FP_FULL;
     verdict->lease = row;
     verdict->use = use;
     return FP_ADMITTED;
@@ -284,37 +334,53 @@ static inline int fp_charge(const fp_map *map, const fp_rate *rates, const int64
     }
     if (outcome == FP_ADMITTED && fp_is_superseded(map)) outcome = FP_SUPERSEDED;
     for (; outcome != FP_ADMITTED && i > 0; i--) {
-        fp_correct(fp_bucket_at(map, rates[i - 1].row), now, -costs[i - 1], rates[i - 1].period);
+        fp_correct(fp_bucket_at(map, rates[i - 1].row), now, -costs[i - 1], rates[i - 1]);
     }
     return outcome;
 }
 
-/* Admits one request under all its limits or changes nothing. `costs` are in the order of `rates`. What is taken is
- * taken before the map is asked whether it was superseded, and who supersedes says so before copying: one of the two
- * sees the other. */
-static inline void fp_enter(fp_map *map, uint64_t me, const fp_rate *rates, const int64_t *costs, int n_rates,
-                            const fp_slot *slots, int n_slots, int64_t now, int64_t expires, fp_verdict *verdict) {
+/* Admits one request under all its limits or changes nothing. What is taken is taken before the map is asked whether it
+ * was superseded, and who supersedes says so before copying: one of the two sees the other. */
+static inline void fp_admit(fp_map *map, uint64_t me, const fp_wants *wants, int64_t now, int64_t expires,
+                            fp_verdict *verdict) {
+    const bool leases = wants->n_slots > 0 || wants->n_budgets > 0;
     *verdict = (fp_verdict){FP_ADMITTED, -1, 0, FP_NO_ROW, 0};
-    verdict->outcome = fp_is_superseded(map) ? FP_SUPERSEDED : fp_look(map, rates, costs, n_rates, now, verdict);
-    if (verdict->outcome == FP_ADMITTED && n_slots > 0) {
-        verdict->outcome = fp_acquire(map, me, slots, n_slots, expires, verdict);
-    }
+    verdict->outcome = fp_is_superseded(map) ? FP_SUPERSEDED
+                                             : fp_look(map, wants->rates, wants->costs, wants->n_rates, now, verdict);
+    if (verdict->outcome == FP_ADMITTED && leases) verdict->outcome = fp_acquire(map, me, wants, expires, verdict);
     if (verdict->outcome == FP_FULL) verdict->index = -1;
     if (verdict->outcome != FP_ADMITTED) return;
     verdict->index = -1;
-    verdict->outcome = fp_charge(map, rates, costs, n_rates, now, verdict);
-    if (verdict->outcome != FP_ADMITTED && n_slots > 0) {
+    verdict->outcome = fp_charge(map, wants->rates, wants->costs, wants->n_rates, now, verdict);
+    if (verdict->outcome != FP_ADMITTED && leases) {
         fp_release(map, verdict->lease, verdict->use, 1u << FP_HELD);
         verdict->lease = FP_NO_ROW;
     }
 }
 
+/* The same without budgets. */
+static inline void fp_enter(fp_map *map, uint64_t me, const fp_rate *rates, const int64_t *costs, int n_rates,
+                            const fp_slot *slots, int n_slots, int64_t now, int64_t expires, fp_verdict *verdict) {
+    const fp_wants wants = {rates, costs, slots, NULL, n_rates, n_slots, 0, {0, 0}};
+    fp_admit(map, me, &wants, now, expires, verdict);
+}
+
+/* Notes how much a running request has spent so far: what its budgets are charged when its worker dies. False when the
+ * lease is no longer held. (A lease that expires just now may be another's a moment later: expiry is for leases that
+ * nobody will settle, far beyond every time-out.) */
+static inline bool fp_mark(const fp_map *map, uint32_t row, uint32_t use, const int64_t spent[FP_KINDS]) {
+    uint64_t word = fp_load(&fp_lease_at(map, row)->word);
+    if (fp_use(word) != use || fp_phase(word) != FP_HELD) return false;
+    for (int i = 0; i < FP_KINDS; i++) fp_store(&fp_hold_at(map, row)->spent[i], (uint64_t)spent[i]);
+    return true;
+}
+
 /* -- handing limits over to a newer map ---------------------------------------------------------------------------- */
 
-/* Sees the workers, buckets, limits and leases of a map of any layout; NULL, or why it cannot be used. */
+/* Sees the workers, buckets, limits, leases and budgets of a map of any layout; NULL, or why it cannot be used. */
 static inline const char *fp_see_limits(fp_map *map, void *base, uint64_t size, const uint8_t secret[16],
                                         const uint8_t boot[16]) {
-    static const int needed[] = {FP_WORKERS, FP_BUCKETS, FP_LIMITS, FP_LEASES};
+    static const int needed[] = {FP_WORKERS, FP_BUCKETS, FP_LIMITS, FP_LEASES, FP_BUDGETS};
     fp_header copy;
     fp_region regions[FP_REGIONS];
     uint64_t key[2];
@@ -325,7 +391,7 @@ static inline const char *fp_see_limits(fp_map *map, void *base, uint64_t size, 
     const char *reason = fp_distrust(&copy, size, key, boot);
     if (reason != NULL) return reason;
     if (copy.limits_layout != FP_LIMITS_LAYOUT) return "its limits have another layout";
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         fp_region region = copy.regions[needed[i]];
         bool sound = fp_rows_fit(needed[i], region.rows) && region.stride == fp_strides[needed[i]] &&
                      region.offset % FP_LINE == 0 && region.offset >= FP_HEADER_SIZE && region.offset <= size &&
@@ -347,6 +413,28 @@ static inline uint64_t fp_adopt_buckets(const fp_map *from, const fp_map *to, in
         uint32_t new = fp_insert(to, FP_BUCKETS, low, high, &made);
         if (new == FP_NO_ROW) continue;
         fp_store(&fp_bucket_at(to, new)->time, time);
+        adopted++;
+    }
+    return adopted;
+}
+
+/* Copies what budgets committed. What runs counts as spent: its worker will settle it in the old map, where nobody looks
+ * any more. */
+static inline uint64_t fp_adopt_budgets(const fp_map *from, const fp_map *to) {
+    uint64_t adopted = 0;
+    for (uint32_t row = 0; row < from->rows[FP_BUDGETS]; row++) {
+        const fp_budget *old = fp_budget_at(from, row);
+        uint64_t low = fp_load(&old->key.low), high = fp_load(&old->key.high);
+        bool made;
+        uint32_t new = low && high ? fp_insert(to, FP_BUDGETS, low, high, &made) : FP_NO_ROW;
+        if (new == FP_NO_ROW) continue;
+        fp_budget *budget = fp_budget_at(to, new);
+        fp_store(&budget->marks, fp_load(&old->marks));
+        for (int day = 0; day < FP_DAYS; day++) {
+            fp_seen seen = fp_look_pair(&old->days[day]);
+            fp_seen after = {seen.low, fp_with_period(0, fp_period(seen.high), fp_is_closed(seen.high))};
+            while (!fp_cas_pair(&budget->days[day], fp_look_pair(&budget->days[day]), after)) {}
+        }
         adopted++;
     }
     return adopted;
@@ -382,7 +470,8 @@ static inline uint64_t fp_adopt_leases(const fp_map *from, fp_map *to, const uin
         if (fp_phase(word) != FP_HELD || owner == 0 || !fp_is_joined(from, word)) continue;
         int n = fp_read_lease(from, to, row, slots, &expires);
         if (n <= 0 || expires <= now) continue;
-        adopted += fp_acquire(to, owner, slots, n, expires, &verdict) == FP_ADMITTED;
+        const fp_wants wants = {NULL, NULL, slots, NULL, 0, n, 0, {0, 0}};
+        adopted += fp_acquire(to, owner, &wants, expires, &verdict) == FP_ADMITTED;
     }
     return adopted;
 }

@@ -6,6 +6,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import socket
@@ -22,6 +23,8 @@ from fastpath.door.granian import GranianDoor
 from fastpath.door.native import NativeDoor
 from fastpath.identity.keys import KeyHasher, KeyTable
 from fastpath.identity.pepper import PepperError, read_pepper
+from fastpath.limits.desk import Desk
+from fastpath.limits.thresholds import Crossing
 from fastpath.observe.access_log import NoRecords
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
@@ -36,6 +39,8 @@ from fastpath.snapshot import Snapshot, compile_snapshot
 from scheduler.clock import Clock, SystemClock
 from scheduler.endpoint import EndpointTable
 from scheduler.retry import RetryBudget
+
+_log = logging.getLogger("fastpath.budgets")
 
 #: Seconds between two sweeps that are 0.1 apart, after which the loop or its process must have stood still.
 STOOD_STILL = 0.3
@@ -132,9 +137,18 @@ class App:
 
     def _compile(self, settings: Settings, version: int) -> Snapshot:
         created = int(self._clock.now())
-        return compile_snapshot(
-            settings, version, self._runtime.table, self._backend_for, make_key_table(settings), created
+        keys = make_key_table(settings)
+        desk = Desk.open(settings, self._runtime.metrics.arena, self._note_crossing)
+        return compile_snapshot(settings, version, self._runtime.table, self._backend_for, keys, created, desk)
+
+    def _note_crossing(self, crossing: Crossing) -> None:
+        self._runtime.metrics.count(
+            "fastpath_budget_thresholds_total", (crossing.scope, str(crossing.percent), crossing.action)
         )
+        _log.warning(
+            "budget %s of %s %s: %d %% used, action %s",
+            crossing.budget, crossing.scope, "/".join(crossing.owner), crossing.percent, crossing.action,
+        )  # fmt: skip
 
     def _backend_for(self, spec: EndpointSpec) -> HttpBackend:
         backend = self._backends.get(spec)

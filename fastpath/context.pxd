@@ -18,5 +18,10 @@ cdef class RequestContext:
     cdef readonly double arrived
     cdef public double read_at
     cdef public double upstream
+    cdef public object ticket
+    cdef public long long reserved_nano
+    cdef public bint booked
+    cdef public str substitute
+    cdef public bint in_flight
     cdef public bint settled
     cdef readonly list reply_headers

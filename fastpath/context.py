@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from backends.dialects.openai import Decision
     from fastpath.endpoints.paths import ApiPath
     from fastpath.identity.keys import Key
+    from fastpath.limits.admission import Ticket
     from fastpath.snapshot import Route, Snapshot
 
 
@@ -34,6 +35,11 @@ class RequestContext:
         self.reserved = 0  # bytes of the body in the worker's memory budget
         self.decision: Decision | None = None
         self.members: Members | None = None  # where its decision fields are in the body
+        self.ticket: Ticket | None = None  # what it holds of its caller's limits and budgets
+        self.reserved_nano = 0  # money that budgets hold for it, in 1e-9 of its tenant's currency
+        self.booked = False  # whether the outbox has an intent of it, and room for its end
+        self.substitute: str | None = None  # the cheaper model that a budget sent it to
+        self.in_flight = False  # whether its model's gauge counts it
         self.settled = False
         self.reply_headers: list[Header] = [(b"x-request-id", record.id.encode())]
 

@@ -97,6 +97,33 @@ def unknown_model(name: str) -> GatewayError:
     return GatewayError(404, "model_not_found", message, param="model")
 
 
+# -- policy: what this caller may not, or not now
+
+
+def forbidden(message: str) -> GatewayError:
+    """403: the key is known, and may not do this. `message` says what, and who could change it."""
+    return GatewayError(403, "permission_denied", message, type="permission_error")
+
+
+def rate_limited(message: str, retry_after: int | None, headers: Sequence[Header] = ()) -> GatewayError:
+    """429 for a limit per time or of concurrency. retry_after in ns; None: it would never pass, so do not try again.
+
+    headers: the x-ratelimit-* ones.
+    """
+    if retry_after is None:
+        waits: list[Header] = [(b"x-should-retry", b"false")]
+    else:
+        milliseconds = max(1, -(-retry_after // 1_000_000))
+        waits = [(b"retry-after", b"%d" % -(-milliseconds // 1_000)), (b"retry-after-ms", b"%d" % milliseconds)]
+    return GatewayError(429, "rate_limit_exceeded", message, type="rate_limit_error", headers=[*waits, *headers])
+
+
+def quota_spent(message: str, headers: Sequence[Header] = ()) -> GatewayError:
+    """429 for a budget. Clients would try again by themselves, which cannot help."""
+    fields = [(b"x-should-retry", b"false"), *headers]
+    return GatewayError(429, "insufficient_quota", message, type="insufficient_quota", headers=fields)
+
+
 # -- no capacity, upstream failure
 
 
@@ -106,6 +133,18 @@ def overloaded(message: str, retry_after: float = 1.0) -> GatewayError:
     return GatewayError(
         503, "overloaded", message, type="server_error", headers=[(b"retry-after", str(seconds).encode())]
     )
+
+
+def superseded() -> GatewayError:
+    """503: a newer gateway on this node counts now. A new connection reaches it."""
+    error = overloaded("This process of the gateway has been replaced. Connect again.")
+    error.headers = (*error.headers, (b"connection", b"close"))
+    return error
+
+
+def unrecordable() -> GatewayError:
+    """503: what the request costs could not be written down, so it is not sent."""
+    return overloaded("The gateway cannot record usage now (its disk is full or failing). Try again shortly.", 5.0)
 
 
 def upstream_failed(message: str = "The model server failed before it answered. Try again.") -> GatewayError:
@@ -165,6 +204,8 @@ def shape(error: GatewayError, dialect: str, request_id: str) -> bytes:
     """The JSON body of an error answer. dialect: "messages" for Anthropic's shape, anything else for OpenAI's."""
     if dialect == "messages":
         kind = _ANTHROPIC_TYPES.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
+        if error.code == "insufficient_quota":
+            kind = "billing_error"
         body: object = {
             "type": "error",
             "error": {"type": kind, "message": error.message},

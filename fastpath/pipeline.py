@@ -17,6 +17,7 @@ from fastpath.endpoints.upload import Upload
 from fastpath.errors import GatewayError, Header
 from fastpath.identity.client import ClientAddress
 from fastpath.identity.stage import identify
+from fastpath.limits.stage import limit
 from fastpath.record import DecisionRecord
 from fastpath.relay.delivery import CallMaker, Delivery, make_call
 from fastpath.route.stage import route
@@ -68,9 +69,11 @@ class Pipeline:
             self.fail(ctx, error)
 
     def dispatch(self, ctx: RequestContext, model: str, call: CallMaker) -> Delivery:
-        """Route and relay; the delivery settles. `call` makes the request of each attempt."""
+        """Route, limit and relay; the delivery settles. `call` makes the request of each attempt."""
         route(ctx, model)
+        limit(ctx, self._runtime)
         assert ctx.route is not None
+        ctx.in_flight = True
         self._runtime.in_flight[ctx.route.name] = self._runtime.in_flight.get(ctx.route.name, 0) + 1
         self._runtime.retries.request()
         delivery = Delivery(ctx, self._runtime, call, self._settle)

@@ -24,6 +24,9 @@ cdef class DecisionRecord:
     cdef public object input_tokens
     cdef public object output_tokens
     cdef public object cached_tokens
+    cdef public object reasoning_tokens
+    cdef public object cost_nano
+    cdef public str currency
     cdef public bint estimated
     cdef public bint disputed
     cdef public object overhead_us

@@ -32,6 +32,9 @@ class DecisionRecord:
         self.input_tokens: int | None = None
         self.output_tokens: int | None = None
         self.cached_tokens: int | None = None
+        self.reasoning_tokens: int | None = None
+        self.cost_nano: int | None = None  # 1e-9 of `currency`; None: the model has no price, or nothing was used
+        self.currency: str | None = None
         self.estimated = False  # tokens are ours, not the model server's
         self.disputed = False  # the model server's usage was impossible and was clamped
         self.overhead_us: int | None = (
@@ -65,6 +68,9 @@ class DecisionRecord:
         line.integer("input_tokens", self.input_tokens)
         line.integer("output_tokens", self.output_tokens)
         line.integer("cached_tokens", self.cached_tokens)
+        line.integer("reasoning_tokens", self.reasoning_tokens)
+        line.integer("cost_nano", self.cost_nano)
+        line.text("currency", self.currency)
         line.flag("estimated", self.estimated)
         line.flag("disputed", self.disputed)
         line.integer("overhead_us", self.overhead_us)

@@ -24,3 +24,4 @@ cdef class Runtime:
     cdef public set deliveries
     cdef public dict in_flight
     cdef public bint draining
+    cdef public object books

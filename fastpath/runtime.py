@@ -13,6 +13,7 @@ from scheduler.endpoint import EndpointTable
 from scheduler.retry import RetryBudget
 
 if TYPE_CHECKING:
+    from fastpath.account.books import Books
     from fastpath.record import DecisionRecord
     from fastpath.relay.delivery import Delivery
 
@@ -65,3 +66,4 @@ class Runtime:
         self.deliveries: set[Delivery] = set()
         self.in_flight: dict[str, int] = {}
         self.draining = False
+        self.books: Books | None = None  # None: there is no ledger to tell

@@ -14,6 +14,7 @@ cdef class Target:
 
 cdef class Route:
     cdef readonly str name
+    cdef readonly object price
     cdef readonly tuple targets
     cdef readonly object picker
     cdef readonly object timeouts
@@ -29,6 +30,7 @@ cdef class Snapshot:
     cdef readonly KeyTable keys
     cdef readonly long long created
     cdef readonly frozenset specs
+    cdef readonly object desk
     cdef readonly long long json_body
     cdef readonly long long upload_body
     cdef readonly long long response_body

@@ -5,12 +5,17 @@ written after construction except the live counters, which belong to the endpoin
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from backends.base import Backend, Deadlines, EndpointSpec
 from fastpath.identity.keys import Key, KeyTable
+from fastpath.money.price import Price
 from fastpath.settings import Endpoint, Model, Settings, Timeouts
 from scheduler.endpoint import EndpointTable
 from scheduler.picker import PICKERS, Picker
+
+if TYPE_CHECKING:
+    from fastpath.limits.desk import Desk
 
 ANY_MODEL = "*"
 
@@ -33,10 +38,13 @@ class Target:
 
 
 class Route:
-    """A model name and its replicas."""
+    """A model name, its replicas and its price (None: not known)."""
 
-    def __init__(self, name: str, targets: tuple[Target, ...], picker: Picker, timeouts: Timeouts) -> None:
+    def __init__(
+        self, name: str, targets: tuple[Target, ...], picker: Picker, timeouts: Timeouts, price: Price | None = None
+    ) -> None:
         self.name = name
+        self.price = price
         self.targets = targets
         self.picker = picker
         self.timeouts = timeouts
@@ -60,6 +68,7 @@ class Snapshot:
         keys: KeyTable | None,
         created: int,
         specs: frozenset[EndpointSpec],
+        desk: "Desk | None" = None,
     ) -> None:
         self.version = version
         self.settings = settings
@@ -67,6 +76,7 @@ class Snapshot:
         self.keys = keys
         self.created = created
         self.specs = specs
+        self.desk = desk  # None: nothing is limited
         self.json_body = settings.limits.json_body
         self.upload_body = settings.limits.upload_body
         self.response_body = settings.limits.response_body
@@ -94,20 +104,26 @@ def compile_snapshot(
     backend_for: Callable[[EndpointSpec], Backend],
     keys: KeyTable | None,
     created: int,
+    desk: "Desk | None",
 ) -> Snapshot:
     """Settings -> Snapshot. `backend_for` returns the running backend of an unchanged spec."""
-    routes = {model.name: _route(model, settings, table, backend_for) for model in settings.models}
+    routes = {model.name: _route(model, settings, table, backend_for, version) for model in settings.models}
     specs = frozenset(target.spec for route in routes.values() for target in route.targets)
     table.retain(specs)
-    return Snapshot(version, settings, routes, keys, created, specs)
+    return Snapshot(version, settings, routes, keys, created, specs, desk)
 
 
 def _route(
-    model: Model, settings: Settings, table: EndpointTable, backend_for: Callable[[EndpointSpec], Backend]
+    model: Model,
+    settings: Settings,
+    table: EndpointTable,
+    backend_for: Callable[[EndpointSpec], Backend],
+    version: int,
 ) -> Route:
     timeouts = model.timeouts or settings.timeouts
     targets = tuple(_target(endpoint, timeouts, table, backend_for) for endpoint in model.endpoints)
-    return Route(model.name, targets, PICKERS[model.picker], timeouts)
+    price = model.price.as_price(f"settings-{version}") if model.price is not None else None
+    return Route(model.name, targets, PICKERS[model.picker], timeouts, price)
 
 
 def _target(

@@ -37,8 +37,11 @@ with its line, column and key. Unknown keys are mistakes. `fastpath schema` prin
 def render() -> str:
     """The whole page."""
     root = inspect.type_info(Settings)
-    sections = "\n".join(_section(path, struct) for path, struct in _structs("", root))
-    return f"{HEAD}\n{sections}"
+    sections, first = [], dict[type, str]()
+    for path, struct in _structs("", root):
+        if first.setdefault(struct.cls, path) == path:  # the same mapping in another place is the same
+            sections.append(_section(path, struct))
+    return f"{HEAD}\n" + "\n".join(sections)
 
 
 def undocumented() -> list[str]:

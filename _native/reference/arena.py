@@ -61,8 +61,13 @@ def clamp(value: int, low: int, high: int) -> int:
     return max(low, min(value, high))
 
 
+def span(units: int, period: int, per: int = 1) -> int:
+    """What so many units cost in ns, rounded up."""
+    return min(-(-units * period // per), FAR)
+
+
 class Bucket:
-    """GCRA: `time` is when the bucket will owe nothing."""
+    """GCRA: `time` is when the bucket will owe nothing. A unit costs `period / per` ns."""
 
     def __init__(self, full: bool = False) -> None:
         self.time = 0
@@ -71,27 +76,27 @@ class Bucket:
     def debt(self, now: int, depth: int) -> int:
         return clamp(self.time - now, 0, depth + MOST_DEBT)
 
-    def look(self, now: int, cost: int, period: int, burst: int) -> tuple[bool, int, int]:
-        depth, need = min(burst * period, FAR), min(cost * period, FAR)
+    def look(self, now: int, cost: int, period: int, burst: int, per: int = 1) -> tuple[bool, int, int]:
+        depth, need = span(burst, period, per), span(cost, period, per)
         room = depth - self.debt(clamp(now, 0, FAR), depth)
         if need > depth or cost > burst:
-            return False, -1, max(0, room) // period
+            return False, -1, min(max(0, room) * per // period, FAR)
         if need > room:
-            return False, need - room, max(0, room) // period
-        return True, 0, (room - need) // period
+            return False, need - room, min(max(0, room) * per // period, FAR)
+        return True, 0, min((room - need) * per // period, FAR)
 
-    def take(self, now: int, cost: int, period: int, burst: int) -> tuple[bool, int, int]:
+    def take(self, now: int, cost: int, period: int, burst: int, per: int = 1) -> tuple[bool, int, int]:
         if self.full:
             return False, 0, 0
-        answer = self.look(now, cost, period, burst)
+        answer = self.look(now, cost, period, burst, per)
         if answer[0] and cost:
-            depth = min(burst * period, FAR)
-            self.time = clamp(now, 0, FAR) + self.debt(clamp(now, 0, FAR), depth) + min(cost * period, FAR)
+            depth = span(burst, period, per)
+            self.time = clamp(now, 0, FAR) + self.debt(clamp(now, 0, FAR), depth) + span(cost, period, per)
         return answer
 
-    def correct(self, now: int, cost: int, period: int) -> None:
+    def correct(self, now: int, cost: int, period: int, per: int = 1) -> None:
         now = clamp(now, 0, FAR)
-        need = min(abs(cost) * period, FAR)
+        need = span(abs(cost), period, per)
         debt = self.debt(now, FAR) + (need if cost > 0 else -need)
         self.time = now + clamp(debt, 0, FAR)
 

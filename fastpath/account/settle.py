@@ -1,5 +1,6 @@
 """Closes a request exactly once: its record is written, its counters move. The record is the only source of both."""
 
+from fastpath.account.cost import cost_of
 from fastpath.context import RequestContext
 from fastpath.runtime import Runtime
 
@@ -20,8 +21,15 @@ def settle(ctx: RequestContext, runtime: Runtime) -> None:
     model = None
     if ctx.route is not None:
         model = ctx.route.name
-        runtime.in_flight[model] -= 1
+        if ctx.in_flight:
+            runtime.in_flight[model] -= 1
         record.overhead_us = overhead_us(ctx, now)
+        if ctx.route.price is not None:
+            record.cost_nano, record.currency = cost_of(record, ctx.route.price), ctx.route.price.currency
+    if ctx.ticket is not None:
+        give_back(ctx, now)
+    if runtime.books is not None:
+        runtime.books.end(ctx)
     runtime.series.settled(record, path, model)
     runtime.records.put(record)
 
@@ -29,3 +37,13 @@ def settle(ctx: RequestContext, runtime: Runtime) -> None:
 def overhead_us(ctx: RequestContext, now: float) -> int:
     """Time of the request in the gateway itself so far: since its last byte, less what its attempts took."""
     return int((now - ctx.read_at - ctx.upstream) * 1e6)
+
+
+def give_back(ctx: RequestContext, now: float) -> None:
+    """Ends what the request held of its caller's limits: before its last byte, so that the next one may begin."""
+    ticket, record = ctx.ticket, ctx.record
+    assert ticket is not None
+    if record.attempts == 0:
+        ticket.void(now)
+    else:
+        ticket.settle(now, record.input_tokens or 0, record.output_tokens or 0, record.cost_nano or 0)

@@ -12,6 +12,7 @@ from fastpath.errors import GatewayError, Header
 
 #: The header fields that the gateway reads of a request. A door need not keep the others.
 FIELDS_READ = (
+    b"x-fastpath-no-substitute",
     b"accept",
     b"anthropic-beta",
     b"anthropic-version",

@@ -1,5 +1,6 @@
 cdef class ApiPath:
     cdef readonly str template
+    cdef readonly str api
     cdef readonly str method
     cdef readonly str body
     cdef readonly str dialect

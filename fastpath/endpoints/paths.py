@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from backends.dialects import openai
+from fastpath.money.ask import Api
 
 Body = Literal["none", "json", "multipart"]
 
@@ -23,7 +24,7 @@ class ApiPath:
     """One path. template: as documented, and its metrics label; dialect: of errors and event streams; schema: decision
     fields of its JSON body; asks_usage: usage is requested upstream when a streaming caller did not; json_reply: a 200
     must be JSON (or an event stream when streaming was asked for). upstream: the path below an endpoint's base URL;
-    is_upload: the larger body limit applies; is_open: no key is needed."""
+    is_upload: the larger body limit applies; is_open: no key is needed; api: whose fields say what it may cost."""
 
     def __init__(
         self,
@@ -34,8 +35,10 @@ class ApiPath:
         schema: type[openai.Decision] = openai.Decision,
         asks_usage: bool = False,
         json_reply: bool = True,
+        api: Api = "other",
     ) -> None:
         self.template = template
+        self.api = api
         self.method = method
         self.body = body
         self.dialect = dialect
@@ -48,15 +51,22 @@ class ApiPath:
 
 
 PATHS = (
-    ApiPath("/v1/chat/completions", "POST", dialect="chat", schema=openai.ChatRequest, asks_usage=True),
-    ApiPath("/v1/completions", "POST", dialect="chat", schema=openai.CompletionRequest, asks_usage=True),
-    ApiPath("/v1/embeddings", "POST", schema=openai.EmbeddingRequest),
-    ApiPath("/v1/responses", "POST", dialect="responses"),
-    ApiPath("/v1/messages", "POST", dialect="messages", schema=openai.MessagesRequest),
+    ApiPath("/v1/chat/completions", "POST", dialect="chat", schema=openai.ChatRequest, asks_usage=True, api="chat"),
+    ApiPath(
+        "/v1/completions",
+        "POST",
+        dialect="chat",
+        schema=openai.CompletionRequest,
+        asks_usage=True,
+        api="completions",
+    ),
+    ApiPath("/v1/embeddings", "POST", schema=openai.EmbeddingRequest, api="embeddings"),
+    ApiPath("/v1/responses", "POST", dialect="responses", api="responses"),
+    ApiPath("/v1/messages", "POST", dialect="messages", schema=openai.MessagesRequest, api="messages"),
     ApiPath("/v1/messages/count_tokens", "POST", dialect="messages"),
     ApiPath("/v1/rerank", "POST"),
     ApiPath("/v1/moderations", "POST"),
-    ApiPath("/v1/images/generations", "POST"),
+    ApiPath("/v1/images/generations", "POST", api="images"),
     ApiPath("/v1/images/edits", "POST", body="multipart"),
     ApiPath("/v1/images/variations", "POST", body="multipart"),
     ApiPath("/v1/audio/speech", "POST", json_reply=False),

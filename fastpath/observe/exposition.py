@@ -91,7 +91,7 @@ def _metric(family: Family) -> Metric:
 def _samples(family: Family, labels: dict[str, str], value: int | float | HistogramSnapshot) -> Iterable[Sample]:
     if isinstance(value, HistogramSnapshot):
         return _histogram(family, labels, value)
-    return (Sample(family.name, labels, value),)
+    return (Sample(family.name, labels, value if family.unit == 1.0 else value * family.unit),)
 
 
 def _histogram(family: Family, labels: dict[str, str], found: HistogramSnapshot) -> Iterator[Sample]:

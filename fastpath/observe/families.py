@@ -36,10 +36,11 @@ class Family(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     limit: int = 1
+    unit: float = 1.0  # what one count is worth: whole numbers are counted, and shown times this
 
 
-def _counter(name: str, help: str, labels: tuple[str, ...] = (), limit: int = 1) -> Family:
-    return Family(name, "counter", help, labels, (), limit)
+def _counter(name: str, help: str, labels: tuple[str, ...] = (), limit: int = 1, unit: float = 1.0) -> Family:
+    return Family(name, "counter", help, labels, (), limit, unit)
 
 
 def _gauge(name: str, help: str, labels: tuple[str, ...] = (), limit: int = 1) -> Family:
@@ -55,6 +56,13 @@ def _histogram(
 FAMILIES: Final[tuple[Family, ...]] = (
     _counter("ai_inference_requests_total", "Requests answered.", ("path", "model", "status"), 640),
     _counter("ai_inference_tokens_total", "Tokens, by kind input, output or cached.", ("model", "kind"), _PAIRS),
+    _counter(
+        "ai_inference_cost_usd_total",
+        "What requests cost by the price of their model, where that is in US dollars.",
+        ("model",),
+        _MODELS,
+        unit=1e-9,
+    ),
     _histogram("ai_inference_latency_seconds", "From request to last byte written.", _LATENCY, ("model",), _MODELS),
     _histogram(
         "ai_inference_time_to_first_token_seconds",
@@ -114,6 +122,18 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _counter("fastpath_access_log_dropped_total", "Access-log lines dropped rather than waited for."),
     _histogram("fastpath_loop_lag_seconds", "How late the event loop ran its 100 ms tick.", _LAG),
     _counter("fastpath_usage_estimated_total", "Answers whose usage the upstream did not say.", ("model",), _MODELS),
+    _counter(
+        "fastpath_limit_refusals_total",
+        "Requests refused by a limit or budget, by its cause: rate, slots, budget, full or superseded.",
+        ("model", "cause"),
+        _PAIRS,
+    ),
+    _counter(
+        "fastpath_budget_thresholds_total",
+        "Budgets that crossed a threshold, once per period, by owner's kind, percent and action.",
+        ("scope", "percent", "action"),
+        _PAIRS,
+    ),
     _gauge("fastpath_memory_budget_bytes", "Bytes of bodies and relay buffers: used, and the limit.", ("kind",), 2),
     _gauge("fastpath_workers", "Worker processes alive."),
     _gauge("fastpath_workers_wanted", "Worker processes that the settings ask for."),

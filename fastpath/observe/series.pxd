@@ -13,6 +13,7 @@ cdef class _Handles:
     cdef readonly Counter input
     cdef readonly Counter output
     cdef readonly Counter cached
+    cdef readonly Counter cost
     cdef readonly Counter answers
 
 

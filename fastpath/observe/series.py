@@ -30,6 +30,7 @@ class _Handles:
         self.input = metrics.counter("ai_inference_tokens_total", (model, "input"))
         self.output = metrics.counter("ai_inference_tokens_total", (model, "output"))
         self.cached = metrics.counter("ai_inference_tokens_total", (model, "cached"))
+        self.cost = metrics.counter("ai_inference_cost_usd_total", (model,))
         self.answers = metrics.counter("ai_inference_answers_total", (model, endpoint)) if endpoint else None
 
 
@@ -66,6 +67,8 @@ class RequestSeries:
             handles.output.add(record.output_tokens)
         if record.cached_tokens:
             handles.cached.add(record.cached_tokens)
+        if record.cost_nano and record.currency == "USD":
+            handles.cost.add(record.cost_nano)
         if record.ttft_ms is not None:
             _time_tokens(handles, record, record.ttft_ms)
         if record.outcome == "complete" and record.failures is None and not record.estimated:

@@ -53,7 +53,7 @@ class NodeMap:
 
     def _has_limits(self) -> bool:
         used = self.arena.rows_used
-        return bool(used["buckets"] or used["leases"])
+        return bool(used["buckets"] or used["leases"] or used["budgets"])
 
 
 def open_map(state: Path, address: str | None, sizes: Sizes, *, now: int, say: Say) -> NodeMap:

@@ -29,6 +29,7 @@ cdef class Delivery(Source):
     cdef object _backoff
     cdef bint _comments
     cdef double _commented_at
+    cdef double _marked_at
     cdef bint _asks_usage
 
     cpdef start(self)
@@ -56,6 +57,7 @@ cdef class Delivery(Source):
     cpdef end_now(self)
     cpdef refuse(self, object error)
     cpdef sweep(self, double now)
+    cdef _note_progress(self, double now)
     cdef bint _may_retry(self, object error) except -1
     cdef _retry(self)
     cdef _time_out(self)

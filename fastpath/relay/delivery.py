@@ -17,8 +17,10 @@ from backends.call import Call
 from backends.dialects.openai import ask_usage, rename_model, splice
 from backends.dialects.usage import Usage, read_usage, usage_of
 from fastpath import errors
+from fastpath.account.cost import note_progress
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError
+from fastpath.money.amount import format_nano
 from fastpath.relay.attempt import Attempt, BadStatus
 from fastpath.relay.fields import STREAM_FIELDS, inbound, outbound
 from fastpath.relay.quote import quote
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 CallMaker = Callable[["Delivery", "Target"], Call]
 Settle = Callable[[RequestContext], None]
 
+#: Seconds between two notes of how far a stream is, should this process die.
+MARK_EVERY = 0.5
 COMMENT = b": keep-alive\n\n"
 BROKEN_CAUSES = {"truncated": Cause.DISCONNECTED, "malformed": Cause.BAD_ANSWER, "oversized": Cause.BAD_ANSWER}
 
@@ -62,7 +66,7 @@ class Delivery(Source):
         self._retry_after: float | None = None
         self._backoff: TimerHandle | None = None
         self._comments = self.streaming and self.wants_json  # sound cannot carry them
-        self._commented_at = self.ctx.read_at
+        self._commented_at = self._marked_at = self.ctx.read_at
         self._asks_usage = self.streaming and self.ctx.path.asks_usage and not _usage_wanted(self.ctx)
 
     # -- the way out
@@ -105,6 +109,11 @@ class Delivery(Source):
         self._attempt = attempt
         record.attempts += 1
         record.endpoint, record.tier = target.name, target.tier
+        if self._runtime.books is not None and not self._runtime.books.intend(self.ctx, target):
+            record.attempts -= 1
+            self._attempt = None
+            self._conclude(errors.unrecordable())
+            return
         self._runtime.table.in_flight[target.slot] += 1
         attempt.began = self._runtime.clock.monotonic()
         attempt.handle = target.backend.start(call, attempt)  # type: ignore[assignment]  # HTTP is the only backend yet
@@ -275,6 +284,8 @@ class Delivery(Source):
     def sweep(self, now: float) -> None:
         """Comments while the caller waits for the first token, and an end to callers that stopped reading."""
         timeouts = self._route.timeouts
+        if self._delivered and self.streaming:
+            self._note_progress(now)
         stalled = self.ctx.exchange.stalled_since
         if stalled is not None and now - stalled > timeouts.client_stall:
             self.ctx.exchange.abort()
@@ -286,6 +297,20 @@ class Delivery(Source):
             if self._sink is None:
                 self._sink = self._open()
             self._sink.write(COMMENT)
+
+    def _note_progress(self, now: float) -> None:
+        """Notes how far a stream is: what is charged should this process die."""
+        if self.ctx.ticket is not None:
+            note_progress(self.ctx, self._events)
+        if self._runtime.books is not None and now - self._marked_at >= MARK_EVERY:
+            self._marked_at = now
+            self._runtime.books.mark(self.ctx, self._events)
+
+    @property
+    def _events(self) -> int:
+        """Events of the answer so far."""
+        stream = self._attempt.stream if self._attempt is not None else None
+        return stream.frames if stream is not None else 0
 
     @property
     def unfinished(self) -> int:
@@ -382,6 +407,8 @@ class Delivery(Source):
         headers = ctx.reply_headers + inbound(attempt.headers)
         if ctx.key is not None and ctx.key.insight:
             headers.append((b"x-fastpath-overhead-us", str(ctx.record.overhead_us).encode()))
+        if ctx.record.cost_nano is not None:
+            headers.append((b"x-fastpath-cost", format_nano(ctx.record.cost_nano).encode()))
         ctx.exchange.reply(attempt.status, headers, body)
 
     def _finish_stream(self, outcome: str, code: str | None = None) -> None:
@@ -430,6 +457,7 @@ class Delivery(Source):
         if usage is not None:
             record.input_tokens, record.output_tokens = usage.input, usage.output
             record.cached_tokens = usage.cached
+            record.reasoning_tokens = usage.reasoning
             if usage.disputed:
                 record.disputed = True
         if self.streaming and (usage is None or not final):
@@ -446,8 +474,9 @@ def make_call(delivery: Delivery, target: "Target") -> Call:
     body, members = ctx.body, ctx.members
     assert members is not None
     edits = []
-    if target.model is not None:
-        edits.append(rename_model(members, target.model))
+    name = target.model if target.model is not None else ctx.substitute
+    if name is not None:
+        edits.append(rename_model(members, name))
     if delivery.asks_usage(target):
         edits.append(ask_usage(members))
     if edits:

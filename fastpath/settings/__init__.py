@@ -1,19 +1,19 @@
-"""Settings: their schema (schema), the file they come from (file, over yaml_tree and walk), the rules that hold between
-them (rules), and how mistakes are told (problem). Users import from here."""
+"""Settings: their schema (schema, tenancy, control, over kinds), the file they come from (file, over yaml_tree and
+walk), the rules that hold between them (rules, tenancy_rules), and how mistakes are told (problem). Users import from
+here."""
 
+from fastpath.settings.control import Control
+from fastpath.settings.kinds import Door, Picker, Tier
 from fastpath.settings.schema import (
     Dns,
-    Door,
     Endpoint,
     Key,
     Limits,
     Listen,
     Log,
     Model,
-    Picker,
     Retries,
     Settings,
-    Tier,
     Timeouts,
     Tls,
     decode_settings,
@@ -22,22 +22,32 @@ from fastpath.settings.schema import (
     show_settings,
     state_folder,
 )
+from fastpath.settings.tenancy import Budget, Limit, ModelLimits, ModelPrice, Team, Tenant, Threshold, User
 
 __all__ = [
+    "Budget",
+    "Control",
     "Dns",
     "Door",
     "Endpoint",
     "Key",
+    "Limit",
     "Limits",
     "Listen",
     "Log",
     "Model",
+    "ModelLimits",
+    "ModelPrice",
     "Picker",
     "Retries",
     "Settings",
+    "Team",
+    "Tenant",
+    "Threshold",
     "Tier",
     "Timeouts",
     "Tls",
+    "User",
     "decode_settings",
     "encode_settings",
     "settings_schema",

@@ -13,8 +13,9 @@ from msgspec import inspect
 
 from fastpath.identity.pepper import PepperError
 from fastpath.settings import Settings
-from fastpath.settings.problem import Path, Problem, SettingsError
-from fastpath.settings.rules import Finding, find_conflicts, find_foreign_hashes
+from fastpath.settings.findings import Finding
+from fastpath.settings.problem import Path, Problem, SettingsError, format_path
+from fastpath.settings.rules import find_conflicts, find_foreign_hashes
 from fastpath.settings.secret import reveal_hook, secret_hook
 from fastpath.settings.walk import Walk
 from fastpath.settings.yaml_tree import MAX_BYTES, Node, Place, YamlError, compose, merge, node_of
@@ -102,8 +103,10 @@ def _compare(walk: Walk, values: dict[str, Any], pepper: PepperLookup | None) ->
     findings = list(find_conflicts(values, walk.hidden))
     if pepper is not None and values.get("keys"):
         findings += _compare_hashes(values, pepper)
+    wrong = {problem.path for problem in walk.problems}  # what is wrong by itself is not missing, too
     for path, message in findings:
-        walk.report(_nearest(walk.places, path), path, message)
+        if format_path(path) not in wrong:
+            walk.report(_nearest(walk.places, path), path, message)
 
 
 def _compare_hashes(values: dict[str, Any], pepper: PepperLookup) -> list[Finding]:

@@ -4,24 +4,22 @@ Each rule takes the plain values that were right (anything may be missing) and y
 other settings by path, never by value. Does not know lines or types. Pure.
 """
 
-import difflib
 import os
 from collections.abc import Iterator, Set
-from typing import Any, TypeAlias
+from typing import Any
 
-from fastpath.settings import Listen, Settings
+from fastpath.settings import Control, Listen, Settings
+from fastpath.settings.findings import Finding, Values, find_repeats_in, items_of, suggest
 from fastpath.settings.problem import Path, format_path
 from fastpath.settings.syntax import is_loopback, url_identity, url_label
-
-Values: TypeAlias = dict[str, Any]
-Finding: TypeAlias = tuple[Path, str]
+from fastpath.settings.tenancy_rules import find_tenancy_conflicts
 
 
 def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     """Everything that the rules find in the values of a settings file. Values at `hidden` paths are never shown."""
-    yield from _find_repeats(values, "models", "name")
-    yield from _find_repeats(values, "keys", "name")
-    yield from _find_repeats(values, "keys", "hash")
+    yield from find_repeats_in(items_of(values, ("models",)), "name")
+    yield from find_repeats_in(items_of(values, ("keys",)), "name")
+    yield from find_repeats_in(items_of(values, ("keys",)), "hash")
     yield from _find_unknown_models(values, hidden)
     for path, endpoints in _pools(values):
         yield from _find_twin_endpoints(path, endpoints)
@@ -30,12 +28,14 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     yield from _find_split_queue(values)
     yield from _find_unix_clashes(values)
     yield from _find_port_clash(values)
+    yield from _find_open_control(values)
     yield from _find_reversed(values)
+    yield from find_tenancy_conflicts(values, hidden)
 
 
 def find_foreign_hashes(values: Values, pepper_id: str | None, state_dir: str) -> Iterator[Finding]:
     """Key hashes that the pepper in `state_dir` did not make. `pepper_id` None: there is no pepper yet."""
-    for path, key in _items(values, ("keys",)):
+    for path, key in items_of(values, ("keys",)):
         text = key.get("hash")
         if text is None:
             continue
@@ -53,41 +53,22 @@ def find_foreign_hashes(values: Values, pepper_id: str | None, state_dir: str) -
             yield (*path, "hash"), message
 
 
-def _items(values: Values, path: Path) -> Iterator[tuple[Path, Values]]:
-    """The mappings of a list, each with its path."""
-    found = values.get(str(path[-1])) or []
-    return (((*path, i), item) for i, item in enumerate(found) if isinstance(item, dict))
-
-
 def _pools(values: Values) -> Iterator[tuple[Path, list[tuple[Path, Values]]]]:
-    for path, model in _items(values, ("models",)):
-        yield path, list(_items(model, (*path, "endpoints")))
-
-
-def _find_repeats(values: Values, section: str, name: str) -> Iterator[Finding]:
-    first: dict[str, Path] = {}
-    for path, item in _items(values, (section,)):
-        text = item.get(name)
-        if isinstance(text, str) and first.setdefault(text, path) != path:
-            yield (*path, name), f"is the same as {format_path((*first[text], name))}: each needs its own"
+    for path, model in items_of(values, ("models",)):
+        yield path, list(items_of(model, (*path, "endpoints")))
 
 
 def _find_unknown_models(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     if any(not isinstance(model, dict) or "name" not in model for model in values.get("models") or []):
         return  # one of the names is itself a mistake: it may be the one that a key means
-    named = {model["name"]: (*path, "name") for path, model in _items(values, ("models",))}
+    named = {model["name"]: (*path, "name") for path, model in items_of(values, ("models",))}
     if "*" in named:
         return
     shown = [name for name, path in named.items() if path not in hidden]
-    for path, key in _items(values, ("keys",)):
+    for path, key in items_of(values, ("keys",)):
         for i, name in enumerate(key.get("models") or []):
             if isinstance(name, str) and name != "*" and name not in named:
-                yield (*path, "models", i), f"is no model of this file: {_suggest(name, shown)}"
-
-
-def _suggest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else "add it under models, or remove it here"
+                yield (*path, "models", i), f"is no model of this file: {suggest(name, shown, 'models')}"
 
 
 def _find_twin_endpoints(pool: Path, endpoints: list[tuple[Path, Values]]) -> Iterator[Finding]:
@@ -127,7 +108,7 @@ def _given(values: Values, section: str, *names: str) -> Path:
 
 def _find_open_door(values: Values) -> Iterator[Finding]:
     reachable = _setting(values, "listen", "unix") is None and not is_loopback(_setting(values, "listen", "host"))
-    open_to_all = reachable and not values.get("keys")
+    open_to_all = reachable and not values.get("keys") and values.get("control") is None
     if open_to_all and not _setting(values, "listen", "insecure"):
         message = (
             "is reachable from other machines while no keys are configured, so anyone could use the models: add "
@@ -170,6 +151,20 @@ def _find_port_clash(values: Values) -> Iterator[Finding]:
     if port and port == _setting(values, "listen", "admin_port"):
         path = _given(values, "listen", "admin_port", "port")
         yield path, "is the other listener's port too: callers and the administrator need one each"
+    control = (values.get("control") or {}).get("port", Control().port) if values.get("control") is not None else 0
+    for name in ("port", "admin_port"):
+        if control and control == _setting(values, "listen", name):
+            yield ("control", "port"), f"is listen.{name} too: the admin API needs a port of its own"
+
+
+def _find_open_control(values: Values) -> Iterator[Finding]:
+    host = (values.get("control") or {}).get("host", Control().host)
+    if isinstance(host, str) and not is_loopback(host):
+        message = (
+            "can be reached by others, who would read admin keys on the way: listen on 127.0.0.1 and put a proxy that "
+            "does TLS in front, or run `fastpath control` with a certificate instead"
+        )
+        yield ("control", "host"), message
 
 
 _ORDERED = (

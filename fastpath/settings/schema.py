@@ -13,40 +13,30 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from fastpath.settings.secret import Secret, mask_hook, reveal_hook, schema_hook, secret_hook
-from fastpath.settings.syntax import (
-    check_api_path,
-    check_file,
-    check_hash,
-    check_host,
-    check_label,
-    check_model_name,
-    check_nameserver,
-    check_network,
-    check_secret,
-    check_url,
-    url_label,
+from fastpath.settings.control import Control
+from fastpath.settings.kinds import (
+    ApiPath,
+    Bytes,
+    Delay,
+    Door,
+    FilePath,
+    Host,
+    KeyHash,
+    Label,
+    ModelName,
+    Nameserver,
+    Network,
+    Picker,
+    Port,
+    Seconds,
+    SecretText,
+    Tier,
+    UnixMode,
+    Url,
 )
-
-Tier = Literal["L0", "L1", "L2"]
-Door = Literal["auto", "granian", "native"]
-UnixMode = Literal["0600", "0660", "0666"]
-Picker = Literal["weighted_round_robin", "least_in_flight"]
-
-Seconds = Annotated[float, Meta(gt=0, le=86400, extra={"unit": "seconds"})]
-Delay = Annotated[float, Meta(ge=0, le=86400, extra={"unit": "seconds"})]
-Bytes = Annotated[int, Meta(ge=1, le=2**40, extra={"unit": "bytes"})]
-Port = Annotated[int, Meta(ge=0, le=65535, extra={"unit": "TCP port"})]
-Host = Annotated[str, Meta(extra={"check": check_host})]
-Network = Annotated[str, Meta(extra={"check": check_network})]
-Nameserver = Annotated[str, Meta(extra={"check": check_nameserver})]
-FilePath = Annotated[str, Meta(min_length=1, extra={"check": check_file})]
-ModelName = Annotated[str, Meta(min_length=1, extra={"check": check_model_name})]
-Label = Annotated[str, Meta(min_length=1, extra={"check": check_label})]
-KeyHash = Annotated[str, Meta(extra={"check": check_hash}, extra_json_schema={"pattern": r"^b2:|\$\{"})]
-Url = Annotated[str, Meta(extra={"check": check_url}, extra_json_schema={"pattern": r"^https?://|\$\{"})]
-ApiPath = Annotated[str, Meta(extra={"check": check_api_path}, extra_json_schema={"pattern": r"^/v1/|\$\{"})]
-SecretText = Annotated[Secret, Meta(extra={"check": check_secret})]
+from fastpath.settings.secret import Secret, mask_hook, reveal_hook, schema_hook, secret_hook
+from fastpath.settings.syntax import url_label
+from fastpath.settings.tenancy import Budget, Limit, ModelLimits, ModelPrice, Tenant
 
 MIB = 1 << 20
 
@@ -212,6 +202,25 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "those before its first event)."
         ),
     ] = False
+    tenant: Annotated[
+        Label | None,
+        Meta(description="Tenant that this key belongs to, by its name under `tenants`. None: it stands for itself."),
+    ] = None
+    team: Annotated[
+        Label | None,
+        Meta(description="Team of the tenant. None: that of the user, if it has one."),
+    ] = None
+    user: Annotated[Label | None, Meta(description="User of the tenant.")] = None
+    limits: Annotated[
+        tuple[Limit, ...],
+        Meta(description="What this key may use per time, on top of what its user, team and tenant may."),
+    ] = ()
+    model_limits: Annotated[
+        tuple[ModelLimits, ...], Meta(description="Limits of this key for single models, on top of `limits`.")
+    ] = ()
+    budgets: Annotated[
+        tuple[Budget, ...], Meta(description="What this key may spend per day, month or number of days.")
+    ] = ()
 
 
 class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -390,6 +399,17 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "`timeouts`. None: those for all."
         ),
     ] = None
+    limits: Annotated[
+        tuple[Limit, ...],
+        Meta(
+            description="What all callers together may use of this model. Beyond it they are answered 503 "
+            "`overloaded` and not 429, and see no remaining amounts: those would tell them about each other."
+        ),
+    ] = ()
+    price: Annotated[
+        ModelPrice | None,
+        Meta(description="What this model costs. None: nothing is known, so it takes nothing from budgets of money."),
+    ] = None
 
 
 class Retries(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -545,6 +565,21 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "port may use every model, which is why only loopback is served then."
         ),
     ] = ()
+    tenants: Annotated[
+        tuple[Tenant, ...],
+        Meta(
+            description="Who keys belong to: limits and budgets that several keys share. Empty: every key stands for "
+            "itself."
+        ),
+    ] = ()
+    control: Annotated[
+        Control | None,
+        Meta(
+            description="A control process beside the workers. With one, every request needs a key, of this file or of "
+            "the admin API; what the file names wins over what the admin API names the same. None: nothing is "
+            "started, and this file is the whole truth, which is what a sidecar wants."
+        ),
+    ] = None
     models: Annotated[
         tuple[Model, ...],
         Meta(

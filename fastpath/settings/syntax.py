@@ -7,11 +7,13 @@ sentence repeats the text: it may have come from `${NAME}`. Knows nothing of fil
 import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _HOST = re.compile(r"(?=.{1,253}\Z)(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/\[\]-]{0,127}")
 _HASH = re.compile(r"b2:[0-9a-f]{8}:[0-9a-f]{64}")
 _API_PATH = re.compile(r"/v1/[A-Za-z0-9_/-]+")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _NUMERIC = re.compile(r"[0-9.]+")
 
 
@@ -134,6 +136,20 @@ def check_secret(text: str) -> str | None:
 def check_api_path(text: str) -> str | None:
     """An API path as callers write it."""
     return None if _API_PATH.fullmatch(text) else "must be an API path such as /v1/embeddings"
+
+
+def check_time_zone(text: str) -> str | None:
+    """A name of the IANA time zone database."""
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones
+        return "must be a time zone such as UTC or Europe/Berlin that this machine knows (Debian package tzdata)"
+    return None
+
+
+def check_currency(text: str) -> str | None:
+    """An ISO 4217 code."""
+    return None if _CURRENCY.fullmatch(text) else "must be the three capital letters of a currency, such as USD"
 
 
 def check_file(text: str) -> str | None:

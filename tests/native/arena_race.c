@@ -3,6 +3,7 @@
  *   arena_race crash          dies once at every step of every change, alone and with a reaper that dies at every step
  *   arena_race race ROUNDS    random lives and deaths on several threads; built with -fsanitize=thread by the test
  *   arena_race upgrade        limits move to a newer map while everyone keeps asking
+ *   arena_race midnight       budgets are spent by threads whose clocks disagree about the day
  *
  * Prints one line and exits 0, or says which line of this file found what wrong and exits 1. */
 #include <pthread.h>
@@ -62,10 +63,29 @@ static void all_free(fp_map *map) {
 static fp_slot three[3];
 static fp_rate two[2];
 static const int64_t costs[2] = {1, 2};
+static fp_allowance purses[2]; /* one of tokens by the calendar, one of money over eight days */
+enum { DAY = 20000, PURSE = 1000 };
+
+static fp_allowance make_purse(const fp_map *map, uint64_t id, uint32_t days, int64_t limit) {
+    fp_allowance purse = {{0}, days, days == 1 ? FP_TOKENS : FP_MONEY, limit, limit, limit, 0, DAY, DAY - 1, 2};
+    for (uint32_t i = 0; i < FP_PARTS; i++) purse.rows[i] = row_of(map, FP_BUDGETS, id + i);
+    return purse;
+}
+
+static int64_t committed(const fp_map *map, const fp_allowance *purse) {
+    int64_t newest;
+    return fp_committed(map, purse, &newest);
+}
 
 static void set_limits(fp_map *map) {
     for (int i = 0; i < 3; i++) three[i] = (fp_slot){row_of(map, FP_LIMITS, 11 + i), MOST};
-    for (int i = 0; i < 2; i++) two[i] = (fp_rate){row_of(map, FP_BUCKETS, 21 + i), 1, 1 << 20};
+    for (int i = 0; i < 2; i++) two[i] = (fp_rate){row_of(map, FP_BUCKETS, 21 + i), 1, 1 << 20, 1};
+    for (int i = 0; i < 2; i++) purses[i] = make_purse(map, 51 + 10 * (uint64_t)i, i ? 8 : 1, PURSE);
+}
+
+static void admit(fp_map *map, uint64_t me, int64_t tokens, int64_t money, fp_verdict *verdict) {
+    const fp_wants wants = {two, costs, three, purses, tokens == 1 ? 0 : 2, 3, 2, {tokens, money}};
+    fp_admit(map, me, &wants, 1000, 1 << 30, verdict);
 }
 
 static void bury(fp_map *map, uint64_t me) { fp_store(&fp_worker_at(map, me >> 42 & 0xff)->owner, 0); }
@@ -77,8 +97,10 @@ static bool live(fp_map *map, int steps, uint64_t *me) {
     if (setjmp(death)) return false;
     steps_to_death = steps;
     CHECK(fp_join(map, fp_owner(7, 7), me) != FP_NO_ROW);
-    fp_enter(map, *me, two, costs, 2, three, 3, 1000, 1 << 30, &verdict);
+    admit(map, *me, 7, 70, &verdict);
     CHECK(verdict.outcome == FP_ADMITTED);
+    CHECK(fp_mark(map, verdict.lease, verdict.use, (int64_t[]){3, 30}));
+    CHECK(fp_mark(map, verdict.lease, verdict.use, (int64_t[]){4, 40}));
     CHECK(fp_release(map, verdict.lease, verdict.use, 1u << FP_HELD));
     steps_to_death = 0;
     return true;
@@ -108,18 +130,23 @@ static int crash(void) {
             fp_verdict kept, passing;
             set_limits(&map);
             CHECK(fp_join(&map, fp_owner(1, 1), &survivor) != FP_NO_ROW);
-            fp_enter(&map, survivor, NULL, NULL, 0, three, 3, 1000, 1 << 30, &kept);
+            admit(&map, survivor, 1, 10, &kept);
             whole = live(&map, steps, &victim);
             if (lives & 1) { /* someone else moves the same limits on before anyone reaps */
-                fp_enter(&map, survivor, NULL, NULL, 0, three, 3, 1000, 1 << 30, &passing);
+                admit(&map, survivor, 1, 10, &passing);
                 if (passing.outcome == FP_ADMITTED) fp_release(&map, passing.lease, passing.use, 1u << FP_HELD);
             }
             bury_others(&map, survivor);
             reaped = reap(&map, reaper_steps);
             CHECK(reap(&map, 0));
             for (int i = 0; i < 3; i++) CHECK(in_use(&map, three[i].row) == 1);
+            const int64_t tokens = committed(&map, &purses[0]) - 1, money = committed(&map, &purses[1]) - 10;
+            CHECK(tokens == 0 || tokens == 3 || tokens == 4);
+            CHECK(money == 0 || money == 30 || money == 40);
+            CHECK(!whole || (tokens == 4 && money == 40));
             CHECK(fp_release(&map, kept.lease, kept.use, 1u << FP_HELD));
             all_free(&map);
+            CHECK(committed(&map, &purses[0]) == tokens && committed(&map, &purses[1]) == money);
             free(map.header);
         }
     }
@@ -183,10 +210,10 @@ static int crash_in_series(void) {
 
 static fp_map shared;
 static fp_slot slots[LIMITS];
-static fp_rate rate = {0, 1000, 5000};
+static fp_rate rate = {0, 1000, 5000, 1};
 static _Atomic(int) inside[LIMITS];
 static _Atomic(int) dead[1 << 22]; /* by pid */
-static _Atomic(int) next_pid = 1, stop, deaths;
+static _Atomic(int) next_pid = 1, stop, deaths, spending;
 static _Atomic(uint32_t) rows_seen[IDS];
 static _Atomic(uint64_t) ticks, recorded, charged;
 
@@ -219,8 +246,13 @@ static void visit(fp_map *map, uint64_t me, fp_thread *thread) {
     bool expired = chance(thread, 8) == 0, pays = chance(thread, 4) == 0;
     int64_t cost = 1;
     fp_verdict verdict;
-    fp_enter(map, me, &rate, &cost, pays, slots + first, (int)n, 1000, expired ? 1 : 1 << 30, &verdict);
+    fp_allowance mine[2] = {purses[0], purses[1]};
+    mine[1].period += chance(thread, 3); /* its clock is off by days */
+    const fp_wants wants = {&rate, &cost, slots + first, mine, pays, (int)n, 2, {100, 100}};
+    fp_admit(map, me, &wants, 1000, expired ? 1 : 1 << 30, &verdict);
     if (verdict.outcome != FP_ADMITTED) return;
+    if (!expired) CHECK(atomic_fetch_add(&spending, 100) < PURSE);
+    if (!expired) atomic_fetch_sub(&spending, 100);
     if (pays) atomic_fetch_add(&charged, 1);
     for (unsigned i = first; !expired && i < first + n; i++) CHECK(atomic_fetch_add(&inside[i], 1) < MOST);
     if (chance(thread, 2)) sched_yield();
@@ -293,6 +325,7 @@ static void race(int rounds) {
     fp_thread state[THREADS + 2];
     shared = make_map(64);
     for (int i = 0; i < LIMITS; i++) slots[i] = (fp_slot){row_of(&shared, FP_LIMITS, 31 + i), MOST};
+    for (int i = 0; i < 2; i++) purses[i] = make_purse(&shared, 51 + 10 * (uint64_t)i, i ? 8 : 1, PURSE);
     rate.row = row_of(&shared, FP_BUCKETS, 41);
     for (int i = 0; i < IDS; i++) atomic_store(&rows_seen[i], UINT32_MAX);
     for (int i = 0; i < THREADS + 2; i++) state[i] = (fp_thread){17u + (unsigned)i, rounds};
@@ -307,6 +340,7 @@ static void race(int rounds) {
     fp_reap_leases(&shared, 1000);
     fp_reap_leases(&shared, 1000);
     all_free(&shared);
+    CHECK(committed(&shared, &purses[0]) == 0 && committed(&shared, &purses[1]) == 0);
     uint64_t bins[FP_BINS], counted = fp_copy_bins(fp_at(&shared, FP_HISTOGRAMS, 0), bins);
     fp_row *counter = fp_at(&shared, FP_SERIES, fp_find(&shared, FP_SERIES, 5, 6));
     CHECK(counted == atomic_load(&recorded));
@@ -363,7 +397,7 @@ static void upgrade(void) {
         atomic_store(&switched, 0);
         atomic_store(&charged, 0);
         slots[0] = (fp_slot){row_of(&shared, FP_LIMITS, 31), MOST};
-        rate = (fp_rate){row_of(&shared, FP_BUCKETS, 41), 1000, 600};
+        rate = (fp_rate){row_of(&shared, FP_BUCKETS, 41), 1000, 600, 1};
         CHECK(row_of(&newer, FP_BUCKETS, 41) == rate.row);
         for (int i = 0; i < THREADS; i++) state[i] = (fp_thread){turn * 10 + (unsigned)i, 400};
         for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, spender, &state[i]);
@@ -379,6 +413,7 @@ static void upgrade(void) {
         fp_adopt_leases(&old, &newer, owners, 1000);
         for (int i = 0; i < 256; i++) if (owners[i]) bury(&newer, owners[i]); /* nobody of the old map lives on */
         fp_reap_leases(&newer, 1000);
+        while (atomic_load(&inside[0]) > 0) sched_yield(); /* nor is anyone still inside */
         atomic_store(&switched, 1);
         for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
         CHECK(spent <= 1 && atomic_load(&charged) <= 600 && atomic_load(&charged) + THREADS >= 600);
@@ -387,11 +422,58 @@ static void upgrade(void) {
     }
 }
 
+/* -- two days at once ---------------------------------------------------------------------------------------------- */
+
+static _Atomic(int64_t) spent_in[2];
+static uint32_t window;
+
+/* Reserves and never gives back, on a clock that says now this day and now the next. */
+static void *night_owl(void *argument) {
+    fp_thread *thread = argument;
+    fp_map map = shared;
+    uint64_t me;
+    CHECK(fp_join(&map, fp_owner(50 + thread->seed, 1), &me) != FP_NO_ROW);
+    for (int i = 0; i < thread->rounds; i++) {
+        fp_verdict verdict;
+        fp_allowance purse = make_purse(&map, 71, window, 100);
+        purse.period += chance(thread, 2);
+        int64_t amount = 1 + chance(thread, 9);
+        steps_to_yield = (int)chance(thread, 30);
+        const fp_wants wants = {NULL, NULL, NULL, &purse, 0, 0, 1, {amount, amount}};
+        fp_admit(&map, me, &wants, 1000, 1 << 30, &verdict);
+        if (verdict.outcome != FP_ADMITTED) continue;
+        uint32_t day = atomic_load(&fp_hold_at(&map, verdict.lease)->periods[0]) - DAY;
+        CHECK(day < 2);
+        atomic_fetch_add(&spent_in[day], amount);
+    }
+    return NULL;
+}
+
+static void midnight(void) {
+    for (unsigned turn = 0; turn < 40; turn++) {
+        pthread_t threads[THREADS];
+        fp_thread state[THREADS];
+        window = turn & 1 ? 8 : 1;
+        shared = make_map(128);
+        for (int day = 0; day < 2; day++) atomic_store(&spent_in[day], 0);
+        for (int i = 0; i < THREADS; i++) state[i] = (fp_thread){turn * 10 + (unsigned)i, 60};
+        for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, night_owl, &state[i]);
+        for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+        int64_t first = atomic_load(&spent_in[0]), second = atomic_load(&spent_in[1]);
+        fp_allowance purse = make_purse(&shared, 71, window, 100);
+        CHECK(first <= 100 && second <= 100 && (window == 1 || first + second <= 100));
+        CHECK(second + (window > 1 ? first : 0) > 90); /* what does not fit any more is small */
+        CHECK(committed(&shared, &purse) == second + (window > 1 ? first : 0));
+        free(shared.header);
+    }
+}
+
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "";
     if (strcmp(what, "crash") == 0) stale_note(), printf("crash: %d + %d lives\n", crash(), crash_in_series());
     else if (strcmp(what, "race") == 0) race(argc > 2 ? atoi(argv[2]) : 100), printf("race: %d deaths\n", deaths);
     else if (strcmp(what, "upgrade") == 0) upgrade(), printf("upgrade: limits held\n");
+    else if (strcmp(what, "midnight") == 0) midnight(), printf("midnight: budgets held\n");
     else return 2;
     return 0;
 }

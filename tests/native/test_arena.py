@@ -18,7 +18,7 @@ from _native.reference import arena as twin
 SECRET = bytes(range(16))
 SMALL = Sizes(
     workers=4, families=8, series=64, lanes=16, histograms=16, buckets=16, limits=16, leases=8, cells=16, samples=16,
-    family_limit=20,
+    budgets=16, family_limit=20,
 )  # fmt: skip
 SECOND = 1_000_000_000
 FAR = 1 << 60

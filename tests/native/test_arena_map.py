@@ -19,8 +19,9 @@ from fastpath.arena import arena_folder, boot_name, install_secret, join_arena, 
 SECRET = bytes(range(16))
 BOOT = b"this very boot.."
 SMALL = Sizes(
-    workers=4, families=8, series=64, lanes=16, histograms=16, buckets=32, limits=16, leases=8, cells=16, samples=16
-)
+    workers=4, families=8, series=64, lanes=16, histograms=16, buckets=32, limits=16, leases=8, cells=16, samples=16,
+    budgets=16,
+)  # fmt: skip
 SECOND = 1_000_000_000
 NOW, FAR = 1_000 * SECOND, 1 << 60
 LAYOUT_AT, SIZE_AT, REGIONS_AT = 8, 16, 56
@@ -55,7 +56,7 @@ def test_a_map_of_elsewhere_is_refused(secret: bytes, boot: bytes, reason: str) 
     ("at", "bytes_", "reason"),
     [
         (0, b"\xff" * 8, "not an arena"),
-        (LAYOUT_AT, b"\2", "another layout"),
+        (LAYOUT_AT, b"\x63", "another layout"),
         (SIZE_AT, b"\xff" * 7, "cut short"),
         (SIZE_AT, struct.pack("<Q", 4096), "damaged"),
         (REGIONS_AT + 24 * 3, b"\x07", "damaged"),

@@ -46,3 +46,4 @@ def test_threads_race_clean(build) -> None:
     program = build("-fsanitize=thread")
     assert run(program, "race", "25") == "race: 100 deaths\n"
     assert run(program, "upgrade") == "upgrade: limits held\n"
+    assert run(program, "midnight") == "midnight: budgets held\n"

@@ -1,0 +1,65 @@
+"""Everything that one caller's requests of one model must pass, and what an admitted one holds. See limiter.pyi for the
+contract; the arithmetic and every CAS loop are in arena_limits.h and arena_budgets.h."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint32_t
+
+from _native.arena cimport Arena, fp_rate, fp_slot
+
+cdef extern from "arena.h" nogil:
+    ctypedef struct fp_allowance:
+        uint32_t rows[6]
+        uint32_t days
+        uint32_t kind
+        int64_t limit
+        int64_t stop
+        int64_t whole
+        int64_t carry
+        int64_t period
+        int64_t previous
+        int64_t ahead
+
+
+@cython.final
+cdef class Budget:
+    cdef Arena arena
+    cdef fp_allowance rows    # of its own only `rows` and `days`
+
+
+# How many units of a rate a request costs: of itself, of each input token, of each output token.
+cdef struct weights:
+    int64_t request
+    int64_t input
+    int64_t output
+
+
+@cython.final
+cdef class Limiter:
+    cdef Arena arena
+    cdef int n_rates
+    cdef int n_slots
+    cdef int n_budgets
+    cdef fp_rate rates[32]    # these and slots in the order of their rows
+    cdef weights units[32]
+    cdef int64_t scales[32]
+    cdef int families[32]
+    cdef int rate_order[32]   # place in `rates` -> place the caller gave
+    cdef fp_slot slots[8]
+    cdef int slot_order[8]
+    cdef fp_allowance budgets[8]
+    cdef int64_t notices[8]   # what settle() reports as reached
+
+    cdef void charge(self, int64_t* costs, int64_t input, int64_t output) noexcept nogil
+
+
+@cython.final
+cdef class Ticket:
+    cdef Limiter limiter
+    cdef uint32_t row
+    cdef uint32_t use
+    cdef bint ended
+    cdef int64_t input        # as it was charged
+    cdef int64_t output
+    cdef int64_t spent[2]     # as it was marked
+
+    cdef bint end(self) noexcept nogil

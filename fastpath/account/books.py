@@ -1,0 +1,119 @@
+"""What a worker tells the ledger: an Intent before a request's first byte goes out, Marks while it runs, one End.
+
+Owns how a running request becomes facts of the outbox. Does not own the outbox's files or what a ledger makes of them.
+A request whose Intent finds no room is refused before it is sent: nothing is dispatched that cannot be billed. Runs on
+the worker's loop and never waits.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+from fastpath.account.cost import billable_of
+from fastpath.context import RequestContext
+from fastpath.identity.keys import Key
+from fastpath.outbox.facts import Attempt, End, Fact, Intent, Mark, Payer, encode
+from fastpath.record import DecisionRecord
+from scheduler.money import Billable
+
+if TYPE_CHECKING:
+    from fastpath.snapshot import Target
+
+NOBODY = Payer()
+#: Outcomes that brought the caller something of the last attempt's answer.
+_DELIVERED = frozenset({"complete", "broken", "client_left"})
+
+
+class Writer(Protocol):
+    """Where records go: `fastpath.outbox.writer.OutboxWriter`."""
+
+    def put(self, record: bytes) -> bool: ...
+    def put_opening(self, record: bytes) -> bool: ...
+    def put_closing(self, record: bytes) -> bool: ...
+
+
+class Books:
+    """The facts of one worker's requests."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def intend(self, ctx: RequestContext, target: "Target") -> bool:
+        """Notes that an attempt is about to be sent. False: there is no room, and it must not be."""
+        record, route = ctx.record, ctx.route
+        assert route is not None
+        decision = ctx.decision
+        most = getattr(decision, "max_completion_tokens", None) or getattr(decision, "max_tokens", None) or 0
+        intent = Intent(
+            request=_id_of(record),
+            attempt=record.attempts,
+            ts=record.ts,
+            payer=payer_of(ctx.key),
+            model=route.name,
+            endpoint=target.name,
+            price=route.price,
+            markup_ppm=0,
+            reserved=ctx.reserved_nano,
+            input_estimate=record.bytes_in // 4,
+            output_most=most,
+        )
+        if ctx.booked:
+            return self._writer.put(encode(intent))
+        ctx.booked = self._writer.put_opening(encode(intent))
+        return ctx.booked
+
+    def mark(self, ctx: RequestContext, events: int) -> None:
+        """Notes how far a stream is: what is billed should this process die. An event is about one token."""
+        if ctx.booked:
+            usage = Billable(input=ctx.record.bytes_in // 4, output=events)
+            self._writer.put(encode(Mark(_id_of(ctx.record), ctx.record.attempts, usage, True)))
+
+    def end(self, ctx: RequestContext) -> None:
+        """Notes how a request ended, whose record is final."""
+        record, route = ctx.record, ctx.route
+        if route is None:
+            return
+        path = ctx.path.template if ctx.path is not None else ""
+        end: Fact = End(
+            request=_id_of(record),
+            ts=record.ts,
+            payer=payer_of(ctx.key),
+            attempts=attempts_of(record),
+            status=record.status,
+            outcome=record.outcome,
+            model=route.name,
+            path=path,
+        )
+        if ctx.booked:
+            self._writer.put_closing(encode(end))
+        else:
+            self._writer.put(encode(end))
+
+
+def payer_of(key: Key | None) -> Payer:
+    """Whose request it is."""
+    if key is None:
+        return NOBODY
+    return Payer(key.tenant or "", key.team or "", key.user or "", key.name)
+
+
+def attempts_of(record: DecisionRecord) -> tuple[Attempt, ...]:
+    """How each attempt ended. One that failed before it said a usage costs nothing that is known."""
+    failed = record.failures or []
+    ended = [Attempt(n, failure.split(" ", 1)[0], None) for n, failure in enumerate(failed, 1)]
+    if record.attempts > len(failed):
+        ended.append(_last_of(record))
+    return tuple(ended)
+
+
+def _last_of(record: DecisionRecord) -> Attempt:
+    return Attempt(
+        attempt=record.attempts,
+        endpoint=record.endpoint or "",
+        usage=billable_of(record),
+        estimated=bool(record.estimated),
+        disputed=bool(record.disputed),
+        delivered=record.outcome in _DELIVERED,
+    )
+
+
+def _id_of(record: DecisionRecord) -> bytes:
+    return bytes.fromhex(record.id[4:])

@@ -1,0 +1,82 @@
+"""Who belongs to whom, compiled from settings: from a key and a model to the plan of their requests.
+
+Owns the order of owners (tenant, team, user, key, then the model for all) and which of their limits meet one request.
+Immutable but for nothing: plans are kept by whoever asks. One Book per snapshot.
+"""
+
+import msgspec
+
+from _native.arena import Arena
+from fastpath.limits.plan import SECOND, Bound, Capacity, Owner, Plan, Scope
+from fastpath.settings import Budget, Key, Limit, Model, ModelLimits, Settings, Team, Tenant, User
+
+#: A lease outlives every time-out of its request: only what nobody settles runs into it.
+LEASES_PER_TOTAL = 2
+
+
+class Member(msgspec.Struct, frozen=True):
+    """An owner with what it carries."""
+
+    owner: Owner
+    limits: tuple[Limit, ...]
+    model_limits: tuple[ModelLimits, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+
+    def bounds(self, model: str) -> list[Bound]:
+        """Its limits that a request for a model meets."""
+        found = [Bound(self.owner, limit) for limit in self.limits]
+        for one in self.model_limits:
+            if one.model == model:
+                found += [Bound(self.owner, limit, model) for limit in one.limits]
+        return found
+
+
+class Book:
+    """All owners of the settings, by the name of the key that stands for them."""
+
+    def __init__(self, settings: Settings, arena: Arena, capacity: Capacity | None = None) -> None:
+        tenants = {tenant.name: tenant for tenant in settings.tenants}
+        self._arena = arena
+        self._capacity = capacity
+        self._keys = {key.name: _chain(key, tenants.get(key.tenant or "")) for key in settings.keys}
+        self._models = {model.name: model for model in settings.models}
+        self._total = settings.timeouts.total
+
+    def plan(self, key: str | None, model: str) -> Plan:
+        """The plan of a key's requests for a model: names as the settings have them, None without keys.
+
+        For the caller to keep, by both names and in a bounded map: models are those of the settings, and `*` is one.
+        """
+        members = self._keys.get(key, ()) if key is not None else ()
+        bounds = [bound for member in members for bound in member.bounds(model)]
+        known = self._models.get(model)
+        if known is not None:
+            bounds += [Bound(Owner("model", (model,)), limit) for limit in known.limits]
+        budgets = [(member.owner, budget) for member in members for budget in member.budgets]
+        lease = round(LEASES_PER_TOTAL * self._patience(known) * SECOND)
+        return Plan(self._arena, bounds, budgets, model=model, capacity=self._capacity, lease=lease)
+
+    def _patience(self, model: Model | None) -> float:
+        """The longest that a request may take, in seconds."""
+        return model.timeouts.total if model is not None and model.timeouts is not None else self._total
+
+
+def _chain(key: Key, tenant: Tenant | None) -> tuple[Member, ...]:
+    """Everyone who answers for a key, the widest first."""
+    if tenant is None:
+        owner = Owner("key", (key.name,))
+        return (Member(owner, key.limits, key.model_limits, key.budgets),)
+    user = next((user for user in tenant.users if user.name == key.user), None)
+    team_name = key.team or (user.team if user is not None else None)
+    team = next((team for team in tenant.teams if team.name == team_name), None)
+    found = [_member("tenant", (tenant.name,), tenant, tenant)]
+    if team is not None:
+        found.append(_member("team", (tenant.name, team.name), team, tenant))
+    if user is not None:
+        found.append(_member("user", (tenant.name, user.name), user, tenant))
+    return (*found, _member("key", (key.name,), key, tenant))
+
+
+def _member(scope: Scope, words: tuple[str, ...], one: Tenant | Team | User | Key, home: Tenant) -> Member:
+    owner = Owner(scope, words, home.currency, home.time_zone)
+    return Member(owner, one.limits, one.model_limits, one.budgets)

@@ -1,0 +1,84 @@
+"""Where requests are checked in: the plan of each key and model that was met, and what goes with it.
+
+Owns the bounded memory of plans of one snapshot. Does not own what a plan says (`book`) or how it is applied
+(`admission`). One event loop.
+"""
+
+from _native.arena import Arena
+from fastpath.errors import Header
+from fastpath.limits.admission import Rejection, Ticket, admit
+from fastpath.limits.book import Book
+from fastpath.limits.meters import Meters
+from fastpath.limits.plan import Capacity, Plan
+from fastpath.limits.thresholds import Alert, degraded_model
+from fastpath.settings import Key, Settings, Team, Tenant, User
+
+#: Pairs of a key and a model whose plans are kept; making one anew costs some tens of microseconds.
+MOST_KEPT = 16_384
+
+
+class Standing:
+    """How one key stands with one model."""
+
+    __slots__ = ("budgeted", "free", "meters", "money", "plan", "tokens")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.meters = Meters(plan)
+        self.free = not (plan.rates or plan.slots or plan.funds)  # nothing limits it
+        self.money = any(fund.kind == "money" for fund in plan.funds)
+        self.budgeted = any(fund.kind == "tokens" for fund in plan.funds)
+        self.tokens = self.budgeted or any(bound.limit.count not in ("requests", "concurrency") for bound in plan.rates)
+
+    def substitute(self, wall: float) -> str | None:
+        """The cheaper model that its budget sends it to at this moment (Unix seconds)."""
+        if not self.plan.degrades:
+            return None
+        if not self.plan.since <= wall < self.plan.until:
+            self.plan.turn(wall)
+        return degraded_model(self.plan)
+
+    def headers(self, dialect: str, now: float, wall: float) -> list[Header]:
+        """What is left, in the names of the caller's dialect. now: monotonic seconds; wall: Unix seconds."""
+        if dialect == "messages":
+            return self.meters.messages_headers(now, wall)
+        return self.meters.headers(now)
+
+
+class Desk:
+    """The plans of one snapshot. None of its keys and models is limited: `Desk.open` gives none."""
+
+    def __init__(self, book: Book, alert: Alert) -> None:
+        self._book = book
+        self._alert = alert
+        self._standings: dict[tuple[str | None, str], Standing] = {}
+
+    @staticmethod
+    def open(settings: Settings, arena: Arena, alert: Alert, capacity: Capacity | None = None) -> "Desk | None":
+        """A desk for these settings, None where they limit nothing."""
+        return Desk(Book(settings, arena, capacity), alert) if has_limits(settings) else None
+
+    def standing(self, key: str | None, model: str) -> Standing:
+        """Names as the settings have them; None where no key is asked for."""
+        pair = (key, model)
+        found = self._standings.get(pair)
+        if found is None:
+            if len(self._standings) >= MOST_KEPT:
+                self._standings.clear()
+            found = self._standings[pair] = Standing(self._book.plan(key, model))
+        return found
+
+    def admit(
+        self, standing: Standing, now: float, wall: float, input: int, output: int, money: int
+    ) -> Ticket | Rejection:
+        """As `admission.admit`; thresholds that are crossed are told to the desk's alert."""
+        return admit(standing.plan, now, wall, input, output, money, self._alert)
+
+
+def has_limits(settings: Settings) -> bool:
+    """Whether anything in the settings limits anyone."""
+    parts = [part for tenant in settings.tenants for part in (*tenant.teams, *tenant.users)]
+    owners: list[Key | Tenant | Team | User] = [*settings.keys, *settings.tenants, *parts]
+    return any(one.limits or one.model_limits or one.budgets for one in owners) or any(
+        model.limits for model in settings.models
+    )

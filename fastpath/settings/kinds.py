@@ -1,0 +1,47 @@
+"""Types of single setting values: bounds, units and the check of each.
+
+Owns the annotated types that the Structs of `schema` and `tenancy` are made of. Does not own the checks themselves
+(`syntax`).
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from fastpath.settings.secret import Secret
+from fastpath.settings.syntax import (
+    check_api_path,
+    check_currency,
+    check_file,
+    check_hash,
+    check_host,
+    check_label,
+    check_model_name,
+    check_nameserver,
+    check_network,
+    check_secret,
+    check_time_zone,
+    check_url,
+)
+
+Tier = Literal["L0", "L1", "L2"]
+Door = Literal["auto", "granian", "native"]
+UnixMode = Literal["0600", "0660", "0666"]
+Picker = Literal["weighted_round_robin", "least_in_flight"]
+
+Seconds = Annotated[float, Meta(gt=0, le=86400, extra={"unit": "seconds"})]
+Delay = Annotated[float, Meta(ge=0, le=86400, extra={"unit": "seconds"})]
+Bytes = Annotated[int, Meta(ge=1, le=2**40, extra={"unit": "bytes"})]
+Port = Annotated[int, Meta(ge=0, le=65535, extra={"unit": "TCP port"})]
+Host = Annotated[str, Meta(extra={"check": check_host})]
+Network = Annotated[str, Meta(extra={"check": check_network})]
+Nameserver = Annotated[str, Meta(extra={"check": check_nameserver})]
+FilePath = Annotated[str, Meta(min_length=1, extra={"check": check_file})]
+ModelName = Annotated[str, Meta(min_length=1, extra={"check": check_model_name})]
+Label = Annotated[str, Meta(min_length=1, extra={"check": check_label})]
+KeyHash = Annotated[str, Meta(extra={"check": check_hash}, extra_json_schema={"pattern": r"^b2:|\$\{"})]
+Url = Annotated[str, Meta(extra={"check": check_url}, extra_json_schema={"pattern": r"^https?://|\$\{"})]
+ApiPath = Annotated[str, Meta(extra={"check": check_api_path}, extra_json_schema={"pattern": r"^/v1/|\$\{"})]
+SecretText = Annotated[Secret, Meta(extra={"check": check_secret})]
+TimeZone = Annotated[str, Meta(extra={"check": check_time_zone})]
+Currency = Annotated[str, Meta(extra={"check": check_currency}, extra_json_schema={"pattern": r"^[A-Z]{3}$|\$\{"})]
