@@ -32,6 +32,7 @@ cdef class CallerConnection:
     cdef bint reading_paused
     cdef double since                   # s, monotonic: when the phase began, or the body last moved
     cdef bint served                    # at least one request came
+    cdef bint doubted                   # its first request may be turned away
     cdef bytes waiting                  # pipelined bytes of later requests
     cdef Py_ssize_t discarded
 

@@ -101,7 +101,18 @@ cdef class CallerConnection:
             if self.exchange.source is not None:
                 self.exchange.source.resume()
 
+    def doubt(self):
+        self.doubted = True
+
     def data_received(self, bytes data):
+        if self.doubted:
+            self.doubted = False
+            answer = self.door.judge(data, self.peer)
+            if answer is not None:
+                self.last = True
+                self.transport.write(answer)
+                self._linger()
+                return
         if self.phase == LINGERING:
             self.discarded += PyBytes_GET_SIZE(data)
             if self.discarded >= DISCARD_LIMIT:

@@ -4,10 +4,28 @@
                  --writable--> Transport._flush --> protocol.resume_writing
     the loop watches our epoll as one descriptor, so a turn of the loop costs the same for one socket or a hundred
 
+    a turn of ours: the events of one epoll_wait, then whoever is `due`: a listening socket, in what time is left
+
     OPEN --close--> CLOSING (flushes) --> LOST        OPEN or CLOSING --abort, error--> LOST
 """
 
 from libc.stdint cimport uint32_t
+
+
+cdef class Watched:
+    """What our epoll watches."""
+
+    cdef int fd                         # -1 once closed
+
+    cdef void _serve(self, uint32_t happened)
+
+
+cdef class Latecomer(Watched):
+    """Has its turn after the connections' events."""
+
+    cdef bint due
+
+    cdef void _turn(self, double began)
 
 
 cdef class Poller:
@@ -17,20 +35,20 @@ cdef class Poller:
     cdef set live                       # keeps every transport until its connection_lost
     cdef list doomed                    # (transport, why): lost once the running callbacks are done
     cdef list corked                    # transports written to while one event was served: one send each, after it
+    cdef list latecomers
     cdef bint serving
 
     cpdef Transport attach(self, int fd, object protocol, object peer=*)
-    cdef int _watch(self, Transport transport, int operation) except -1
+    cdef int _watch(self, Watched one, uint32_t interest, int operation) except -1
     cdef void _doom(self, Transport transport, object reason)
     cdef void _uncork(self)
     cdef void _report(self, Transport transport, object error)
 
 
-cdef class Transport:
+cdef class Transport(Watched):
     cdef Poller poller
     cdef object protocol
     cdef object peer
-    cdef int fd                         # -1 once closed
     cdef bytes cork                     # written in this turn and not yet sent, None as a rule
     cdef uint32_t interest              # what epoll was told last
     cdef bint watched                   # epoll knows of it
@@ -52,10 +70,12 @@ cdef class Transport:
     cdef void _append(self, bytes data, Py_ssize_t offset)
     cdef void _ask_to_pause(self)
     cdef void _ask_to_resume(self)
-    cdef void _serve(self, uint32_t happened)
     cdef void _read(self)
     cdef void _flush(self)
     cdef void _update(self)
     cdef void _fail(self, int number)
     cdef void _doom(self, object reason)
     cdef void _lose(self, object reason)
+
+
+cdef double seconds() noexcept

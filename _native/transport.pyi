@@ -18,7 +18,13 @@ class Poller:
     def close(self) -> None:
         """Closes what is left, without telling."""
 
-class Transport:
+class Watched:
+    """What a Poller watches: for Cython, see transport.pxd."""
+
+class Latecomer(Watched):
+    """Has its turn after the events of one turn: for Cython, see transport.pxd."""
+
+class Transport(Watched):
     """One connection, made by `Poller.attach`. The methods are those of asyncio.Transport, with its rules.
 
     While reading is paused nothing is delivered, but a reset is told at once. What is written after `close` is ignored.

@@ -61,8 +61,41 @@ cdef enum:
     CORK_SIZE = 16384
 
 
+cdef extern from "<time.h>" nogil:
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+
+    enum:
+        CLOCK_MONOTONIC
+
+    int clock_gettime(int clock, timespec* now)
+
+
+cdef double seconds() noexcept:
+    """CLOCK_MONOTONIC."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return now.tv_sec + now.tv_nsec * 1e-9
+
+
 cdef object _os_error(int number):
     return OSError(number, os.strerror(number))
+
+
+cdef class Watched:
+
+    def __cinit__(self):
+        self.fd = -1
+
+    cdef void _serve(self, uint32_t happened):
+        pass
+
+
+cdef class Latecomer(Watched):
+
+    cdef void _turn(self, double began):
+        pass
 
 
 cdef class Poller:
@@ -75,6 +108,7 @@ cdef class Poller:
         self.live = set()
         self.doomed = []
         self.corked = []
+        self.latecomers = []
         self.buffer = bytearray(READ_SIZE)
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
@@ -111,7 +145,7 @@ cdef class Poller:
         transport.interest = EPOLLIN
         transport.watched = True
         try:
-            self._watch(transport, EPOLL_CTL_ADD)
+            self._watch(transport, EPOLLIN, EPOLL_CTL_ADD)
         except OSError as error:
             if error.errno != EBADF and error.errno != EEXIST:
                 close(fd)
@@ -126,19 +160,23 @@ cdef class Poller:
     def _ready(self):
         """Our epoll has news."""
         cdef epoll_event events[MOST_EVENTS]
-        cdef Transport transport
+        cdef Watched one
+        cdef double began = seconds()
         cdef int i, count = epoll_wait(self.epoll, events, MOST_EVENTS, 0)
         # A transport that an earlier event of this batch closed is still there: `live` holds it until the next turn.
         self.serving = True
         try:
             for i in range(count):
-                transport = <Transport> events[i].data.ptr
+                one = <Watched> events[i].data.ptr
                 try:
-                    transport._serve(events[i].events)
+                    one._serve(events[i].events)
                 except Exception as error:
-                    self._report(transport, error)
+                    self._report(<Transport> one, error)
                 if self.corked:
                     self._uncork()
+            for latecomer in self.latecomers:
+                if (<Latecomer> latecomer).due:
+                    (<Latecomer> latecomer)._turn(began)
         finally:
             self.serving = False
             self._uncork()
@@ -157,11 +195,11 @@ cdef class Poller:
         )
         transport._doom(error)
 
-    cdef int _watch(self, Transport transport, int operation) except -1:
+    cdef int _watch(self, Watched one, uint32_t interest, int operation) except -1:
         cdef epoll_event event
-        event.events = transport.interest
-        event.data.ptr = <void*> transport
-        if epoll_ctl(self.epoll, operation, transport.fd, &event) < 0:
+        event.events = interest
+        event.data.ptr = <void*> one
+        if epoll_ctl(self.epoll, operation, one.fd, &event) < 0:
             raise _os_error(errno)
         return 0
 
@@ -180,7 +218,6 @@ cdef class Poller:
 cdef class Transport:
 
     def __cinit__(self):
-        self.fd = -1
         self.closing = self.doomed = True  # until a poller has it
 
     cpdef write(self, bytes data):
@@ -342,7 +379,7 @@ cdef class Transport:
         elif happened & EPOLLHUP:
             # The other end is gone, in good order. What it sent may wait for us to read on; epoll would not.
             self.watched = False
-            self.poller._watch(self, EPOLL_CTL_DEL)
+            self.poller._watch(self, 0, EPOLL_CTL_DEL)
 
     cdef void _read(self):
         cdef char* buffer = self.poller.buffer
@@ -397,7 +434,7 @@ cdef class Transport:
         cdef uint32_t interest = (EPOLLIN if self.reading else 0) | (EPOLLOUT if self.size else 0)
         if interest != self.interest and self.fd >= 0:
             self.interest = interest
-            self.poller._watch(self, EPOLL_CTL_MOD if self.watched else EPOLL_CTL_ADD)
+            self.poller._watch(self, interest, EPOLL_CTL_MOD if self.watched else EPOLL_CTL_ADD)
             self.watched = True
 
     cdef void _fail(self, int number):

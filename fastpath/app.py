@@ -12,13 +12,14 @@ import random
 import socket
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from _native.transport import Poller
 from backends.base import EndpointSpec
 from backends.http.client import HttpBackend
 from backends.http.resolver import AresQuery, Resolver
+from fastpath.account.books import Books
 from fastpath.door.granian import GranianDoor
 from fastpath.door.native import NativeDoor
 from fastpath.identity.keys import KeyHasher, KeyTable
@@ -39,6 +40,9 @@ from fastpath.snapshot import Snapshot, compile_snapshot
 from scheduler.clock import Clock, SystemClock
 from scheduler.endpoint import EndpointTable
 from scheduler.retry import RetryBudget
+
+if TYPE_CHECKING:
+    from fastpath.outbox.writer import OutboxWriter
 
 _log = logging.getLogger("fastpath.budgets")
 
@@ -67,6 +71,9 @@ class App:
         self._let_off = False
         self._settings = settings
         self._listener: socket.socket | None = None
+        self._outbox = _open_outbox(settings, clock)
+        if self._outbox is not None:
+            self._runtime.books = Books(self._outbox)
         self._pipeline = Pipeline(self._runtime, self._compile(settings, 1), self._report)
         self._door = _make_door(settings, self._pipeline, clock, self._poller)
         metrics.read(
@@ -117,6 +124,8 @@ class App:
         for backend in [*self._backends.values(), *self._retired]:
             await backend.close()
         await self._resolver.close()
+        if self._outbox is not None:
+            self._outbox.close()
         await asyncio.sleep(0)  # whoever was cut is told in the next turn, and settles
         self._poller.close()
 
@@ -177,6 +186,15 @@ class App:
         self._loop.call_exception_handler({"message": "a request failed inside the gateway", "exception": error})
 
 
+def _open_outbox(settings: Settings, clock: Clock) -> "OutboxWriter | None":
+    """Where a control process reads what requests cost; None where there is none."""
+    if settings.control is None:
+        return None
+    from fastpath.outbox.writer import OutboxWriter
+
+    return OutboxWriter(state_folder(settings.state_dir, os.environ, os.geteuid()) / "outbox", clock)
+
+
 def build(
     settings: Settings, metrics: Metrics, records: Records, budget: MemoryBudget, tick: Tick, clock: Clock
 ) -> App:
@@ -201,7 +219,7 @@ def make_key_table(settings: Settings) -> KeyTable | None:
 def _make_door(settings: Settings, pipeline: Pipeline, clock: Clock, poller: Poller) -> GranianDoor | NativeDoor:
     listen = settings.listen
     if listen.choose_door(os.environ) == "native":
-        return NativeDoor(pipeline.begin, pipeline.malformed, listen, clock, random.random, poller)
+        return NativeDoor(pipeline.begin, pipeline.malformed, listen, clock, random.random, poller, pipeline.shed)
     return GranianDoor(pipeline.begin, listen, clock)
 
 

@@ -158,6 +158,15 @@ class Pipeline:
         headers = [errors.JSON_TYPE, (b"x-request-id", record.id.encode()), *error.headers]
         return headers, errors.shape(error, "chat", record.id)
 
+    def shed(self, callers: list[tuple[str, str]]) -> None:
+        """Records requests that the door turned away unread, each (id, client): more came than can be served."""
+        now = self._runtime.clock.now()
+        for request_id, client in callers:
+            record = DecisionRecord(request_id, now, "", "", client)
+            record.status, record.outcome, record.error = 503, "refused", "overloaded"
+            self._runtime.records.put(record)
+        self._runtime.series.shed(len(callers))
+
     def fail(self, ctx: RequestContext, error: Exception) -> None:
         """What a stage raised becomes the caller's answer."""
         if isinstance(error, GatewayError):

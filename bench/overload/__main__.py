@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bench.options import finish, guarded, steps, suite_parser
 from bench.overload.firehose import GOAL_MS, Firehose, measure_firehose
-from bench.overload.saturation import Saturation, measure_saturation, missed_goals
+from bench.overload.saturation import NEARLY, Pressure, Saturation, measure_saturation, missed_goals
 from bench.record import Record, make_record
 from bench.stage import LOAD_CPU
 from bench.stage.gateway import DOORS, Door
@@ -59,7 +59,7 @@ def measure(
 
 def run(options: argparse.Namespace) -> Record:
     """Both parts, as a record."""
-    require("nginx", "wrk", "gcc")
+    require("gcc")
     doors: tuple[Door, ...] = ("native",) if options.quick else tuple(options.door or DOORS)
     work = [(part, door) for part in options.part or PARTS for door in doors]
     seconds = 1.0 if options.quick else options.seconds
@@ -89,31 +89,36 @@ def show(record: Record, console: Console) -> None:
         numbers = (row.idle.p50, row.idle.p99, row.beside.p50, row.beside.p99, row.beside.max, row.mb_per_s)
         health.add_row(row.door, *(f"{number:.2f}" for number in numbers))
     console.print(health)
-    table = Table(title="twice the peak")
-    for heading in (
-        "door",
-        "peak/s",
-        "CPU %",
-        "answered",
-        "refused",
-        "p99 ms",
-        "unloaded p99",
-        "queue",
-        "fds",
-        "recovery s",
-    ):
-        table.add_column(heading, justify="left" if heading == "door" else "right")
     for found in figures.saturation:
-        table.add_row(found.door, *_cells(found))
-    console.print(table)
+        console.print(_levels(found))
 
 
-def _cells(found: Saturation) -> list[str]:
-    waiting, held = max(look.waiting for look in found.looks), max(look.descriptors for look in found.looks)
-    loaded = found.loaded
-    counts = [f"{found.peak:,.0f}", f"{found.cpu_percent:.0f}", f"{loaded.answered.count:,}", f"{loaded.refused:,}"]
-    times = [f"{loaded.answered.p99:.2f}", f"{found.unloaded.answered.p99:.2f}"]
-    return [*counts, *times, str(waiting), str(held), "none" if found.recovery_s is None else f"{found.recovery_s:.2f}"]
+def _levels(found: Saturation) -> Table:
+    recovery = "none" if found.recovery_s is None else f"{found.recovery_s:.2f} s"
+    title = f"{found.door}: {found.peak:,.0f} requests/s on a connection each; unloaded p99 "
+    title += f"{found.unloaded.answered.p99:.2f} ms ({found.direct_p99_ms:.2f} without a gateway); recovery {recovery}"
+    table = Table(title=title)
+    for heading in (
+        "load",
+        "sent/s",
+        "served/s",
+        "of peak",
+        "refused/s",
+        "p50 ms",
+        "p99 ms",
+        "refusal p99",
+        "CPU %",
+        "void",
+    ):
+        table.add_column(heading, justify="right")
+    nearly = [] if found.nearly is None else [Pressure(NEARLY, found.nearly, 0.0)]
+    for level in [*nearly, *found.levels]:
+        phase = level.phase
+        counts = [phase.sent, phase.goodput, phase.goodput / found.peak * 100, phase.refused / phase.seconds]
+        times = [phase.admitted.p50, phase.admitted.p99, phase.turned_away.p99]
+        cells = [f"{level.times:g}", *(f"{number:,.0f}" for number in counts), *(f"{ms:.2f}" for ms in times)]
+        table.add_row(*cells, f"{level.cpu_percent:.0f}", level.void)
+    return table
 
 
 def main(arguments: list[str]) -> int:

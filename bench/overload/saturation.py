@@ -1,50 +1,42 @@
-"""Twice the requests that the CPU can serve, connections coming and going: who is admitted, how soon, and what is left.
+"""More requests than the CPU can serve, each on a connection of its own: who is served, how soon, what is left.
 
-The latency of admitted requests is the gateway's own, from its access log: a caller that waits in the accept queue has
-not been admitted, and cannot tell. Owns the phases: peak, unloaded, overload, recovery.
+Times are the caller's, from connect to last byte; refusals are counted apart. The worker has one CPU, the client and
+the model server (one program, one thread) the other. Owns the phases: what can be served, quarter load, nine tenths,
+once, twice and five times as much, and the quarter load that follows twice.
+
+The machine is shown beside it: the client on its own model server without a gateway. Void: an overload that the client
+could not make, or for which the gateway did not have its CPU.
 """
 
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
-from bench.e2e.books import open_books, read_books
-from bench.load.probe import Probe, await_answer, first_request
-from bench.load.requests import measure_requests
-from bench.overload.firehose import Waits, waits
-from bench.slo.client import Answered, Arrivals, OpenLoop, decode
-from bench.stage.callers import Load, make_body, make_callers, write_load
+from bench.overload.client import Arrivals, Churn, Phase, Report, decode
+from bench.overload.firehose import Waits
+from bench.stage.callers import long_body, make_callers, write_load
 from bench.stage.gateway import Door, Plan, Subject, start_gateway
 from bench.stage.proc import cpu_seconds, descriptors, family, waiting_to_be_accepted
-from bench.stage.programs import Programs, Void
-from bench.stage.upstreams import start_plain
+from bench.stage.programs import Programs, Void, free_ports
 
-CHURN = 8
-"""Requests per connection."""
-CALLERS = 4_000
-"""Connections that callers have at most."""
-UNLOADED = 0.25
-"""Share of the peak at which the gateway counts as unloaded."""
-LATENCY_GOAL, RECOVERY_GOAL = 2.0, 5.0
-STEADY = 20
-"""Answers in a row that must be quick again."""
-GIVE_UP = 15.0
+BODY = 8_000
+"""Bytes of a request: a conversation of some turns. With less, the client is at its limit before twice the load."""
+CALLERS = 32
+"""In the closed loop that says what can be served."""
+UNLOADED, NEARLY = 0.25, 0.9
+"""Shares of that at which nobody waits, and at which nobody may be refused."""
+LEVELS = (1.0, 2.0, 5.0)
+TWICE = 2.0
+LATENCY_GOAL, RECOVERY_GOAL, GOODPUT_GOAL, REFUSAL_GOAL_MS = 2.0, 5.0, 0.95, 50.0
 SATURATED = 90.0
-"""Per cent of a CPU that the gateway must use for the overload to be one."""
-
-
-class Line(msgspec.Struct):
-    """What is read of a line of the access log."""
-
-    status: int
-    total_ms: float
+"""Per cent of a CPU that the gateway must have had for the overload to be one."""
+DELIVERED = 0.95
+"""Share of the arrivals that the client must have made."""
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """Of the access log: requests answered 200 with their times, and others."""
+    """Requests answered 200 with their times, and those refused."""
 
     answered: Waits
     refused: int
@@ -58,8 +50,19 @@ class Look(msgspec.Struct, frozen=True):
     descriptors: int
 
 
+class Pressure(msgspec.Struct, frozen=True):
+    """A load of `times` what can be served. `void`: why it says nothing, or nothing."""
+
+    times: float
+    phase: Phase
+    cpu_percent: float
+    void: str = ""
+
+
 class Saturation(msgspec.Struct, frozen=True):
-    """`recovery_s`: from the end of the overload to the first of 20 quick answers in a row; None: not in 15 s."""
+    """`peak`: requests a second that can be served. `unloaded`, `loaded`: at a quarter of it and at twice.
+    `recovery_s`: from the end of twice the load to the first of 20 answers in a row that are quick again; None: none.
+    """
 
     door: str
     peak: float
@@ -67,94 +70,93 @@ class Saturation(msgspec.Struct, frozen=True):
     cpu_percent: float
     unloaded: Admitted
     loaded: Admitted
-    client: Answered
     looks: list[Look]
     recovery_s: float | None
+    nearly: Phase | None = None
+    levels: list[Pressure] = []
+    direct_p99_ms: float = 0.0
+
+
+class Stage:
+    """A gateway and its client."""
+
+    def __init__(self, programs: Programs, door: Door) -> None:
+        callers = make_callers(programs.folder / "state")
+        load = write_load(programs.folder, "overload", callers.tokens, long_body(BODY))
+        (upstream,) = free_ports(1)
+        self.client = Churn(programs.folder, load, upstream)
+        plan = Plan((f"http://127.0.0.1:{upstream}/v1",), door)
+        self.subject: Subject = start_gateway(programs, plan, callers, f"overload-{door}")
+        self.looks: list[Look] = []
+
+    def load(self, arrivals: Arrivals, *, look: bool = False) -> tuple[Report, float]:
+        """The client's report, and per cent of a CPU that the gateway used until the load was over."""
+        pids = family(self.subject.pid)
+        cpu, began = cpu_seconds(pids), time.monotonic()
+        until = began + arrivals.warm_up + arrivals.seconds
+        with self.client.running(self.subject.port, arrivals) as process:
+            seen = list(_watch(self.subject, until, 0.05 if look else 1.0))
+            percent = (cpu_seconds(pids) - cpu) / (time.monotonic() - began) * 100
+            out, _ = process.communicate(timeout=60)
+        self.looks += seen if look else []
+        return decode(process, out), percent
 
 
 def measure_saturation(programs: Programs, door: Door, seconds: float) -> Saturation:
-    """One door through all phases. Raises Void when the overload was none."""
-    callers = make_callers(programs.folder / "state")
-    load = write_load(programs.folder, "overload", callers.tokens, make_body("request"))
-    subject = start_gateway(programs, Plan(start_plain(programs, 1).urls, door), callers, f"overload-{door}")
-    await_answer(subject.port, load)
-    client = OpenLoop(programs.folder)
-    peak = measure_requests(subject, load, 64, max(1, int(seconds / 2)), 1).rps
-    unloaded = _unloaded(subject, load, client, peak * UNLOADED, seconds)
-    usual = waits([ask_anew(subject.port, load) for _ in range(100)])
-    open_books(subject)
-    pids = family(subject.pid)
-    cpu, began = cpu_seconds(pids), time.monotonic()
-    arrivals = Arrivals(2 * peak, seconds, 0, CALLERS, "poisson", CHURN)
-    process = subprocess.Popen(client.command(subject.port, load, arrivals), stdout=subprocess.PIPE, text=True)
-    try:
-        looks = list(_watch(subject, began, seconds))
-        percent = (cpu_seconds(pids) - cpu) / (time.monotonic() - began) * 100
-        recovery = measure_recovery(subject.port, load, usual)
-        found = decode(process.communicate(timeout=60)[0])
-    finally:
-        process.kill()
-        process.wait()
-    if percent < SATURATED:
-        raise Void(f"the gateway used {percent:.0f} % of its CPU: it was not saturated, or not alone there")
-    loaded = read_admitted(subject)
-    return Saturation(door, peak, 2 * peak, percent, unloaded, loaded, found, looks, recovery)
+    """One door through all phases. Raises Void when twice the load was none."""
+    stage = Stage(programs, door)
+    peak = stage.load(Arrivals(0, seconds / 2, CALLERS))[0].steady.goodput
+    unloaded = stage.load(Arrivals(peak * UNLOADED, seconds / 2))[0].steady
+    direct = stage.client.direct(Arrivals(peak * UNLOADED, seconds / 2)).steady
+    nearly = stage.load(Arrivals(peak * NEARLY, seconds / 2))[0].steady
+    levels, recovery = list[Pressure](), None
+    for times in LEVELS:
+        after = peak * UNLOADED if times == TWICE else 0.0
+        arrivals = Arrivals(times * peak, seconds, after=after, quick_ms=LATENCY_GOAL * unloaded.admitted.p99)
+        report, percent = stage.load(arrivals, look=times == TWICE)
+        levels.append(Pressure(times, report.steady, percent, _why_void(report.steady, percent, times)))
+        if times == TWICE:
+            recovery = report.recovered_s if report.recovered_s >= 0 else None
+    twice = next(level for level in levels if level.times == TWICE)
+    if twice.void:
+        raise Void(twice.void)
+    found = Saturation(
+        door=door,
+        peak=peak,
+        rate=twice.phase.sent,
+        cpu_percent=twice.cpu_percent,
+        unloaded=admitted(unloaded),
+        loaded=admitted(twice.phase),
+        looks=stage.looks,
+        recovery_s=recovery,
+        nearly=nearly,
+        levels=levels,
+        direct_p99_ms=direct.admitted.p99,
+    )
+    return found
 
 
-def _unloaded(subject: Subject, load: Load, client: OpenLoop, rate: float, seconds: float) -> Admitted:
-    before = open_books(subject)
-    client.run(subject.port, load, Arrivals(rate, seconds, 0, CALLERS, "poisson", CHURN))
-    read_books(subject, before)  # returns once the log's thread has written what was left
-    return read_admitted(subject)
+def _why_void(phase: Phase, percent: float, times: float) -> str:
+    if phase.offered - phase.unsent < DELIVERED * phase.offered:
+        return f"the client made {(phase.offered - phase.unsent) / phase.offered:.0%} of {times:g} times the load"
+    if times > 1 and percent < SATURATED:
+        return f"the gateway used {percent:.0f} % of its CPU: it was not saturated, or not alone there"
+    return ""
 
 
-def _watch(subject: Subject, began: float, seconds: float) -> Iterator[Look]:
-    pids = family(subject.pid)
-    while (now := time.monotonic() - began) < seconds:
-        yield Look(now, waiting_to_be_accepted(subject.port), descriptors(pids))
-        time.sleep(0.05)
-
-
-def measure_recovery(port: int, load: Load, usual: Waits) -> float | None:
-    """Seconds from now to the first of STEADY answers in a row that take at most twice what the slowest took before."""
-    began, first, quick = time.monotonic(), None, 0
-    while quick < STEADY:
-        asked = time.monotonic() - began
-        if asked > GIVE_UP:
-            return None
-        if ask_anew(port, load) * 1e3 <= LATENCY_GOAL * usual.max:
-            quick += 1
-            first = asked if first is None else first
-        else:
-            quick, first = 0, None
-    return first
-
-
-def ask_anew(port: int, load: Load) -> float:
-    """Seconds that a request on a new connection takes; 30 when nothing comes or it is not served."""
-    try:
-        with Probe(port, first_request(load)) as probe:
-            status, took = probe.ask()
-    except OSError:
-        return 30.0
-    return took if status == 200 else 30.0
-
-
-def read_admitted(subject: Subject) -> Admitted:
-    """The access log since it was emptied. Raises Void when nobody was answered."""
-    assert subject.log is not None
-    lines = read_lines(subject.log)
-    times = [line.total_ms / 1e3 for line in lines if line.status == 200]
-    if not times:
+def admitted(phase: Phase) -> Admitted:
+    """A phase in short. Raises Void when nobody was served."""
+    times = phase.admitted
+    if not times.count:
         raise Void("nobody was answered")
-    return Admitted(waits(times), len(lines) - len(times))
+    return Admitted(Waits(times.count, times.p50, times.p99, times.max), phase.refused)
 
 
-def read_lines(path: Path) -> list[Line]:
-    """Whole lines of an access log."""
-    decoder = msgspec.json.Decoder(Line)
-    with path.open("rb") as file:
-        return [decoder.decode(line) for line in file if line.endswith(b"\n")]
+def _watch(subject: Subject, until: float, every: float) -> Iterator[Look]:
+    pids, began = family(subject.pid), time.monotonic()
+    while (now := time.monotonic()) < until:
+        yield Look(now - began, waiting_to_be_accepted(subject.port), descriptors(pids))
+        time.sleep(max(0.0, min(every, until - time.monotonic())))
 
 
 def missed_goals(found: Saturation) -> list[str]:
@@ -163,8 +165,16 @@ def missed_goals(found: Saturation) -> list[str]:
     ratio = found.loaded.answered.p99 / found.unloaded.answered.p99
     if ratio > LATENCY_GOAL:
         missed.append(f"{found.door}: the p99 of admitted requests is {ratio:.1f} times the unloaded one, at most 2")
-    if not any(look.waiting for look in found.looks):
-        missed.append(f"{found.door}: accepting never paused")
+    if found.nearly is not None and found.nearly.refused:
+        missed.append(f"{found.door}: {found.nearly.refused} requests were refused at nine tenths of the peak")
     if found.recovery_s is None or found.recovery_s >= RECOVERY_GOAL:
-        missed.append(f"{found.door}: recovered after {found.recovery_s} s, under {RECOVERY_GOAL}")
+        missed.append(f"{found.door}: recovered after {found.recovery_s} s, under {RECOVERY_GOAL:g}")
+    for level in found.levels:
+        if level.times == 1 or level.void:
+            continue
+        share, slow = level.phase.goodput / found.peak, level.phase.turned_away.p99
+        if share < GOODPUT_GOAL:
+            missed.append(f"{found.door}: {share:.0%} of the peak is served at {level.times:g} times it, at least 95 %")
+        if slow > REFUSAL_GOAL_MS:
+            missed.append(f"{found.door}: refusals take {slow:.0f} ms at {level.times:g} times the peak, at most 50")
     return missed

@@ -17,6 +17,7 @@ from _native.transport import Poller
 from fastpath import errors
 from fastpath.door.accept import Acceptor
 from fastpath.door.exchange import FIELDS_READ, Exchange
+from fastpath.door.overload import ALWAYS_SERVED, refusals
 from fastpath.door.proxy_protocol import ProxyFront
 from fastpath.door.tls import server_context
 from fastpath.errors import GatewayError, Header
@@ -42,6 +43,8 @@ HIGH_WATER = 64 * 1024
 
 #: Records bytes that never became a request; gives the answer's header fields and body.
 Malformed = Callable[[GatewayError, str], tuple[list[Header], bytes]]
+#: Records requests that were turned away unread, as (request id, caller's address).
+Shed = Callable[[list[tuple[str, str]]], None]
 
 
 def tune(listener: socket.socket, stall: float) -> None:
@@ -53,7 +56,10 @@ def tune(listener: socket.socket, stall: float) -> None:
 
 
 class NativeDoor:
-    """Serves one listening socket and begins an Exchange per request. `random` gives numbers from 0 to 1."""
+    """Serves one listening socket and begins an Exchange per request. `random` gives numbers from 0 to 1.
+
+    Without `shed` nobody is turned away when too many come.
+    """
 
     def __init__(
         self,
@@ -63,6 +69,7 @@ class NativeDoor:
         clock: Clock,
         random: Callable[[], float],
         poller: Poller | None = None,
+        shed: Shed | None = None,
     ) -> None:
         self.begin: Callable[[CallerExchange], None] = begin
         self.fields_read = FieldNames(FIELDS_READ)
@@ -71,6 +78,7 @@ class NativeDoor:
         self.clock = clock
         self._random = random
         self._poller = poller
+        self._shed = shed
         self.date = b""
         self.high_water = HIGH_WATER
         self._connections: dict[CallerConnection, float] = {}  # and when each is too old
@@ -98,7 +106,17 @@ class NativeDoor:
             tune(listener, stall)
         # A compiled class cannot inherit from asyncio.Protocol; it has all of its methods.
         protocol = cast("Callable[[], asyncio.Protocol]", lambda: CallerConnection(self))
-        self._acceptor = Acceptor(listener.dup(), protocol, self._room, self.clock, poller=self._poller, tls=tls)
+        self._acceptor = Acceptor(
+            listener.dup(),
+            protocol,
+            self._room,
+            self.clock,
+            poller=self._poller,
+            tls=tls,
+            backlog=self._listen.backlog,
+            turned_away=self._on_turned_away,
+        )
+        self._set_answers()
         self._acceptor.resume()
 
     def stop_accepting(self) -> None:
@@ -140,6 +158,7 @@ class NativeDoor:
         self._renew_date()
         if self._acceptor is not None:
             self._acceptor.resume()
+            self._acceptor.ease()
         for connection in list(self._connections):
             connection.sweep(now, HEAD_LIMIT, IDLE_LIMIT)
         if self._stopping:
@@ -185,6 +204,22 @@ class NativeDoor:
         fields = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         return fields + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
+    def judge(self, data: bytes, peer: str) -> bytes | None:
+        """The answer to a caller who came while there was too much, and sends this now; None to serve it."""
+        found = self._acceptor.judge(data) if self._acceptor is not None else None
+        if found is None or self._shed is None:
+            return None
+        self._shed([(found[0], peer)])
+        return found[1]
+
+    def _on_turned_away(self, callers: list[tuple[str, tuple[str, int]]]) -> None:
+        if self._shed is not None:
+            self._shed([(request_id, self.peer(address)) for request_id, address in callers])
+
+    def _set_answers(self) -> None:
+        if self._acceptor is not None and self._shed is not None:
+            self._acceptor.set_answers(ALWAYS_SERVED, refusals(self.date))
+
     def _room(self) -> int:
         return self._listen.max_connections - len(self._connections)
 
@@ -201,4 +236,7 @@ class NativeDoor:
             self._stopped.set_result(None)
 
     def _renew_date(self) -> None:
-        self.date = b"date: " + formatdate(self.clock.now(), usegmt=True).encode() + b"\r\n"
+        date = b"date: " + formatdate(self.clock.now(), usegmt=True).encode() + b"\r\n"
+        if date != self.date:
+            self.date = date
+            self._set_answers()

@@ -77,6 +77,11 @@ class RequestSeries:
         else:
             self._count_rare(record, model, handles)
 
+    def shed(self, count: int) -> None:
+        """Counts requests that were turned away unread."""
+        self._metrics.count("ai_inference_requests_total", (UNKNOWN, UNKNOWN, "503"), count)
+        self._metrics.count("ai_inference_errors_total", (UNKNOWN, "overloaded"), count)
+
     def _count_unrouted(self, record: "DecisionRecord", path: str) -> None:
         self._metrics.count("ai_inference_requests_total", (path, UNKNOWN, str(record.status)))
         if record.status >= 500:

@@ -50,7 +50,7 @@ def doors_of(pids: Iterable[int]) -> set[str]:
     """The doors of worker processes that accept on their supervisor's socket. AssertionError when one does not.
 
     Seen from outside and without a request, so that no log or counter shows it: Granian's runtime polls the listening
-    socket itself, the native door polls it on the worker's loop, beside the channel to the supervisor.
+    socket itself, the native door polls it under the worker's loop, which polls the channel to the supervisor.
     """
     return {_door_of_process(Path(f"/proc/{pid}")) for pid in pids}
 
@@ -67,10 +67,13 @@ def _door_of_process(process: Path) -> str:
 def _polling_door(process: Path) -> str | None:
     arguments = (process / "cmdline").read_text().split("\0")
     listener, channel = (_inode_of(process, arguments, name) for name in ("--listen-fd", "--channel-fd"))
-    polls = [found for poll in _event_polls(process) if listener in (found := _polled(poll))]
-    if not polls:
+    polls = {poll.name: _polled(poll) for poll in _event_polls(process)}
+    with_listener = {name for name, (_, inodes) in polls.items() if listener in inodes}
+    # Every worker has an event poll of ours, which the loop's own watches as one descriptor once it has turned.
+    under_loop = {fd for numbers, inodes in polls.values() if channel in inodes for fd in numbers} & polls.keys()
+    if not with_listener or not under_loop:
         return None
-    return "native" if any(channel in poll for poll in polls) else "granian"
+    return "native" if with_listener & under_loop else "granian"
 
 
 def _inode_of(process: Path, arguments: list[str], name: str) -> str:
@@ -84,6 +87,7 @@ def _event_polls(process: Path) -> list[Path]:
     return [process / "fdinfo" / fd.name for fd in found]
 
 
-def _polled(poll: Path) -> set[str]:
-    """The inodes that an event poll watches, hexadecimal in the kernel's text."""
-    return {str(int(number, 16)) for number in re.findall(r"\bino:([0-9a-f]+)", poll.read_text())}
+def _polled(poll: Path) -> tuple[set[str], set[str]]:
+    """The descriptors that an event poll watches, and their inodes, which are hexadecimal in the kernel's text."""
+    text = poll.read_text()
+    return set(re.findall(r"\btfd:\s*(\d+)", text)), {str(int(n, 16)) for n in re.findall(r"\bino:([0-9a-f]+)", text)}

@@ -5,6 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from msgspec import structs
 
 from bench.e2e.__main__ import Figures as Race
 from bench.e2e.ratios import Measurement, summarise
@@ -15,8 +16,9 @@ from bench.memory.growth import Growth, Level
 from bench.memory.soak import Sample, Soak
 from bench.memory.soaker import Counts
 from bench.overload.__main__ import Figures as Overload
+from bench.overload.client import Phase
 from bench.overload.firehose import Firehose, Waits
-from bench.overload.saturation import Admitted, Look, Saturation, missed_goals
+from bench.overload.saturation import Admitted, Look, Pressure, Saturation, missed_goals
 from bench.record import Record, make_record, write
 from bench.report.page import BEGIN, END, PageError, markdown_table, splice
 from bench.scale.__main__ import Figures as Scale
@@ -50,9 +52,7 @@ def test_columns_stand_left_or_right() -> None:
 
 def saturation(p99: float = 2.0, waiting: int = 9, recovery: float | None = 1.0) -> Saturation:
     usual, empty = Admitted(Waits(9, 0.5, 1.0, 2.0), 0), Waits(9, 1, p99, p99)
-    nothing = Distribution(0, 0, 0, 0, 0, 0, 0)
-    client = Answered(9, 9, 0, 0, 0, 0, nothing, nothing, nothing, nothing)
-    return Saturation("native", 1e4, 2e4, 99.0, usual, Admitted(empty, 3), client, [Look(0.1, waiting, 40)], recovery)
+    return Saturation("native", 1e4, 2e4, 99.0, usual, Admitted(empty, 3), [Look(0.1, waiting, 40)], recovery)
 
 
 @pytest.fixture
@@ -117,10 +117,23 @@ def test_a_page_without_marks_is_left_alone(tmp_path: Path, capsys: pytest.Captu
     assert page.read_text() == "mine\n"
 
 
+def phase(ok: int = 950, refused: int = 500, refusal_p99: float = 4.0) -> Phase:
+    """A second of it."""
+    nothing = Distribution(0, 0, 0, 0, 0, 0, 0)
+    turned_away = Distribution(refused, 1, 1, 1, refusal_p99, 9, 9)
+    return Phase(1.0, ok + refused, 0, ok, refused, 0, 0, nothing, turned_away, nothing)
+
+
 def test_what_an_overload_must_hold() -> None:
     assert missed_goals(saturation()) == []
-    assert missed_goals(saturation(2.1, 0, None)) == [
+    bad = phase(ok=940, refusal_p99=51)
+    loads = [(1, bad, ""), (2, phase(), ""), (5, bad, ""), (9, bad, "too much for the client")]
+    levels = [Pressure(times, seen, 99.0, void) for times, seen, void in loads]
+    found = structs.replace(saturation(2.1, 0, None), peak=1e3, nearly=phase(refused=1), levels=levels)
+    assert missed_goals(found) == [
         "native: the p99 of admitted requests is 2.1 times the unloaded one, at most 2",
-        "native: accepting never paused",
-        "native: recovered after None s, under 5.0",
+        "native: 1 requests were refused at nine tenths of the peak",
+        "native: recovered after None s, under 5",
+        "native: 94% of the peak is served at 5 times it, at least 95 %",
+        "native: refusals take 51 ms at 5 times the peak, at most 50",
     ]

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from bench.load.chunks import Writer
 from bench.overload.firehose import waits
-from bench.overload.saturation import read_lines
 from bench.record import make_record, newest, write
 from bench.stage.callers import COUNT, MARK, make_body, make_callers, write_load
 from bench.stage.gateway import CONFIG, Plan, fill
@@ -101,12 +100,6 @@ def test_programs_end_with_their_owner(tmp_path: Path) -> None:
         assert pid in family(os.getpid())
     assert not accepts(port)
     assert pid not in family(os.getpid())
-
-
-def test_half_a_line_of_a_log_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_bytes(b'{"status": 200, "total_ms": 1.5, "more": 1}\n{"status": 503, "total_ms": 2}\n{"status": 2')
-    assert [(line.status, line.total_ms) for line in read_lines(path)] == [(200, 1.5), (503, 2.0)]
 
 
 def test_waits_are_milliseconds_in_order() -> None:

@@ -21,7 +21,7 @@ HEAD = b"GET / HTTP/1.1\r\nhost: g\r\n\r\n"
 PATIENCE = 10.0
 
 #: Modules whose subject must work on uvloop, which workers run, and on a program's own asyncio loop.
-ON_BOTH_LOOPS = ("test_accept.py", "test_native_door.py")
+ON_BOTH_LOOPS = ("test_accept.py", "test_native_door.py", "test_overload.py")
 
 
 def pytest_asyncio_loop_factories(
@@ -82,6 +82,7 @@ class Front:
     held: list[Any] = field(default_factory=list)
     peers: list[str] = field(default_factory=list)
     callers: list[Caller] = field(default_factory=list)
+    shed: list[tuple[str, str]] = field(default_factory=list)
 
     def begin(self, exchange: Any) -> None:
         self.peers.append(exchange.peer)
@@ -136,7 +137,9 @@ async def open_front(poller: Poller | None) -> AsyncIterator[OpenFront]:
             return [], b""
 
         front = Front(listener, clock, random, None)
-        front.door = NativeDoor(front.begin, malformed, Listen(**listen), clock, lambda: random[0], poller)
+        front.door = NativeDoor(
+            front.begin, malformed, Listen(**listen), clock, lambda: random[0], poller, front.shed.extend
+        )
         await front.door.start(listener, stall)
         fronts.append(front)
         return front

@@ -12,7 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 ROWS = (
     *("F01", "F02", "F03", "F05", "F06", "F09", "F10", "F11", "F12", "F13", "F14", "F15", "F16", "F17"),
-    *("F35", "F36", "F37", "F43", "F46", "F52"),
+    *("F35", "F36", "F37", "F41", "F43", "F46", "F52"),
 )
 #: Names that keep a test from running or from failing, as markers, calls or decorators.
 ESCAPES = {"skip", "skipif", "xfail", "importorskip"}
