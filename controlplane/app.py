@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from controlplane.access.admin_keys import AdminKeys
 from controlplane.access.credentials import Credentials
-from controlplane.api import access, audit, document, identity, secrets
+from controlplane.api import access, audit, document, identity, secrets, usage
 from controlplane.api.errors import (
     answer_bug,
     answer_depth,
@@ -33,10 +33,13 @@ from controlplane.audit.trail import Trail
 from controlplane.identity.directory import Directory
 from controlplane.identity.keys import Keys
 from controlplane.problem import Problem
+from controlplane.publish.news import HeardTrail
+from controlplane.publish.press import open_press
 from controlplane.secrets.master import read_keyring
 from controlplane.secrets.seal import SealError
 from controlplane.secrets.vault import Vault
 from controlplane.settings import ControlSettings
+from controlplane.settlement.billing import Billing, open_billing
 from controlplane.store import schema
 from controlplane.store.database import Database
 from controlplane.store.errors import StoreError
@@ -46,7 +49,9 @@ from fastpath.settings.token import TokenHasher
 MOST_BODY = 64 * 1024
 PEPPER_SIZE = 32
 
-ROUTES: Handlers = all_ruled((*identity.ROUTES, *access.ROUTES, *secrets.ROUTES, *audit.ROUTES, *document.ROUTES))
+ROUTES: Handlers = all_ruled(
+    (*identity.ROUTES, *access.ROUTES, *secrets.ROUTES, *audit.ROUTES, *usage.ROUTES, *document.ROUTES)
+)
 """Every route there is."""
 
 
@@ -61,6 +66,7 @@ class Rooms(Struct, frozen=True):
     keys: Keys
     admin_keys: AdminKeys
     vault: Vault
+    billing: Billing
 
 
 @asynccontextmanager
@@ -75,7 +81,8 @@ async def open_rooms(
     make_private_folder(folder)
     for name in ("control.db", "control.db-wal", "control.db-shm"):
         check_private_file(folder / name)
-    hasher = TokenHasher(read_pepper(settings))
+    pepper = read_pepper(settings)
+    hasher = TokenHasher(pepper)
 
     def load() -> Any:
         return read_keyring(settings.master_source, environ)
@@ -84,17 +91,22 @@ async def open_rooms(
     database = await Database.open(settings.database_url.reveal())
     try:
         await schema.upgrade(database)
-        trail = Trail(database, now)
-        yield Rooms(
-            database,
-            hasher,
-            trail,
-            Credentials(database, hasher, now),
-            Directory(database, trail),
-            Keys(database, trail, hasher),
-            AdminKeys(database, trail, hasher),
-            Vault(database, trail, keyring, load),
-        )
+        async with (
+            open_press(database, folder, pepper, hasher.pepper_id, now) as press,
+            open_billing(database, pepper, settings.outbox_folder, settings.plan, now) as billing,
+        ):
+            trail = HeardTrail(database, now, press.changed)
+            yield Rooms(
+                database,
+                hasher,
+                trail,
+                Credentials(database, hasher, now),
+                Directory(database, trail),
+                Keys(database, trail, hasher),
+                AdminKeys(database, trail, hasher),
+                Vault(database, trail, keyring, load),
+                billing,
+            )
     finally:
         await database.close()
 
@@ -141,7 +153,7 @@ def dependencies(rooms: Rooms | None) -> dict[str, Provide]:
     def room(name: str) -> Provide:
         return Provide(lambda: getattr(rooms, name), sync_to_thread=False)
 
-    named = {name: room(name) for name in ("directory", "keys", "admin_keys", "vault", "trail")}
+    named = {name: room(name) for name in ("directory", "keys", "admin_keys", "vault", "trail", "billing")}
     given = named | {"who": Provide(provide_principal), "page": Provide(provide_page)}
     given["document"] = document.provide_document(ROUTES, given)
     return given

@@ -16,7 +16,7 @@ from fastpath.settings.secret import Secret
 from fastpath.settings.syntax import is_loopback
 
 PATIENCE: Final = 30.0
-URL: Final = "http://127.0.0.1:8341"
+URL: Final = "http://127.0.0.1:8342"
 
 
 class ClientError(Exception):
@@ -44,7 +44,7 @@ class Client:
         """Raises ClientError for a URL that would carry the key readable over a network."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ClientError("--url must be such as http://127.0.0.1:8341 or https://gateway.example:8341")
+            raise ClientError("--url must be such as http://127.0.0.1:8342 or https://gateway.example:8342")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ClientError("an admin key does not go over a network in plain HTTP: use https, or a tunnel")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

@@ -44,7 +44,7 @@ Inherit = Annotated[
     list[str] | None,
     typer.Option("--inherit", metavar="FIELD", help="models, paths, networks or data_class: what its owner has."),
 ]
-At = "http://127.0.0.1:8341"
+At = "http://127.0.0.1:8342"
 
 
 def _app(text: str, *, group: bool = False) -> typer.Typer:
@@ -82,7 +82,7 @@ def make_first_admin(
 @control.command()
 def run_control(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 lets the kernel choose.")] = 8341,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 lets the kernel choose.")] = 8342,
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="A name under which it may be called; may be repeated.")
     ] = None,

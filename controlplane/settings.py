@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from controlplane.secrets.master import FileSource, Source
+from controlplane.settlement.plan import BATCH, Plan
 from fastpath.settings.secret import Secret, reveal_hook, secret_hook
 from fastpath.settings.syntax import is_loopback
 
@@ -23,7 +24,7 @@ class ControlSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     state_dir: Annotated[str, Meta(description="State folder (0700): pepper, master key, database, init socket.")]
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 lets the kernel choose.")] = 8341
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 lets the kernel choose.")] = 8342
     listen_fd: Annotated[int, Meta(ge=3, description="A listening socket that was inherited, instead.")] | None = None
     allowed_hosts: Annotated[
         tuple[str, ...],
@@ -42,11 +43,25 @@ class ControlSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         bool, Meta(description="Listen where others can reach it without TLS. Admin keys cross that network readable.")
     ] = False
     end_with_stdin: Annotated[bool, Meta(description="Stop when standard input ends: its parent is gone.")] = False
+    outbox: Annotated[
+        str | None, Meta(description="Folder that workers write usage to. None: in the state folder.")
+    ] = None
+    settle_batch: Annotated[int, Meta(ge=1, le=100_000, description="Facts that are booked at once, at most.")] = BATCH
 
     @property
     def folder(self) -> Path:
         """The state folder."""
         return Path(self.state_dir)
+
+    @property
+    def outbox_folder(self) -> Path:
+        """Where workers write usage."""
+        return Path(self.outbox) if self.outbox else self.folder / "outbox"
+
+    @property
+    def plan(self) -> Plan:
+        """How usage is settled."""
+        return Plan(batch=self.settle_batch)
 
     @property
     def database_url(self) -> Secret:

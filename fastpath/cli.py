@@ -14,7 +14,7 @@ import typer
 
 from fastpath import __version__
 from fastpath.bench.command import bench
-from fastpath.commands import CommandGroup
+from fastpath.commands import CommandGroup, JoinedGroup
 from fastpath.compiled import outdated
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,  # they would show secrets
 )
-keys_app = typer.Typer(help="Make callers' keys, or hash the ones they have.", no_args_is_help=True)
+keys_app = typer.Typer(cls=JoinedGroup, help="Make, hash, list and change callers' keys.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
 StateDir = Annotated[
@@ -66,6 +66,9 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Serve other machines although no keys are configured.")
     ] = False,
+    no_control: Annotated[
+        bool, typer.Option("--no-control", help="Start no control process, whatever the file says of `control`.")
+    ] = False,
     state_dir: StateDir = None,
 ) -> None:
     """Serve. Flags win over the file; SIGHUP or a changed file reloads it."""
@@ -73,6 +76,7 @@ def serve(
         _stop("say what to serve: either --config FILE or --upstream URL", 2)
     listen = {"host": host, "port": port, "admin_port": admin_port, "door": door, "insecure": insecure or None}
     source = _source({"listen": listen, "workers": workers, "state_dir": state_dir}, config=config, upstream=upstream)
+    source = _without_control(source) if no_control else source
     for changed in outdated(Path(__file__).parent.parent):
         print(f"warning: {changed} was changed after it was compiled: run `make install`", file=sys.stderr)
     _run(source)
@@ -196,6 +200,12 @@ def _source(overrides: dict[str, Any], *, config: Path | None = None, upstream: 
 
     given = _drop_absent(overrides)
     return SettingsSource(environ=os.environ, uid=os.geteuid(), config=config, upstream=upstream, overrides=given)
+
+
+def _without_control(source: "SettingsSource") -> "SettingsSource":
+    import msgspec
+
+    return msgspec.structs.replace(source, overrides={**source.overrides, "control": None})
 
 
 def _drop_absent(flags: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Commands that other installed packages add to `fastpath`.
 
 Owns the entry-point group `fastpath.commands`: each entry is a `typer.Typer` whose name becomes the sub-command. They
-are loaded only when named or listed, because some import a database. A built-in command wins over a plug-in's.
+are loaded only when named or listed, because some import a database. A built-in command wins over a plug-in's, and a
+built-in group of commands (`JoinedGroup`) takes those of a plug-in's group of its name that it has not itself.
 """
 
 from importlib.metadata import EntryPoint, entry_points
@@ -25,6 +26,26 @@ class CommandGroup(TyperGroup):
         if cmd_name in self.commands:
             return self.commands[cmd_name]
         found = tuple(entry_points(group=GROUP, name=cmd_name))
+        return _load(found[0]) if found else None
+
+
+class JoinedGroup(TyperGroup):
+    """A built-in group, then what a plug-in's group of the same name adds."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the help page."""
+        added = self._plugin()
+        return [*self.commands, *(name for name in getattr(added, "commands", {}) if name not in self.commands)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command called `cmd_name`; None when there is none."""
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        added = self._plugin()
+        return getattr(added, "commands", {}).get(cmd_name) if added is not None else None
+
+    def _plugin(self) -> Any:
+        found = tuple(entry_points(group=GROUP, name=self.name or ""))
         return _load(found[0]) if found else None
 
 

@@ -92,6 +92,8 @@ def payer_of(key: Key | None) -> Payer:
     """Whose request it is."""
     if key is None:
         return NOBODY
+    if len(key.ids) == len(NOBODY.__struct_fields__):
+        return Payer(*key.ids)
     return Payer(key.tenant or "", key.team or "", key.user or "", key.name)
 
 

@@ -38,7 +38,7 @@ class ApiPath:
         api: Api = "other",
     ) -> None:
         self.template = template
-        self.api = api
+        self.api: Api = api
         self.method = method
         self.body = body
         self.dialect = dialect

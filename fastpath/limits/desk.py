@@ -77,8 +77,9 @@ class Desk:
 
 def has_limits(settings: Settings) -> bool:
     """Whether anything in the settings limits anyone."""
-    parts = [part for tenant in settings.tenants for part in (*tenant.teams, *tenant.users)]
-    owners: list[Key | Tenant | Team | User] = [*settings.keys, *settings.tenants, *parts]
+    owners: list[Key | Tenant | Team | User] = [*settings.keys, *settings.tenants]
+    for tenant in settings.tenants:
+        owners += [*tenant.teams, *tenant.users]
     return any(one.limits or one.model_limits or one.budgets for one in owners) or any(
         model.limits for model in settings.models
     )

@@ -52,12 +52,16 @@ Handler = Callable[[str], Awaitable[Reply]]
 
 
 class AdminServer:
-    """Serves `node` on a listening socket, which it takes over. `host` is the configured admin host."""
+    """Serves `node` on a listening socket, which it takes over. `host` is the configured admin host.
+
+    `degraded` says what is wrong while traffic goes on; a node that takes requests is ready all the same.
+    """
 
     def __init__(self, node: Node, listener: socket.socket, host: str) -> None:
         self._node = node
         self._listener = listener
         self._host = host.strip("[]").lower()
+        self.degraded: Callable[[], tuple[str, ...]] = tuple
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._routes: dict[str, Handler] = {
@@ -148,7 +152,8 @@ class AdminServer:
 
     async def _readyz(self, accept: str) -> Reply:
         if self._node.ready():
-            return _json(200, {"status": "ready"})
+            problems = self.degraded()
+            return _json(200, {"status": "degraded", "problems": problems} if problems else {"status": "ready"})
         return _error(503, "not_ready", "Not all workers take requests: they are starting or draining.")
 
 

@@ -34,7 +34,7 @@ _FIXED: Final = {
     "log": ("access", "ring"),
     "limits": ("memory",),
 }
-_FIXED_AT_TOP: Final = ("workers", "state_dir")
+_FIXED_AT_TOP: Final = ("workers", "state_dir", "control")
 
 
 class FileWatch:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from _native.arena import Arena
 from fastpath import __version__
@@ -32,7 +32,11 @@ from fastpath.process.reload import FileWatch, keep_fixed
 from fastpath.process.watchdog import Watchdog
 from fastpath.settings import Listen, Settings, encode_settings, state_folder
 from fastpath.settings.file import SettingsError, validate
-from scheduler.clock import SystemClock
+from scheduler.clock import Clock, SystemClock
+
+if TYPE_CHECKING:  # loaded when configured: it brings cryptography
+    from fastpath.process.plane import ControlPlane
+    from fastpath.process.policy import Policy
 
 APP: Final = "fastpath.app:build"
 LOOK_EVERY: Final = 1.0
@@ -116,21 +120,50 @@ async def _serve(
     inheritance: Inheritance | None,
 ) -> int:
     clock = SystemClock()
+    try:
+        plane = await _begin_plane(settings, launch.environ, clock, say)
+    except SettingsError as error:
+        say(str(error))
+        return 1
     metrics = Metrics(arena)
     metrics.read("fastpath_build_info", lambda: {(__version__,): 1})
     for result in ("ok", "rejected"):  # shown as 0 before the first
         metrics.counter("fastpath_config_reloads_total", (result,))
     pool = Pool(clock, models_of(settings))
-    fleet = Fleet(launch, settings.workers, encode_settings(settings), metrics, pool, clock, say)
+    fleet = Fleet(launch, settings.workers, _for_workers(settings, plane), metrics, pool, clock, say)
     notifier = Notifier(launch.environ, os.getpid())
     supervisor = Supervisor(settings, load, watch, sockets, fleet, metrics, notifier, say)
     supervisor.door = settings.listen.choose_door(launch.environ)
     supervisor.pool = pool
+    supervisor.plane = plane
     supervisor.successor = Successor(sockets, launch.environ, own_command())
     try:
         return await supervisor.serve(inheritance)
     finally:
         notifier.close()
+        if plane is not None:
+            await plane.close()
+
+
+async def _begin_plane(settings: Settings, environ: Mapping[str, str], clock: Clock, say: Say) -> "ControlPlane | None":
+    """The control plane's end on this node, None where the settings want none. Raises SettingsError."""
+    if settings.control is None:
+        return None
+    from fastpath.process.plane import open_plane
+
+    folder = state_folder(settings.state_dir, environ, os.geteuid())
+    plane = open_plane(settings.control, folder, environ, clock, say)
+    await plane.begin()
+    return plane
+
+
+def _for_workers(settings: Settings, plane: "ControlPlane | None") -> bytes:
+    """What the first workers get."""
+    if plane is None:
+        return encode_settings(settings)
+    joined = plane.join(settings)
+    plane.use(joined)
+    return encode_settings(joined.settings)
 
 
 class Supervisor:
@@ -152,6 +185,7 @@ class Supervisor:
         self._watch = FileWatch(watch) if watch else None
         self.successor: Successor | None = None
         self.pool: Pool | None = None
+        self.plane: ControlPlane | None = None
         self.door: str = settings.listen.door
         self._listener, admin = sockets
         self._admin_url = url_of(admin)
@@ -165,6 +199,8 @@ class Supervisor:
         self._reload_wanted = asyncio.Event()
         self._handover_wanted = asyncio.Event()
         self._handed_over = False
+        self._configuring = asyncio.Lock()
+        self._given = b""
 
     async def serve(self, inheritance: Inheritance | None = None) -> int:
         """Starts, serves, drains; gives the exit status. `inheritance` is what a predecessor left."""
@@ -174,6 +210,9 @@ class Supervisor:
         async with asyncio.TaskGroup() as tasks:
             chores = [tasks.create_task(self._fleet.poll())]
             self._fleet.start(tasks)
+            if self.plane is not None:
+                self._admin.degraded = self.plane.problems
+                tasks.create_task(self.plane.run(self._fleet.expect_exit))
             problem = await self._wait_for_start()
             if problem:
                 self._say(problem)
@@ -198,6 +237,7 @@ class Supervisor:
             self._stay_alive(),
             self._hand_over_forever(),
             watchdog.watch(self._fleet.living),
+            *((self.plane.follow(self._take_policy),) if self.plane is not None else ()),
         )
 
     def _handle_signals(self) -> None:
@@ -213,6 +253,8 @@ class Supervisor:
         if self._stopping.is_set():
             self._say("stopping at once")
             self._fleet.hurry()
+            if self.plane is not None:
+                self.plane.child.hurry()
         self._stopping.set()
 
     async def _wait_for_start(self) -> str:
@@ -237,9 +279,15 @@ class Supervisor:
         self._listener.close()
         if self._handed_over:
             await self._admin.close()  # the successor answers on that port now
+            await self._stop_control()  # and starts its own as soon as this one is gone
         else:
             self._notifier.stopping()
         await self._fleet.drain(deadline)
+        await self._stop_control()
+
+    async def _stop_control(self) -> None:
+        if self.plane is not None:
+            await self.plane.child.stop()
 
     async def _reload_forever(self) -> None:
         while True:
@@ -262,13 +310,37 @@ class Supervisor:
             return str(error)
         except Exception as error:  # `load` is the caller's code, and a node that serves must outlive it
             return f"{type(error).__name__}: {error}"
-        problem = await self._fleet.configure(encode_settings(effective))
+        problem = await self._configure(effective)
         if not problem:
-            self._settings = effective
-            if self.pool is not None:
-                self.pool.configure(models_of(effective))
             self._report_fixed(fixed)
         return problem
+
+    async def _configure(self, settings: Settings) -> str:
+        """Gives workers the settings of a file, with what is published; "" or why they stay as they were."""
+        async with self._configuring:
+            joined = self.plane.join(settings) if self.plane is not None else None
+            encoded = encode_settings(joined.settings if joined else settings)
+            problem = await self._fleet.configure(encoded)
+            if problem:
+                return problem
+            self._settings, self._given = settings, encoded
+            if self.plane is not None and joined is not None:
+                self.plane.use(joined)
+            if self.pool is not None:
+                self.pool.configure(models_of(settings))
+            return ""
+
+    async def _take_policy(self, policy: "Policy") -> str:
+        """Gives workers what was published, with the settings of the file; "" or why they stay as they were."""
+        assert self.plane is not None
+        async with self._configuring:
+            joined = self.plane.join(self._settings, policy)
+            encoded = encode_settings(joined.settings)
+            problem = await self._fleet.configure(encoded) if encoded != self._given else ""
+            if not problem:
+                self._given = encoded
+                self.plane.use(joined, policy)
+            return problem
 
     def _report_fixed(self, paths: list[str]) -> None:
         if paths:

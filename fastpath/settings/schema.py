@@ -211,6 +211,13 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(description="Team of the tenant. None: that of the user, if it has one."),
     ] = None
     user: Annotated[Label | None, Meta(description="User of the tenant.")] = None
+    ids: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Ids of tenant, team, user and key, which bills carry in place of the names. The control plane "
+            "sets them for its own keys; leave them out."
+        ),
+    ] = ()
     limits: Annotated[
         tuple[Limit, ...],
         Meta(description="What this key may use per time, on top of what its user, team and tenant may."),

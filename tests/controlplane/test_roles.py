@@ -1,6 +1,7 @@
 """Role x route: every cell, in a real process. What is expected is written out here, so that a change is a decision."""
 
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,9 @@ from controlplane.access.roles import PUBLIC, Role, Rule
 from controlplane.api.document import places
 from controlplane.api.rules import UnruledRouteError, all_ruled, rule_of, under
 from controlplane.app import ROUTES
-from tests.controlplane.conftest import Cast
+from fastpath.outbox.facts import Payer
+from tests.controlplane.conftest import Cast, ControlProcess
+from tests.controlplane.settlement.spending import PATIENCE, spend
 
 LETTERS = {"A": "admin", "O": "operator", "U": "auditor", "T": "tenant-admin", "D": "developer"}
 
@@ -52,11 +55,25 @@ EXPECTED = {
     "PATCH /admin/v1/provider-keys/{object_id}": "AO",
     "DELETE /admin/v1/provider-keys/{object_id}": "AO",
     "POST /admin/v1/master-key/rotate": "AO",
+    "GET /admin/v1/usage": "AOUTD",
+    "GET /admin/v1/invoices/{object_id}": "AUT",
+    "POST /admin/v1/ledger/refunds": "A",
+    "GET /admin/v1/settlement": "AOU",
     "GET /admin/v1/audit": "AU",
     "GET /admin/v1/audit/verify": "AU",
 }
 
 _number = itertools.count()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def paid_request(control: ControlProcess, cast: Cast) -> None:
+    """A request that was charged, to be refunded."""
+    (cast.ids["request"],) = spend(control.state, Payer(cast.ids["tenant"]))
+    deadline = time.monotonic() + PATIENCE
+    while not cast.admin.get("/usage")["data"]:
+        assert time.monotonic() < deadline, "it was not settled"
+        time.sleep(0.02)
 
 
 def fresh() -> str:
@@ -83,7 +100,7 @@ def owner_of(cast: Cast, kind: str) -> dict[str, str]:
 
 def known(cast: Cast, kind: str) -> str:
     """What is there from the start and every role of the tenant sees."""
-    names = {"admin-keys": "developer key", "provider-keys": "provider"}
+    names = {"admin-keys": "developer key", "provider-keys": "provider", "invoices": "tenant"}
     return cast.ids[names.get(kind, kind.removesuffix("s"))]
 
 
@@ -96,6 +113,8 @@ def request_of(cast: Cast, place: str) -> tuple[str, str, Any]:
         return method, path.replace("{object_id}", known(cast, kind) if "{" in path else ""), None
     if path.endswith("/rotate"):
         return method, path.replace("{object_id}", cast.ids["key"]), {} if "{" in path else None
+    if kind == "ledger":
+        return method, path, {"request": cast.ids["request"], "amount": "0.000000001", "reason": "x", "token": fresh()}
     if method == "POST":
         extra: dict[str, Any] = {
             "admin-keys": {"role": "developer", "user_id": cast.ids["user"]},

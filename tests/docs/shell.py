@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.docs.pages import HOME, Block
 
-PORTS = (8340, 8341, 9001, 9002)
+PORTS = (8340, 8341, 8342, 9001, 9002)
 PATIENCE = 60.0
 #: What a program prints once it serves.
 READY = re.compile(r"serving on |mock model server on ")

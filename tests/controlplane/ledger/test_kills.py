@@ -1,6 +1,6 @@
 """F25, F34: the database, or the settler, killed -9 in the middle of batches. What was sent is sent again, once more.
 
-`FASTPATH_KILLS=200` kills PostgreSQL as often; 50 times is what a test run does.
+`FASTPATH_KILLS=200` kills PostgreSQL as often; 12 times is what a test run does.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from tests.controlplane.ledger.facts import ALWAYS, CHARGE, COST, SECRET, Now, d
 from tests.controlplane.store.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
-KILLS = int(os.environ.get("FASTPATH_KILLS", "50"))
+KILLS = int(os.environ.get("FASTPATH_KILLS", "12"))
 SIZE = 120  # requests of one round
 
 

@@ -1,0 +1,1 @@
+"""Publishing: what the database says, compiled and signed for the data plane."""

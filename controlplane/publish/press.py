@@ -1,0 +1,215 @@
+"""Keeps the folder of publications at what the database says.
+
+Owns when: at the start, after a change (at most one publication in `SPACING`; changes meanwhile share the next), when a
+key ends, and when another control process changed the same database, which is looked for once a second. Does not own
+what is published (`compile`), nor its files (`fastpath.publication`). Concurrency: one task; the disk is one thread's.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from _native.keytable import KeyTableError
+from controlplane.audit.tables import AUDIT_HEAD
+from controlplane.publish.compile import Compiled, compile_all
+from controlplane.store.database import Database
+from controlplane.store.errors import StoreError
+from controlplane.store.metadata import micros
+from fastpath.publication import (
+    Folder,
+    FolderWriter,
+    PublicationError,
+    Publisher,
+    Refused,
+    SettingsSeal,
+    Trust,
+    make_signer,
+    read_trust,
+    settings_key,
+    write_trust,
+)
+from fastpath.settings.control import PUBLISHED, TRUSTED
+
+SPACING: Final = 0.2
+LOOK_EVERY: Final = 1.0
+
+_LOG: Final = logging.getLogger(__name__)
+_FAILURES: Final = (StoreError, PublicationError, Refused, KeyTableError, OSError)
+
+
+class Press:
+    """Publishes one database into one folder. `now`: Unix seconds.
+
+    `open_folder` gives the publisher; while it fails, as when an older process still writes there, it is tried again.
+    """
+
+    def __init__(
+        self, database: Database, open_folder: Callable[[], Publisher], pepper_id: str, now: Callable[[], float]
+    ) -> None:
+        self.published = 0
+        self._database = database
+        self._open_folder = open_folder
+        self._publisher: Publisher | None = None
+        self._pepper_id = pepper_id
+        self._now = now
+        self._thread = ThreadPoolExecutor(1, "publish")
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._last: Compiled | None = None
+        self._seq = -1
+        self._told = ""
+
+    def changed(self) -> None:
+        """Something was committed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Until `stop`; what was committed before that is published."""
+        while True:
+            self._wake.clear()
+            stopping = self._stopping.is_set()
+            done = await self._try()
+            if stopping:
+                return
+            await _wait(self._stopping, SPACING)
+            await self._rest(done)
+
+    def stop(self) -> None:
+        """Ends `run`."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Lets another process write the folder."""
+        await asyncio.to_thread(self._thread.shutdown)
+        if self._publisher is not None:
+            self._publisher.close()
+
+    async def publish(self) -> bool:
+        """Compiles and publishes what changed; whether there was anything. Raises StoreError, OSError and the like."""
+        async with self._database.read() as connection:
+            seq = await _read_head(connection)
+            compiled = await compile_all(connection, micros(self._now()), self._pepper_id)
+        fresh = self._last is None or (compiled.settings, compiled.rows) != (self._last.settings, self._last.rows)
+        if fresh:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, compiled)
+            self.published += 1
+        self._report(compiled)
+        self._last, self._seq = compiled, seq
+        return fresh
+
+    def _write(self, compiled: Compiled) -> None:
+        if self._publisher is None:
+            self._publisher = self._open_folder()
+        self._publisher.publish_all(compiled.settings, compiled.rows)
+
+    async def _try(self) -> bool:
+        try:
+            await self.publish()
+        except _FAILURES as problem:
+            self._tell(f"not published, nodes go on with what they have: {problem}")
+            return False
+        except Exception as bug:  # the admin API goes on, and so do the tries: a revocation must not wait for a restart
+            self._tell(f"not published because of a bug, please report it: {bug!r}", trace=True)
+            return False
+        self._told = ""
+        return True
+
+    async def _rest(self, done: bool) -> None:
+        """Until there is something to publish."""
+        while not await _wait(self._wake, LOOK_EVERY):
+            if not done or await self._stale():
+                return
+
+    async def _stale(self) -> bool:
+        ends = self._last.ends if self._last is not None else None
+        if ends is not None and micros(self._now()) >= ends:
+            return True
+        try:
+            async with self._database.read() as connection:
+                return await _read_head(connection) != self._seq
+        except StoreError:
+            return True  # the next try says it
+
+    def _report(self, compiled: Compiled) -> None:
+        known = frozenset(self._last.held_back) if self._last is not None else frozenset()
+        for sentence in compiled.held_back:
+            if sentence not in known:
+                _LOG.warning("%s", sentence)
+
+    def _tell(self, problem: str, *, trace: bool = False) -> None:
+        if problem != self._told:
+            self._told = problem
+            _LOG.warning("%s", problem, exc_info=trace)
+
+
+@asynccontextmanager
+async def open_press(
+    database: Database, folder: Path, pepper: bytes, pepper_id: str, now: Callable[[], float]
+) -> AsyncIterator[Press]:
+    """A press at work on the state folder."""
+    press = Press(database, lambda: open_publisher(folder, pepper, pepper_id), pepper_id, now)
+    working = asyncio.create_task(press.run())
+    try:
+        yield press
+    finally:
+        press.stop()
+        await working
+        await press.close()
+
+
+def open_publisher(folder: Path, pepper: bytes, pepper_id: str) -> Publisher:
+    """The publisher of a state folder, whose signing key is made and trusted when there is none. Waits for the disk.
+
+    Raises PublicationError, OSError.
+    """
+    signer = make_signer(folder)
+    trust = read_trust(folder / TRUSTED)
+    if trust is None:
+        trust = Trust([signer.public])
+        write_trust(folder / TRUSTED, trust)
+    if signer.public not in trust.keys:
+        raise PublicationError(
+            f"{folder / TRUSTED} does not list the key in {folder}/signing-key, so no node would take what it signs: "
+            "restore the one that belongs to it, or remove trusted-keys"
+        )
+    writer = FolderWriter(Folder(folder / PUBLISHED))
+    publisher = Publisher(writer, signer, SettingsSeal(settings_key(pepper)), pepper_id, _Wall())
+    try:
+        publisher.resume(trust)
+    except Refused as refused:
+        _LOG.warning("what was published before is not usable (%s); all of it is published anew", refused)
+    except BaseException:
+        publisher.close()
+        raise
+    return publisher
+
+
+async def _read_head(connection: AsyncConnection) -> int:
+    """Grows with every change to this database, whoever makes it."""
+    return int((await connection.execute(select(AUDIT_HEAD.c.seq))).scalar_one_or_none() or 0)
+
+
+async def _wait(event: asyncio.Event, most: float) -> bool:
+    """Whether it was set within so many seconds."""
+    try:
+        async with asyncio.timeout(most):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+class _Wall:
+    """The machine's clocks."""
+
+    monotonic = staticmethod(time.monotonic)
+    now = staticmethod(time.time)

@@ -1,0 +1,171 @@
+"""A node's end of the control plane: its child, what it published, and the settings that come of both.
+
+Owns: the order (the last publication is read before the first worker starts, so a revoked key stays revoked whatever
+died meanwhile), following the folder, keys that end by themselves, and what is said when something is wrong. Does not:
+give anything to workers; the supervisor does. Concurrency: the supervisor's loop.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from fastpath.identity.keys import pepper_id
+from fastpath.identity.pepper import PepperError, make_pepper
+from fastpath.process.control import ControlChild, ExpectExit, Say, settings_line
+from fastpath.process.policy import Joined, Policy, join, make_nobody, news_in, read_policy
+from fastpath.publication import (
+    Accepted,
+    Folder,
+    Follower,
+    Intake,
+    NudgeListener,
+    Publication,
+    PublicationError,
+    Refused,
+    SettingsSeal,
+    Verifier,
+    read_trust,
+    settings_key,
+)
+from fastpath.settings import Control, Settings
+from fastpath.settings.control import PUBLISHED, TRUSTED
+from fastpath.settings.problem import Problem, SettingsError
+from scheduler.clock import Clock
+
+LOOK_EVERY: Final = 1.0
+MOST_SAID: Final = 10
+
+Apply = Callable[[Policy], Awaitable[str]]
+"""Gives workers what a policy makes of the settings; "" or why they stay as they were."""
+
+
+class ControlPlane:
+    """Of one node. `folder`: the state folder. `policy` is what workers run by, None before the first."""
+
+    def __init__(self, child: ControlChild, folder: Path, pepper: bytes, clock: Clock, say: Say) -> None:
+        self.child = child
+        self.policy: Policy | None = None
+        self._folder = folder
+        self._pepper = pepper
+        self._pepper_id = pepper_id(pepper)
+        self._nobody = make_nobody(self._pepper_id)
+        self._clock = clock
+        self._say = say
+        self._apply: Apply | None = None
+        self._follower: Follower | None = None
+        self._nudges: NudgeListener | None = None
+        self._ends: int | None = None
+        self._told: frozenset[str] = frozenset()
+        self._problem = ""
+
+    async def begin(self) -> None:
+        """Takes the last publication, if there is one. Call once, before the workers start."""
+        await self._open()
+
+    async def run(self, expect_exit: ExpectExit) -> None:
+        """Keeps the control process alive until `child.stop`."""
+        await self._outlive(lambda: self.child.run(expect_exit))
+
+    async def follow(self, apply: Apply) -> None:
+        """Takes every publication and lets keys end, until it is cancelled."""
+        self._apply = apply
+        await self._outlive(self._follow)
+
+    async def _follow(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._expire())
+            while self._follower is None:  # the first control process has yet to say who signs
+                await asyncio.sleep(LOOK_EVERY / 4)
+                await self._open()
+            tasks.create_task(self._follower.run())
+
+    async def close(self) -> None:
+        """Follows no more."""
+        if self._follower is not None:
+            await self._follower.close()
+        if self._nudges is not None:
+            self._nudges.close()
+
+    def join(self, settings: Settings, policy: Policy | None = None) -> Joined:
+        """The settings of the file with a policy, or with the one in use."""
+        return join(settings, policy or self.policy, self._nobody, self._clock.now())
+
+    def use(self, joined: Joined, policy: Policy | None = None) -> None:
+        """Notes what workers run by now, and says what is new about clashes."""
+        self.policy = policy or self.policy
+        self._ends = joined.ends
+        fresh = news_in(joined.clashes, self._told)
+        self._told = frozenset(joined.clashes)
+        for clash in fresh[:MOST_SAID]:
+            self._say(clash)
+        if len(fresh) > MOST_SAID:
+            self._say(f"and {len(fresh) - MOST_SAID} more like these")
+
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with it now; traffic goes on all the same."""
+        down = "" if self.child.url else "the control process is not serving"
+        return tuple(problem for problem in (down, self._problem) if problem)
+
+    async def _outlive(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Does it until it is done: a mistake in here must not end a node whose workers serve."""
+        while True:
+            try:
+                return await work()
+            except Exception as bug:
+                self._note(f"a bug in following the control plane, please report it, traffic goes on: {bug!r}")
+                await asyncio.sleep(LOOK_EVERY)
+
+    async def _open(self) -> None:
+        """Begins to follow, when it is known whose publications to take."""
+        try:
+            trust = await asyncio.to_thread(read_trust, self._folder / TRUSTED)
+            if trust is None:
+                return
+            folder = Folder(self._folder / PUBLISHED)
+            verifier = Verifier(trust, self._pepper_id, Accepted(folder.path))
+            intake = Intake(folder, verifier, SettingsSeal(settings_key(self._pepper)))
+            self._nudges = NudgeListener(folder.path)
+        except (PublicationError, OSError) as error:
+            self._note(f"publications cannot be followed: {error}")
+            return
+        self._follower = Follower(intake, self._nudges, self._prepare, self._note)
+        await self._follower.start()
+
+    async def _prepare(self, publication: Publication) -> Callable[[], None]:
+        policy = await asyncio.to_thread(read_policy, publication)
+        if self._apply is None:
+            self.policy = policy
+        elif problem := await self._apply(policy):
+            raise Refused("unfit", problem)
+        return self._clear
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            due = self._ends is not None and self._clock.now() * 1000 >= self._ends
+            if due and (problem := await self._reapply()):
+                self._note(f"a key that has ended could not be taken away: {problem}")
+
+    async def _reapply(self) -> str:
+        if self._apply is None or self.policy is None:
+            return ""
+        return await self._apply(self.policy)
+
+    def _note(self, problem: str) -> None:
+        if problem and problem != self._problem:
+            self._say(problem)
+        self._problem = problem
+
+    def _clear(self) -> None:
+        self._problem = ""
+
+
+def open_plane(control: Control, folder: Path, environ: Mapping[str, str], clock: Clock, say: Say) -> ControlPlane:
+    """The control plane of a node. Raises SettingsError when its state folder cannot be used."""
+    try:
+        pepper = make_pepper(folder)
+    except PepperError as error:
+        raise SettingsError([Problem(0, 0, "state_dir", str(error))], "settings") from None
+    child = ControlChild(settings_line(control, folder, environ), environ, clock, say)
+    return ControlPlane(child, folder, pepper, clock, say)

@@ -1,0 +1,252 @@
+"""The control process as its supervisor sees it, and what workers get of what it publishes."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from typer.testing import CliRunner
+
+from _native.keytable import TOMBSTONE, KeyLookup, KeyTable, Row, build
+from controlplane.secrets.master import EnvironmentSource
+from controlplane.settings import read_settings
+from fastpath.cli import app
+from fastpath.process.control import LONGEST_BACKOFF, ControlChild, backoff, settings_line
+from fastpath.process.policy import Policy, join, make_nobody
+from fastpath.process.reload import keep_fixed
+from fastpath.settings import Control, Key, Settings, Tenant
+from fastpath.settings.file import SettingsError, load
+from fastpath.settings.secret import Secret
+from scheduler.clock import SystemClock
+
+ROOT = Path(__file__).parent.parent.parent
+PEPPER = "00000000"
+NOBODY = make_nobody(PEPPER)
+NOW = 1_800_000_000.0
+
+
+class Reaper:
+    """Collects children as the fleet does."""
+
+    def __init__(self) -> None:
+        self.started: list[int] = []
+
+    def expect_exit(self, pid: int) -> "asyncio.Future[int]":
+        self.started.append(pid)
+        loop = asyncio.get_running_loop()
+        exited: asyncio.Future[int] = loop.create_future()
+
+        async def wait() -> None:
+            _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+            exited.set_result(os.waitstatus_to_exitcode(status))
+
+        exited.task = loop.create_task(wait())  # type: ignore[attr-defined]  # keeps it alive as long as the future
+        return exited
+
+
+def child(code: str, said: list[str], environ: dict[str, str] | None = None, line: bytes = b"{}\n") -> ControlChild:
+    command = (sys.executable, "-c", code)
+    return ControlChild(line, environ or dict(os.environ), SystemClock(), said.append, command)
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+SERVES = "import sys; print('fastpath control serving on http://x:1', file=sys.stderr, flush=True); sys.stdin.read()"
+
+
+async def test_it_serves_says_where_once_and_ends_with_its_input() -> None:
+    said: list[str] = []
+    kept, reaper = child(SERVES, said), Reaper()
+    running = asyncio.create_task(kept.run(reaper.expect_exit))
+    await until(lambda: kept.url)
+    assert (kept.url, said) == ("http://x:1", ["control on http://x:1"])
+    await kept.stop()
+    await running
+    assert kept.url == ""
+    assert said == ["control on http://x:1"]
+
+
+async def test_one_that_dies_is_started_again_and_its_words_are_told() -> None:
+    said: list[str] = []
+    kept, reaper = child("import sys; sys.exit('no such database')", said), Reaper()
+    running = asyncio.create_task(kept.run(reaper.expect_exit))
+    await until(lambda: len(reaper.started) == 2)
+    await kept.stop()
+    await running
+    assert said[:2] == [
+        "no such database",
+        "the control process is gone and will be started again, traffic goes on: it exited with status 1",
+    ]
+
+
+async def test_it_gets_its_settings_and_nothing_of_the_environment_but_its_master_key(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    code = f"import os, sys; open({str(told)!r}, 'w').write(sys.stdin.readline() + repr(sorted(os.environ)))"
+    environ = {"PATH": os.environ["PATH"], "UPSTREAM_KEY": "canary", "FASTPATH_MASTER_KEY": "ab"}
+    said: list[str] = []
+    kept, reaper = child(code, said, environ, b"the line\n"), Reaper()
+    running = asyncio.create_task(kept.run(reaper.expect_exit))
+    await until(lambda: said)
+    await kept.stop()
+    await running
+    line, names = told.read_text().splitlines()
+    assert line == "the line"
+    assert {"FASTPATH_MASTER_KEY", "PATH"} <= set(eval(names))
+    assert "UPSTREAM_KEY" not in names
+
+
+async def test_hurry_ends_one_that_does_not_mind() -> None:
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    kept, reaper = child(code, []), Reaper()
+    running = asyncio.create_task(kept.run(reaper.expect_exit))
+    await until(lambda: reaper.started)
+    stopping = asyncio.create_task(kept.stop())
+    await asyncio.sleep(0)
+    kept.hurry()
+    began = time.monotonic()
+    await asyncio.gather(stopping, running)
+    assert time.monotonic() - began < 10  # STOP_WITHIN would be 15
+
+
+def test_the_pauses_grow_to_half_a_minute() -> None:
+    assert [backoff(deaths) for deaths in (0, 1, 2, 3)] == [0.0, 0.5, 1.0, 2.0]
+    assert backoff(60) == LONGEST_BACKOFF
+
+
+def test_its_settings_line_is_one_that_the_control_process_reads() -> None:
+    control = Control(port=1234, database=Secret("sqlite:////x"))
+    read = read_settings(settings_line(control, Path("/state"), {"FASTPATH_MASTER_KEY": "x"}))
+    assert (read.state_dir, read.host, read.port, read.end_with_stdin) == ("/state", "127.0.0.1", 1234, True)
+    assert read.database is not None
+    assert read.database.reveal() == "sqlite:////x"
+    assert read.master_key == EnvironmentSource("FASTPATH_MASTER_KEY")
+    assert read_settings(settings_line(Control(), Path("/state"), {})).database is None
+
+
+def test_a_node_without_it_loads_nothing_for_it() -> None:
+    code = "import sys, fastpath.process.supervisor; print(*sys.modules)"
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {"cryptography", "fastpath.publication", "fastpath.process.plane", "controlplane", "sqlalchemy"}
+
+
+def key(name: str, digest: int, **more: Any) -> Key:
+    return Key(name=name, hash=f"b2:{PEPPER}:{bytes([digest] * 32).hex()}", **more)
+
+
+def row(digest: int, **more: Any) -> Row:
+    return Row(bytes([digest] * 32), bytes(16), **more)
+
+
+def policy(keys: list[Key], rows: list[Row], delta: list[Row] | None = None, *tenants: str) -> Policy:
+    base = KeyTable.open(build(rows, PEPPER))
+    over = KeyTable.open(build(delta, PEPPER, base.root)) if delta else None
+    return Policy(tuple(Tenant(name=name) for name in tenants), tuple(keys), KeyLookup(base, over))
+
+
+def names(settings: Settings) -> list[str]:
+    return [each.name for each in settings.keys]
+
+
+def test_only_keys_that_are_good_now_are_there_and_the_next_end_is_known() -> None:
+    ms = int(NOW * 1000)
+    published = policy(
+        [key(name, digest) for digest, name in enumerate(("a", "b", "c", "d", "stranger"), 1)],
+        [row(1), row(2, valid_until=ms + 5000), row(3, valid_until=ms), row(4)],
+        [row(4, flags=TOMBSTONE)],
+    )
+    joined = join(Settings(), published, NOBODY, NOW)
+    assert names(joined.settings) == ["a", "b"]
+    assert joined.ends == ms + 5000
+    assert names(join(Settings(), published, NOBODY, NOW + 5).settings) == ["a"]
+
+
+def test_what_the_file_names_wins_with_all_that_hangs_below() -> None:
+    published = policy(
+        [key("one", 1), key("two", 2, tenant="acme"), key("three", 3, tenant="other"), key("four", 4)],
+        [row(1), row(2), row(3), row(4)],
+        None,
+        "acme",
+        "other",
+    )
+    of_file = Settings(
+        keys=(key("one", 9, models=("m",)), key("mine", 4)), tenants=(Tenant(name="acme", currency="EUR"),)
+    )
+    joined = join(of_file, published, NOBODY, NOW)
+    assert names(joined.settings) == ["one", "mine", "three"]
+    assert joined.settings.keys[0].models == ("m",)
+    assert [(tenant.name, tenant.currency) for tenant in joined.settings.tenants] == [("acme", "EUR"), ("other", "USD")]
+    assert [clash.split(" of the")[0] for clash in joined.clashes] == ["tenant acme", "key one", "key four"]
+
+
+@pytest.mark.parametrize("published", [None, policy([], [])])
+def test_without_any_key_nobody_may_call_and_not_everybody(published: Policy | None) -> None:
+    joined = join(Settings(control=Control(database=Secret("sqlite:////x"))), published, NOBODY, NOW)
+    assert joined.settings.keys == (NOBODY,)
+    assert joined.settings.control == Control()  # that there is one, and nothing about it
+
+
+def test_it_changes_only_with_a_restart() -> None:
+    running, wanted = Settings(control=Control()), Settings()
+    assert keep_fixed(running, wanted) == (replace(wanted, control=Control()), ["control"])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("control: {port: 8341}", "control.port: is listen.admin_port too"),
+        ("control: {port: 8340}", "control.port: is listen.port too"),
+        ("{control: {}, listen: {port: 8342}}", "control.port: is listen.port too"),
+        ("control: {host: 0.0.0.0}", "control.host: can be reached by others"),
+        ("control: {database: 'mysql://x/y'}", "control.database: must be sqlite"),
+        ("{control: null, listen: {host: 0.0.0.0}}", "listen.host: is reachable from other machines"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(text: str, says: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(text, {})
+    assert says in str(refused.value)
+
+
+def test_with_it_keys_are_asked_for_so_other_machines_may_be_served() -> None:
+    assert load("{control: {}, listen: {host: 0.0.0.0}}", {}).control == Control()
+    assert load("{control: {}, listen: {host: 127.0.0.1}}", {}, overrides={"control": None}).control is None
+
+
+def test_the_flag_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Settings] = []
+
+    def run(source: Callable[[], Settings], watch: Path) -> int:
+        served.append(source())
+        return 0
+
+    monkeypatch.setattr("fastpath.process.supervisor.run", run)
+    path = tmp_path / "fastpath.yaml"
+    path.write_text("control: {}")
+    for flags in ([], ["--no-control"]):
+        assert CliRunner().invoke(app, ["serve", "--config", str(path), *flags]).exit_code == 0
+    assert [settings.control for settings in served] == [Control(), None]
+
+
+def test_keys_of_the_admin_api_are_below_the_built_in_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "fp_test_keys-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fp-test-keys\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fastpath.commands]\nkeys = controlplane.commands:keys\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    shown = CliRunner().invoke(app, ["keys", "--help"]).output
+    assert all(name in shown for name in ("new", "hash", "create", "rotate", "list", "delete"))
+    assert "--overlap" in CliRunner().invoke(app, ["keys", "rotate", "--help"]).output
+    made = CliRunner().invoke(app, ["keys", "new", "--state-dir", str(tmp_path / "state")])
+    assert made.output.startswith("fp-")
