@@ -19,8 +19,11 @@ def main() -> int:
     except ControlSettingsError as error:
         print(f"fastpath control: {error}", file=sys.stderr)
         return 1
-    from controlplane.server import run
-
+    try:
+        from controlplane.server import run
+    except ModuleNotFoundError as error:
+        print(f"fastpath control: {error.name} is missing: pip install 'fastpath-gateway[control]'", file=sys.stderr)
+        return 1
     return run(settings)
 
 

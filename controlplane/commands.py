@@ -94,7 +94,10 @@ def run_control(
     """Serve the admin API. The database is FASTPATH_DATABASE, else SQLite in the state folder."""
     import msgspec
 
-    from controlplane.server import run
+    try:
+        from controlplane.server import run
+    except ModuleNotFoundError as error:
+        _stop(f"{error.name} is missing: pip install 'fastpath-gateway[control]'")
 
     settings = msgspec.structs.replace(
         _settings(state_dir),

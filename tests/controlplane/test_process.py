@@ -244,3 +244,12 @@ def test_an_inherited_socket_is_served(tmp_path: Path) -> None:
             assert httpx.get(f"{url}/healthz", timeout=20).status_code == 200
             process.terminate()
             assert process.wait(20) == 0
+
+
+def test_without_its_libraries_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['litestar'] = None; from controlplane.__main__ import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=b'{"state_dir": "/nowhere"}\n', capture_output=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert b"pip install 'fastpath-gateway[control]'" in done.stderr
