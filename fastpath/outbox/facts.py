@@ -79,6 +79,9 @@ def encode(fact: Fact) -> bytes:
 
 
 def decode(data: bytes) -> Fact:
-    """Raises msgspec.ValidationError or DecodeError for anything else."""
-    found: Fact = _DECODER.decode(data)
+    """Raises msgspec.DecodeError (of which ValidationError is one) for anything else."""
+    try:
+        found: Fact = _DECODER.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(f"not a fact: {type(error).__name__}") from error
     return found

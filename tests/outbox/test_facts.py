@@ -1,0 +1,44 @@
+"""Facts cross as they are, and whatever else is found in an outbox is refused in one way."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastpath.money.price import Billable, Price
+from fastpath.outbox.facts import Attempt, End, Intent, Mark, Payer, decode, encode
+
+ID = bytes(range(16))
+INTENT = Intent(ID, 1, 1_795_000_000.25, Payer("t", "", "u", "k"), "m", "e", Price("v", "USD", 1, 2), 0, 5, 7, 9)
+END = End(ID, 1.0, Payer(), (Attempt(1, "e", None), Attempt(2, "f", Billable(3), delivered=True)), 200, "complete")
+
+
+@pytest.mark.parametrize("fact", [INTENT, Mark(ID, 2, Billable(input=1, output=2), True), END])
+def test_a_fact_crosses(fact: Intent | Mark | End) -> None:
+    assert decode(encode(fact)) == fact
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x93\x01",
+        b"\xa2\xff\xff",  # text that is no UTF-8
+        msgspec.msgpack.encode([9, ID]),
+        encode(INTENT)[:-1],
+        encode(INTENT).replace(b"USD", b"\xff\xff\xff"),
+        b"\x91" * 5_000,  # deeper than anything that recurses
+    ],
+)
+def test_anything_else_is_refused(data: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode(data)
+
+
+@given(st.binary(max_size=60))
+def test_rubbish_is_refused_or_is_a_fact(data: bytes) -> None:
+    try:
+        found = decode(data)
+    except msgspec.DecodeError:
+        return
+    assert isinstance(found, Intent | Mark | End)
