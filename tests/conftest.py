@@ -183,9 +183,9 @@ class GatewayNode(Program):
         listen = {"host": "127.0.0.1", "port": 0, "admin_port": 0, "drain": 1}
         return {
             "state_dir": str(self.folder / "state"),
-            "keys": [{"name": "tests", "hash": hasher.hash_text(self.key)}],
+            "keys": [{"name": "tests", "hash": hasher.hash_text(self.key), **settings.get("key", {})}],
             "log": {"access": str(self.log)},
-            **settings,
+            **{name: value for name, value in settings.items() if name != "key"},
             "listen": listen | dict(settings.get("listen", {})),
         }
 
@@ -202,7 +202,8 @@ class Launcher:
         return self._stack.enter_context(ModelServer(self._folders.mktemp("mock"), *flags))
 
     def gateway(self, settings: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> GatewayNode:
-        """A gateway: `gateway({"models": [...]})`; ports, state and a caller's key are filled in."""
+        """A gateway: `gateway({"models": [...]})`; ports, state and a caller's key are filled in (`key`: what it has
+        besides name and hash)."""
         return self._stack.enter_context(GatewayNode(self._folders.mktemp("gateway"), settings, environ))
 
     def program(self, *command: str) -> Program:

@@ -22,8 +22,14 @@ from tests.deploy.files import PROMETHEUS
 PATIENCE = 20.0
 SCRAPE = "500ms"
 
+#: One request a day of one model, and a budget that the first answers use up, which nobody is refused for.
+KEY = {
+    "model_limits": [{"model": "narrow", "limits": [{"most": 1, "per": "day"}]}],
+    "budgets": [{"amount": 0.0001, "hard": False}],
+}
 MODELS = [
-    {"name": "llama", "endpoints": [{"name": "good"}, {"name": "dead"}]},
+    {"name": "llama", "endpoints": [{"name": "good"}, {"name": "dead"}], "price": {"input": 2.5, "output": 10}},
+    {"name": "narrow", "endpoints": [{"name": "good", "model": "llama"}]},
     {"name": "lost", "endpoints": [{"name": "gone"}]},
     {"name": "moody", "endpoints": [{"name": "moody"}]},
 ]
@@ -111,6 +117,7 @@ class Load:
         self._chat("llama", stream=True)
         self._chat("llama", stream=True)
         self._chat("llama")
+        self._chat("narrow")
         self._chat("lost")
         self._chat("stranger")
         self._post("/v1/nowhere", {})
@@ -152,7 +159,7 @@ def gateway(launch_for_module: Launcher, mock: ModelServer, moody: ModelServer) 
         for endpoint in model["endpoints"]:
             assert isinstance(endpoint, dict)
             endpoint |= {"url": urls[endpoint["name"]], "api_key": "${UPSTREAM_KEY}", "tier": "L1"}
-    return launch_for_module.gateway({"models": MODELS, "workers": 2})
+    return launch_for_module.gateway({"models": MODELS, "workers": 2, "key": KEY})
 
 
 @pytest.fixture(scope="module")
