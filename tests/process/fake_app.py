@@ -10,8 +10,7 @@ import signal
 import socket
 from typing import Any
 
-import msgspec
-
+from _native.jsonlines import JsonLines
 from fastpath.observe.access_log import Records
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
@@ -21,8 +20,16 @@ from fastpath.settings.problem import Problem, SettingsError
 from scheduler.clock import Clock
 
 
-class Record(msgspec.Struct):
-    path: str
+class Record:
+    """A line with one member."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def write_line(self, line: JsonLines) -> None:
+        line.begin()
+        line.text("path", self._path)
+        line.end()
 
 
 class FakeApp:
