@@ -14,7 +14,7 @@ from bench.e2e.units import GOALS, NATIVE
 from bench.gates import callgrind, instructions, limits, ratios
 from bench.gates.build import Build, this_build
 from bench.gates.callgrind import Count, Plan, by_object, count_all, is_ours
-from bench.gates.instructions import Recorded, compare, judge
+from bench.gates.instructions import Recorded, compare, judge, keep, nearest
 from bench.gates.limits import Limit, Try, conclude, judge_try, make_limit
 from bench.gates.plant import SlowPrograms
 from bench.micro.duel import Duel, count_calls, duel, duel_until
@@ -86,6 +86,18 @@ def test_three_percent_more_of_either_count_fails(found: tuple[float, float], st
     assert judge({"requests": Count(*found), "streams": Count(100, 40)}, RECORDED, BUILD) == status
 
 
+def test_each_build_has_its_entry() -> None:
+    debian = Recorded(
+        msgspec.structs.replace(BUILD, python="3.11.2 (Debian)"), Count(1100.0, 420.0), Count(110.0, 42.0)
+    )
+    entries = keep([RECORDED], debian)
+    assert entries == [RECORDED, debian]
+    assert [nearest(entries, one.build) for one in entries] == entries
+    assert nearest([debian], BUILD) == debian
+    newer = msgspec.structs.replace(debian, requests=Count(1.0, 1.0))
+    assert keep(entries, newer) == [RECORDED, newer]
+
+
 def test_every_mode_is_judged() -> None:
     assert judge({"requests": Count(1000, 400), "streams": Count(100, 42)}, RECORDED, BUILD) == 1
 
@@ -112,7 +124,7 @@ def test_what_became_cheaper_should_be_recorded(capsys: pytest.CaptureFixture[st
 
 
 def test_the_recorded_counts_can_be_read_and_are_of_both_modes() -> None:
-    recorded = msgspec.json.decode(instructions.FILE.read_bytes(), type=Recorded)
+    (recorded, *_) = msgspec.json.decode(instructions.FILE.read_bytes(), type=list[Recorded])
     counts = {"requests": recorded.requests, "streams": recorded.streams}
     assert [finding.over for finding in compare(counts, recorded, ("total", "ours"))] == [False] * 4
     assert all(0 < count.ours < count.total for count in counts.values())
