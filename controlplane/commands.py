@@ -66,7 +66,8 @@ def make_first_admin(
     name: Annotated[str, typer.Option(help="Name of the first admin key.")] = "admin", state_dir: StateDir = None
 ) -> None:
     """Make the first admin key, once. Prints it and never again; the control process must run, as the same user."""
-    from controlplane.bootstrap import Ask, ask_control
+    with _libraries():
+        from controlplane.bootstrap import Ask, ask_control
 
     folder = _folder(state_dir)
     try:
@@ -94,10 +95,8 @@ def run_control(
     """Serve the admin API. The database is FASTPATH_DATABASE, else SQLite in the state folder."""
     import msgspec
 
-    try:
+    with _libraries():
         from controlplane.server import run
-    except ModuleNotFoundError as error:
-        _stop(f"{error.name} is missing: pip install 'fastpath-gateway[control]'")
 
     settings = msgspec.structs.replace(
         _settings(state_dir),
@@ -116,7 +115,8 @@ def write_backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")], state_dir: StateDir = None
 ) -> None:
     """Write every table, as it stands now, to FILE (0600). Serving goes on. Keep the pepper and master key as well."""
-    from controlplane.archive import back_up
+    with _libraries():
+        from controlplane.archive import back_up
 
     counts = _on_database(state_dir, lambda database: back_up(database, file))
     typer.echo(f"{sum(counts.values())} rows of {len(counts)} tables in {file}")
@@ -127,7 +127,8 @@ def read_backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")], state_dir: StateDir = None
 ) -> None:
     """Fill the database, which must be empty, from FILE. The control process must not run."""
-    from controlplane.archive import restore as fill
+    with _libraries():
+        from controlplane.archive import restore as fill
 
     counts = _on_database(state_dir, lambda database: fill(database, file))
     typer.echo(f"{sum(counts.values())} rows of {len(counts)} tables from {file}")
@@ -345,6 +346,15 @@ def _on_database(state_dir: Path | None, work: "Callable[[Database], Any]") -> A
         return asyncio.run(run())
     except (ArchiveError, PrivateFileError, StoreError, ValueError, OSError) as error:
         _stop(str(error))
+
+
+@contextmanager
+def _libraries() -> "Iterator[None]":
+    """Around an import that needs the control plane's libraries: says what to install where they are missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        _stop(f"{error.name} is missing: pip install 'fastpath-gateway[control]'")
 
 
 def _stop(message: str, code: int = 1) -> NoReturn:

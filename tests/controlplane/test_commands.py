@@ -119,3 +119,18 @@ def test_every_command_explains_itself() -> None:
         app: Any = getattr(commands, name)
         assert isinstance(app, typer.Typer)
         assert typer.main.get_command(app).help
+
+
+@pytest.mark.parametrize("command", ["init", "control", "backup", "restore"])
+def test_a_command_without_its_libraries_says_what_to_install(command: str, tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules.update(litestar=None, sqlalchemy=None); from controlplane import commands;"
+        f" import typer; typer.main.get_command(commands.{command})()"
+    )
+    given = [str(tmp_path / "file")] if command in ("backup", "restore") else []
+    done = subprocess.run(
+        [sys.executable, "-c", program, *given, "--state-dir", str(tmp_path / "state")], capture_output=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert b"pip install 'fastpath-gateway[control]'" in done.stderr
+    assert b"Traceback" not in done.stderr
