@@ -30,7 +30,6 @@ from bench.stage.gateway import Plan, fill
 from bench.stage.model_server import CHUNK, HEAD, last_chunk
 from fastpath.app import App
 from fastpath.door.native import NativeDoor
-from fastpath.identity.keys import KeyHasher
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
 from fastpath.observe.metrics import Metrics
@@ -38,6 +37,7 @@ from fastpath.process.worker import tune_interpreter
 from fastpath.record import DecisionRecord
 from fastpath.relay.fields import WANTED
 from fastpath.settings import Settings
+from fastpath.settings.token import KeyHasher
 from scheduler.clock import SystemClock
 
 CHUNKS = 64

@@ -44,7 +44,7 @@ from controlplane.store import schema
 from controlplane.store.database import Database
 from controlplane.store.errors import StoreError
 from fastpath.settings.private import PrivateFileError, check_private_file, make_private, make_private_folder
-from fastpath.settings.token import TokenHasher
+from fastpath.settings.token import KeyHasher
 
 MOST_BODY = 64 * 1024
 PEPPER_SIZE = 32
@@ -59,7 +59,7 @@ class Rooms(Struct, frozen=True):
     """What serves the routes."""
 
     database: Database
-    hasher: TokenHasher
+    hasher: KeyHasher
     trail: Trail
     credentials: Credentials
     directory: Directory
@@ -82,7 +82,7 @@ async def open_rooms(
     for name in ("control.db", "control.db-wal", "control.db-shm"):
         check_private_file(folder / name)
     pepper = read_pepper(settings)
-    hasher = TokenHasher(pepper)
+    hasher = KeyHasher(pepper)
 
     def load() -> Any:
         return read_keyring(settings.master_source, environ)

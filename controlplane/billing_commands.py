@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from controlplane.commands import AsJson, At, KeyFile, StateDir, Url, _app, _client, _settings, _stop
+from controlplane.commands import AsJson, At, KeyFile, StateDir, Url, connect, control_app, load_settings, stop
 
 if TYPE_CHECKING:
     from controlplane.ledger.balances import Period
@@ -29,9 +29,9 @@ _MOST_STATEMENT: Final = 1 << 30
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Month = Annotated[str | None, typer.Option(metavar="YYYY-MM", help="Without it, the month that is.")]
 
-usage = _app("Show what was used.")
-invoice = _app("Show what a tenant owes.")
-reconcile = _app("Compare what providers charged with the ledger.")
+usage = control_app("Show what was used.")
+invoice = control_app("Show what a tenant owes.")
+reconcile = control_app("Compare what providers charged with the ledger.")
 
 
 @usage.command()
@@ -52,7 +52,7 @@ def show_usage(
 ) -> None:
     """Show requests, tokens and money of a month or some days."""
     asked = {"tenant_id": tenant, "team_id": team, "user_id": user, "key_id": key, "model": model}
-    with _client(url, key_file) as client:
+    with connect(url, key_file) as client:
         found = client.call("GET", "/usage", None, by=by, month=month, start=start, end=end, **asked)
     _print(found, found["data"], as_csv=as_csv, as_json=as_json)
 
@@ -68,8 +68,8 @@ def show_invoice(
 ) -> None:
     """Show what a tenant owes for a month of its time zone: a line for each model, then totals."""
     if not tenant.replace("-", "").replace("_", "").isalnum():
-        _stop("an id is 32 hex digits", 2)
-    with _client(url, key_file) as client:
+        stop("an id is 32 hex digits", 2)
+    with connect(url, key_file) as client:
         found = client.call("GET", f"/invoices/{tenant}", None, month=month)
     _print(found, found["lines"], as_csv=as_csv, as_json=as_json)
     if not as_csv and not as_json:
@@ -100,10 +100,10 @@ def reconcile_statement(
     try:
         text = _read_statement(statement)
         result, bad = asyncio.run(
-            _reconcile(_settings(state_dir), text, name or statement.name, provider, _month(complete))
+            _reconcile(load_settings(state_dir), text, name or statement.name, provider, _month(complete))
         )
     except (StatementError, StoreError, LedgerError, PrivateFileError, Problem, ValueError, OSError) as error:
-        _stop(str(error))
+        stop(str(error))
     for line in bad:
         typer.echo(f"{statement}:{line.number}: {line.problem}", err=True)
     typer.echo(_differences(result.differences), nl=False)

@@ -24,7 +24,7 @@ from controlplane.audit.trail import Trail
 from controlplane.problem import Problem, conflict, invalid
 from controlplane.store.errors import StoreError
 from fastpath.settings.private import PrivateFileError
-from fastpath.settings.token import TokenHasher
+from fastpath.settings.token import KeyHasher
 
 SOCKET: Final = "control.sock"
 PATIENCE: Final = 10.0
@@ -52,7 +52,7 @@ class Answer(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
-async def create_first_admin(trail: Trail, hasher: TokenHasher, ask: Ask) -> IssuedAdminKey:
+async def create_first_admin(trail: Trail, hasher: KeyHasher, ask: Ask) -> IssuedAdminKey:
     """The first admin key. Raises a 409 when there ever was one: the audit trail remembers those that are gone."""
     made = select(func.count()).select_from(AUDIT_ENTRIES).where(AUDIT_ENTRIES.c.action == _FIRST)
     async with trail.change(_ACTOR) as change:
@@ -64,7 +64,7 @@ async def create_first_admin(trail: Trail, hasher: TokenHasher, ask: Ask) -> Iss
 class InitSocket:
     """Answers `fastpath init`."""
 
-    def __init__(self, folder: Path, trail: Trail, hasher: TokenHasher) -> None:
+    def __init__(self, folder: Path, trail: Trail, hasher: KeyHasher) -> None:
         self._path = folder / SOCKET
         self._trail = trail
         self._hasher = hasher

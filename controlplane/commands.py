@@ -47,18 +47,18 @@ Inherit = Annotated[
 At = "http://127.0.0.1:8342"
 
 
-def _app(text: str, *, group: bool = False) -> typer.Typer:
+def control_app(text: str, *, group: bool = False) -> typer.Typer:
     return typer.Typer(help=text, no_args_is_help=group, add_completion=False, pretty_exceptions_show_locals=False)
 
 
-init = _app("Make the first admin key.")
-control = _app("Run the control process alone.")
-backup = _app("Write a backup of the control plane's database.")
-restore = _app("Fill an empty database from a backup.")
-tenants = _app("Tenants of the gateway.", group=True)
-teams = _app("Teams of a tenant.", group=True)
-users = _app("Users of a team.", group=True)
-keys = _app("Callers' keys.", group=True)
+init = control_app("Make the first admin key.")
+control = control_app("Run the control process alone.")
+backup = control_app("Write a backup of the control plane's database.")
+restore = control_app("Fill an empty database from a backup.")
+tenants = control_app("Tenants of the gateway.", group=True)
+teams = control_app("Teams of a tenant.", group=True)
+users = control_app("Users of a team.", group=True)
+keys = control_app("Callers' keys.", group=True)
 
 
 @init.command()
@@ -73,9 +73,9 @@ def make_first_admin(
     try:
         answer = ask_control(folder, Ask(name))
     except OSError as error:
-        _stop(f"no control process listens in {folder} ({error.strerror or error}): start one with `fastpath control`")
+        stop(f"no control process listens in {folder} ({error.strerror or error}): start one with `fastpath control`")
     if answer.problem:
-        _stop(answer.problem)
+        stop(answer.problem)
     typer.echo(answer.token)
     typer.echo("Keep this admin key: it is not stored. Set it as FASTPATH_ADMIN_KEY to use it.", err=True)
 
@@ -99,7 +99,7 @@ def run_control(
         from controlplane.server import run
 
     settings = msgspec.structs.replace(
-        _settings(state_dir),
+        load_settings(state_dir),
         host=host,
         port=port,
         allowed_hosts=tuple(allowed_host or ()),
@@ -197,7 +197,7 @@ def create_key(
 ) -> None:
     """Make a key for a user. Prints the key, once and never again."""
     body = {"name": name, "user_id": user, "expires_at": expires} | _scope(models, paths, networks, data_class)
-    with _client(url, key_file) as client:
+    with connect(url, key_file) as client:
         _hand_out(client.call("POST", "/keys", body))
 
 
@@ -209,7 +209,7 @@ def rotate_key(
     key_file: KeyFile = None,
 ) -> None:
     """Give a key a new secret. Prints it, once and never again."""
-    with _client(url, key_file) as client:
+    with connect(url, key_file) as client:
         _hand_out(client.call("POST", f"/keys/{_quoted(object_id)}/rotate", {"overlap": overlap}))
 
 
@@ -225,7 +225,7 @@ def _add_common(app: typer.Typer, path: str, parent: str | None) -> None:
         key_file: KeyFile = None,
     ) -> None:
         """List them: id, name, state."""
-        with _client(url, key_file) as client:
+        with connect(url, key_file) as client:
             found = client.pages(path, **({above: of} if above else {}))
         for each in found:
             typer.echo(json.dumps(each) if as_json else _line(each))
@@ -233,7 +233,7 @@ def _add_common(app: typer.Typer, path: str, parent: str | None) -> None:
     @app.command("show")
     def show(object_id: Id, url: Url = At, key_file: KeyFile = None) -> None:
         """Show one, as JSON."""
-        with _client(url, key_file) as client:
+        with connect(url, key_file) as client:
             typer.echo(json.dumps(client.call("GET", f"{path}/{_quoted(object_id)}"), indent=2))
 
     @app.command("edit")
@@ -252,13 +252,13 @@ def _add_common(app: typer.Typer, path: str, parent: str | None) -> None:
         """Change what is given and nothing else."""
         given = {"name": name, "disabled": disable} | _scope(models, paths, networks, data_class)
         body = {field: value for field, value in given.items() if value is not None}
-        with _client(url, key_file) as client:
+        with connect(url, key_file) as client:
             client.call("PATCH", f"{path}/{_quoted(object_id)}", body | dict.fromkeys(inherit or ()))
 
     @app.command("delete")
     def delete(object_id: Id, url: Url = At, key_file: KeyFile = None) -> None:
         """Delete one. A key is revoked for good."""
-        with _client(url, key_file) as client:
+        with connect(url, key_file) as client:
             client.call("DELETE", f"{path}/{_quoted(object_id)}")
 
 
@@ -269,7 +269,7 @@ _add_common(keys, "/keys", "user")
 
 
 def _create(url: str, key_file: Path | None, path: str, body: dict[str, Any]) -> None:
-    with _client(url, key_file) as client:
+    with connect(url, key_file) as client:
         typer.echo(client.call("POST", path, body)["id"])
 
 
@@ -291,18 +291,18 @@ def _scope(
 
 def _quoted(object_id: str) -> str:
     if not object_id.isalnum():
-        _stop("an id is 32 hex digits", 2)
+        stop("an id is 32 hex digits", 2)
     return object_id
 
 
 @contextmanager
-def _client(url: str, key_file: Path | None) -> "Iterator[Client]":
+def connect(url: str, key_file: Path | None) -> "Iterator[Client]":
     from controlplane.client import Client, ClientError, find_key
 
     try:
         yield Client(url, find_key(os.environ, key_file))
     except ClientError as error:
-        _stop(str(error))
+        stop(str(error))
 
 
 def _folder(state_dir: Path | None) -> Path:
@@ -311,7 +311,7 @@ def _folder(state_dir: Path | None) -> Path:
     return state_folder(str(state_dir) if state_dir else None, os.environ, os.geteuid())
 
 
-def _settings(state_dir: Path | None) -> "ControlSettings":
+def load_settings(state_dir: Path | None) -> "ControlSettings":
     from controlplane.secrets.master import EnvironmentSource
     from controlplane.settings import ControlSettings
     from fastpath.settings.secret import Secret
@@ -331,7 +331,7 @@ def _on_database(state_dir: Path | None, work: "Callable[[Database], Any]") -> A
     from controlplane.store.errors import StoreError
     from fastpath.settings.private import PrivateFileError, check_private_file, make_private_folder
 
-    settings = _settings(state_dir)
+    settings = load_settings(state_dir)
 
     async def run() -> Any:
         database = await Database.open(settings.database_url.reveal())
@@ -345,7 +345,7 @@ def _on_database(state_dir: Path | None, work: "Callable[[Database], Any]") -> A
         check_private_file(settings.folder / "control.db")
         return asyncio.run(run())
     except (ArchiveError, PrivateFileError, StoreError, ValueError, OSError) as error:
-        _stop(str(error))
+        stop(str(error))
 
 
 @contextmanager
@@ -354,9 +354,9 @@ def _libraries() -> "Iterator[None]":
     try:
         yield
     except ModuleNotFoundError as error:
-        _stop(f"{error.name} is missing: pip install 'fastpath-gateway[control]'")
+        stop(f"{error.name} is missing: pip install 'fastpath-gateway[control]'")
 
 
-def _stop(message: str, code: int = 1) -> NoReturn:
+def stop(message: str, code: int = 1) -> NoReturn:
     typer.secho(f"fastpath: {message}", err=True, fg=typer.colors.RED)
     sys.exit(code)

@@ -22,8 +22,7 @@ from backends.http.resolver import AresQuery, Resolver
 from fastpath.account.books import Books
 from fastpath.door.granian import GranianDoor
 from fastpath.door.native import NativeDoor
-from fastpath.identity.keys import KeyHasher, KeyTable
-from fastpath.identity.pepper import PepperError, read_pepper
+from fastpath.identity.keys import KeyTable
 from fastpath.limits.desk import Desk
 from fastpath.limits.thresholds import Crossing
 from fastpath.observe.access_log import NoRecords
@@ -35,7 +34,9 @@ from fastpath.process.listen import open_for_callers, open_in_worker, url_of
 from fastpath.relay.fields import WANTED
 from fastpath.runtime import Records, Runtime
 from fastpath.settings import Settings, state_folder
+from fastpath.settings.pepper import PepperError, read_pepper
 from fastpath.settings.problem import Problem, SettingsError
+from fastpath.settings.token import KeyHasher
 from fastpath.snapshot import Snapshot, compile_snapshot
 from scheduler.clock import Clock, SystemClock
 from scheduler.endpoint import EndpointTable
@@ -124,9 +125,9 @@ class App:
         for backend in [*self._backends.values(), *self._retired]:
             await backend.close()
         await self._resolver.close()
+        await asyncio.sleep(0)  # whoever was cut is told in the next turn, and settles
         if self._outbox is not None:
             self._outbox.close()
-        await asyncio.sleep(0)  # whoever was cut is told in the next turn, and settles
         self._poller.close()
 
     def debug_requests(self) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def arena_folder(state_folder: Path) -> Path:
 
 
 def install_secret(pepper: bytes) -> bytes:
-    """The 16 bytes that choose where rows lie, made from the pepper (`fastpath.identity.pepper`)."""
+    """The 16 bytes that choose where rows lie, made from the pepper (`fastpath.settings.pepper`)."""
     return blake2b(b"arena rows", key=pepper, digest_size=16).digest()
 
 

@@ -105,10 +105,10 @@ def new_key(
     state_dir: StateDir = None,
 ) -> None:
     """Make a key. Prints the key, once and never again, and the line for the settings file."""
-    from fastpath.identity.keys import new_token
     from fastpath.settings.syntax import check_label
+    from fastpath.settings.token import new_token
 
-    token = new_token()
+    token = new_token().reveal()
     label = token.split("-")[1] if name is None else name
     problem = check_label(label)
     if problem is not None:
@@ -122,7 +122,7 @@ def new_key(
 @keys_app.command("hash")
 def hash_key(state_dir: StateDir = None) -> None:
     """Hash a key that exists already: from standard input, or typed without an echo."""
-    from fastpath.identity.keys import MAX_TOKEN
+    from fastpath.settings.token import MAX_TOKEN
 
     token = typer.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read(1 << 16)
     token = token.strip()
@@ -230,9 +230,9 @@ def _run(source: "SettingsSource") -> NoReturn:
 
 
 def _hash(token: str, state_dir: Path | None) -> str:
-    from fastpath.identity.keys import KeyHasher
-    from fastpath.identity.pepper import PepperError, make_pepper
     from fastpath.settings import state_folder
+    from fastpath.settings.pepper import PepperError, make_pepper
+    from fastpath.settings.token import KeyHasher
 
     folder = state_folder(str(state_dir) if state_dir else None, os.environ, os.geteuid())
     try:

@@ -33,4 +33,5 @@ cdef class DecisionRecord:
     cdef public object ttft_ms
     cdef public double total_ms
 
+    cpdef long long prompt_estimate(self)
     cpdef write_line(self, JsonLines line)

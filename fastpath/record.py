@@ -5,6 +5,9 @@ No prompt, no answer, no credential, no upstream URL. Written while the request 
 
 from _native.jsonlines import JsonLines
 
+#: Of a text nobody has counted: about what English and code come to.
+BYTES_PER_TOKEN = 4
+
 
 class DecisionRecord:
     """One line of the access log, and later of the outbox. Times: ts is Unix seconds, *_ms milliseconds."""
@@ -42,6 +45,10 @@ class DecisionRecord:
         )
         self.ttft_ms: float | None = None
         self.total_ms = 0.0
+
+    def prompt_estimate(self) -> int:
+        """Tokens of the prompt while nothing better is known."""
+        return self.bytes_in // BYTES_PER_TOKEN
 
     def write_line(self, line: JsonLines) -> None:
         """Adds the record as one line of the access log."""

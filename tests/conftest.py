@@ -21,8 +21,8 @@ import pytest
 import yaml
 
 from fastpath.compiled import outdated
-from fastpath.identity.keys import KeyHasher, new_token
-from fastpath.identity.pepper import make_pepper
+from fastpath.settings.pepper import make_pepper
+from fastpath.settings.token import KeyHasher, new_token
 
 ROOT = Path(__file__).parent.parent
 
@@ -155,7 +155,7 @@ class GatewayNode(Program):
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> None:
         self.folder = folder
-        self.key = new_token()
+        self.key = new_token().reveal()
         self.log = folder / "access.log"
         self.path = folder / "fastpath.yaml"
         self.path.write_text(yaml.safe_dump(self._complete(settings)))

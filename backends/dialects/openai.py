@@ -71,6 +71,14 @@ class Decision(Struct):
     def check(self, members: Members) -> None:
         """Raises BadRequest for what these types cannot say: the bulk, above all."""
 
+    def answer_most(self) -> int:
+        """Tokens that the caller allows one answer; 0 when it does not say."""
+        return 0
+
+    def answers(self) -> int:
+        """How many answers it asks for."""
+        return 1
+
 
 class Sampling(Decision):
     max_tokens: Tokens | None = None
@@ -81,6 +89,12 @@ class Sampling(Decision):
     seed: Annotated[int, Meta(ge=-INT64, le=INT64)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
+
+    def answer_most(self) -> int:
+        return self.max_completion_tokens or self.max_tokens or 0
+
+    def answers(self) -> int:
+        return self.n or 1
 
 
 class ChatRequest(Sampling):
@@ -109,6 +123,9 @@ class EmbeddingRequest(Decision):
 
 class MessagesRequest(Decision):
     max_tokens: Tokens | None = None
+
+    def answer_most(self) -> int:
+        return self.max_tokens or 0
 
     def check(self, members: Members) -> None:
         if not members.plain:
@@ -182,8 +199,9 @@ def decode(body: bytes, decoder: "msgspec.json.Decoder[Any]") -> tuple[Decision,
 
 def rename_model(members: Members, name: str) -> Edit:
     """Another model name, every other byte as it was."""
-    start, end = members.span("model")  # type: ignore[misc]  # no body without one is decoded
-    return start, end, msgspec.json.encode(name)
+    span = members.span("model")
+    assert span is not None  # no body without one is decoded
+    return *span, msgspec.json.encode(name)
 
 
 def ask_usage(members: Members) -> Edit:

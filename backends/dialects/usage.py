@@ -30,8 +30,6 @@ class Usage:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Usage) and self._facts() == other._facts()
 
-    __hash__ = None  # type: ignore[assignment]  # it changes while it is read
-
     def _facts(self) -> tuple[int, int, int, int, bool]:
         return self.input, self.output, self.cached, self.reasoning, self.disputed
 

@@ -28,48 +28,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HEAD_MAX = 4096, READ_MAX = 65536, EVENTS = 256, BUCKETS = 8192, SOURCES = 64, PHASES = 3, SERVED_MAX = 20000, STEADY = 20 };
+#include "client.h"
+
+enum { HEAD_MAX = 4096, READ_MAX = 65536, EVENTS = 256, SOURCES = 64, PHASES = 3, SERVED_MAX = 20000, STEADY = 20 };
 enum kind { CALLER, LISTENER, SERVED };
 
-static const int64_t SECOND = 1000000000;
 static const double DRAIN = 2.0; /* seconds that answers may take after the last request was sent */
 static const int64_t LATEST = 5000000; /* ns after which an arrival is not made up for: the rate is then not reached */
-
-/* -- log-linear histogram of nanoseconds: 128 buckets per power of two, error under 0.8 % */
-
-struct histogram {
-    uint64_t bucket[BUCKETS], count;
-    double sum, max;
-};
-
-static void record(struct histogram *h, int64_t ns) {
-    uint64_t v = ns > 0 ? (uint64_t)ns : 0;
-    int shift = v < 256 ? 0 : 56 - __builtin_clzll(v);
-    h->bucket[shift * 128 + (v >> shift)]++;
-    h->count++;
-    h->sum += (double)v;
-    if ((double)v > h->max) h->max = (double)v;
-}
-
-static double percentile(const struct histogram *h, double share) {
-    uint64_t rank = (uint64_t)ceil(share * (double)h->count), seen = 0;
-    for (int i = 0; i < BUCKETS; i++) {
-        seen += h->bucket[i];
-        if (seen >= rank && seen) {
-            int shift = i < 256 ? 0 : i / 128 - 1;
-            double low = i < 256 ? i : ldexp(i - shift * 128, shift);
-            return fmin(low + ldexp(0.5, shift), h->max) / 1e6;
-        }
-    }
-    return 0;
-}
-
-static void print_histogram(const char *name, const struct histogram *h) {
-    double mean = h->count ? h->sum / (double)h->count / 1e6 : 0;
-    printf(",\"%s\":{\"count\":%llu,\"mean\":%.6f,\"p50\":%.6f,\"p90\":%.6f,\"p99\":%.6f,\"p999\":%.6f,\"max\":%.6f}",
-           name, (unsigned long long)h->count, mean, percentile(h, .5), percentile(h, .9), percentile(h, .99),
-           percentile(h, .999), h->max / 1e6);
-}
 
 /* -- who is connected */
 
@@ -108,25 +73,6 @@ static int64_t quick_since;
 static double recovered = -1;
 static int quick_ones;
 static unsigned long long number;
-static uint64_t random_state;
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * SECOND + t.tv_nsec;
-}
-
-static double uniform(void) { /* (0, 1], xorshift64* */
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return (double)((random_state * 2685821657736338717ULL >> 11) + 1) / 9007199254740992.0;
-}
-
-static void die(const char *what) {
-    fprintf(stderr, "%s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static void watch(struct connection *c, uint32_t wanted, int operation) {
     struct epoll_event event = {.events = wanted, .data.ptr = c};
@@ -349,18 +295,6 @@ static void run(void) {
 
 /* -- files */
 
-static char *read_file(const char *path, size_t *size) {
-    FILE *file = fopen(path, "rb");
-    if (!file) die(path);
-    fseek(file, 0, SEEK_END);
-    *size = (size_t)ftell(file);
-    rewind(file);
-    char *data = malloc(*size + 1);
-    if (!data || fread(data, 1, *size, file) != *size) die(path);
-    fclose(file);
-    return data;
-}
-
 static size_t read_heads(const char *path) {
     size_t size, longest = 0;
     char *data = read_file(path, &size), *end = data + size, *next;
@@ -397,8 +331,11 @@ static void open_pool(size_t longest) {
 static void print_phase(const struct phase *p, double seconds) {
     printf("{\"seconds\":%g,\"offered\":%llu,\"unsent\":%llu,\"ok\":%llu,\"refused\":%llu,\"broken\":%llu,\"unanswered\":%llu",
            seconds, p->offered, p->unsent, p->ok, p->refused, p->broken, p->unanswered);
+    printf(",");
     print_histogram("admitted", &p->ok_ms);
+    printf(",");
     print_histogram("turned_away", &p->refused_ms);
+    printf(",");
     print_histogram("late", &p->late_ms);
     printf("}");
 }

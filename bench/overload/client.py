@@ -9,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from bench.load.client_program import compile_client
 from bench.load.requests import new_seed
 from bench.slo.client import Distribution
 from bench.stage import LOAD_CPU
 from bench.stage.callers import BODIES, Load
-from bench.stage.programs import BenchError, Void, program_path
+from bench.stage.programs import Void
 
 SOURCE = Path(__file__).parent / "churn.c"
 PATIENCE = 60.0
@@ -74,15 +75,8 @@ class Churn:
     """
 
     def __init__(self, folder: Path, load: Load, upstream: int) -> None:
-        compiler = program_path("gcc")
-        if compiler is None:
-            raise BenchError("gcc is not installed")
-        self._program, self._answer = folder / "churn", folder / "answer"
+        self._program, self._answer = compile_client(SOURCE, folder), folder / "answer"
         self._load, self._upstream = load, upstream
-        command = [compiler, "-O2", "-o", str(self._program), str(SOURCE), "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise BenchError(f"churn.c does not compile: {done.stderr[-2000:]}")
         body = json.dumps(json.loads((BODIES / "plain.json").read_bytes())).encode()
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
         self._answer.write_bytes(head + body)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import msgspec
 
+from bench.load.client_program import compile_client
 from bench.load.requests import new_seed
 from bench.stage import LOAD_CPU
 from bench.stage.callers import Load
-from bench.stage.programs import BenchError, Void, program_path
+from bench.stage.programs import Void
 
 SOURCE = Path(__file__).parent / "poisson.c"
 
@@ -60,14 +61,7 @@ class OpenLoop:
     """The compiled client. Raises BenchError when there is no compiler."""
 
     def __init__(self, folder: Path) -> None:
-        compiler = program_path("gcc")
-        if compiler is None:
-            raise BenchError("gcc is not installed")
-        self._program = folder / "poisson"
-        command = [compiler, "-O2", "-o", str(self._program), str(SOURCE), "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise BenchError(f"poisson.c does not compile: {done.stderr[-2000:]}")
+        self._program = compile_client(SOURCE, folder)
 
     def command(self, port: int, load: Load, arrivals: Arrivals) -> list[str]:
         """The command line, for those who start it beside something else."""

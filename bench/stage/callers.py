@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from bench.load.sdk_headers import HEADERS
-from fastpath.identity.keys import KeyHasher, new_token
-from fastpath.identity.pepper import make_pepper
+from fastpath.settings.pepper import make_pepper
+from fastpath.settings.token import KeyHasher, new_token
 
 BODIES = Path(__file__).parent / "bodies"
 MARK = "@@@@@@@@@@@@"
@@ -32,7 +32,7 @@ class Callers(msgspec.Struct, frozen=True):
 def make_callers(state: Path, count: int = COUNT) -> Callers:
     """New keys; the pepper is made when the state folder has none."""
     hasher = KeyHasher(make_pepper(state))
-    tokens = tuple(new_token() for _ in range(count))
+    tokens = tuple(new_token().reveal() for _ in range(count))
     return Callers(state, tokens, tuple(hasher.hash_text(token) for token in tokens))
 
 

@@ -25,7 +25,7 @@ from controlplane.paging import Listing, Page, cut, next_of
 from controlplane.problem import conflict, invalid, missing
 from controlplane.store.database import Database
 from fastpath.settings.secret import Secret
-from fastpath.settings.token import TokenHasher, new_token, public_id
+from fastpath.settings.token import KeyHasher, new_token, public_id
 
 KIND = "admin key"
 
@@ -33,7 +33,7 @@ KIND = "admin key"
 class AdminKeys:
     """Keys for the admin API."""
 
-    def __init__(self, database: Database, trail: Trail, hasher: TokenHasher) -> None:
+    def __init__(self, database: Database, trail: Trail, hasher: KeyHasher) -> None:
         self._database = database
         self._trail = trail
         self._hasher = hasher
@@ -74,7 +74,7 @@ class AdminKeys:
 
 
 async def insert_admin_key(
-    change: Change, hasher: TokenHasher, draft: AdminKeyDraft, tenant: str | None
+    change: Change, hasher: KeyHasher, draft: AdminKeyDraft, tenant: str | None
 ) -> IssuedAdminKey:
     """Writes a new admin key that was found to be allowed. Raises a 400 or 409."""
     problem = check_name(draft.name)
@@ -106,8 +106,8 @@ def _first_values(draft: AdminKeyDraft, at: int) -> dict[str, Any]:
     }
 
 
-def _hashes(hasher: TokenHasher, token: Secret) -> dict[str, str]:
-    return {"public_id": public_id(token), "hash": hasher.hash_token(token)}
+def _hashes(hasher: KeyHasher, token: Secret) -> dict[str, str]:
+    return {"public_id": public_id(token), "hash": hasher.hash_text(token.reveal())}
 
 
 async def _place(connection: AsyncConnection, who: Principal, draft: AdminKeyDraft) -> str | None:

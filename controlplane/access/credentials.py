@@ -16,7 +16,7 @@ from controlplane.identity.tables import TEAMS, TENANTS, USERS
 from controlplane.problem import unauthenticated
 from controlplane.store.database import Database
 from controlplane.store.metadata import micros
-from fastpath.settings.token import MAX_TOKEN, TokenHasher
+from fastpath.settings.token import MAX_TOKEN, KeyHasher
 
 MICROS: Final = 1_000_000
 
@@ -24,7 +24,7 @@ MICROS: Final = 1_000_000
 class Credentials:
     """Finds principals. now: Unix seconds."""
 
-    def __init__(self, database: Database, hasher: TokenHasher, now: Callable[[], float]) -> None:
+    def __init__(self, database: Database, hasher: KeyHasher, now: Callable[[], float]) -> None:
         self._database = database
         self._hasher = hasher
         self._now = now

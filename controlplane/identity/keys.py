@@ -25,7 +25,7 @@ from controlplane.paging import Listing, Page, cut, next_of
 from controlplane.problem import conflict
 from controlplane.store.database import Database
 from fastpath.settings.secret import Secret
-from fastpath.settings.token import TokenHasher, new_token, public_id
+from fastpath.settings.token import KeyHasher, new_token, public_id
 
 #: Secrets of one key that may be good at the same time: each is a row of every worker's table.
 MOST_SECRETS: Final = 8
@@ -34,7 +34,7 @@ MOST_SECRETS: Final = 8
 class Keys:
     """Callers' keys."""
 
-    def __init__(self, database: Database, trail: Trail, hasher: TokenHasher) -> None:
+    def __init__(self, database: Database, trail: Trail, hasher: KeyHasher) -> None:
         self._database = database
         self._trail = trail
         self._hasher = hasher
@@ -100,7 +100,7 @@ class Keys:
     async def _add_secret(self, change: Change, row: Any) -> Secret:
         token = new_token()
         values = {
-            "hash": self._hasher.hash_token(token),
+            "hash": self._hasher.hash_text(token.reveal()),
             "public_id": public_id(token),
             "key_id": row.id,
             "tenant_id": row.tenant_id,

@@ -7,12 +7,11 @@ the worker's loop and never waits.
 
 from typing import TYPE_CHECKING, Protocol
 
-from fastpath.account.cost import billable_of
+from fastpath.account.cost import billable_of, progress_of
 from fastpath.context import RequestContext
 from fastpath.identity.keys import Key
 from fastpath.outbox.facts import Attempt, End, Fact, Intent, Mark, Payer, encode
 from fastpath.record import DecisionRecord
-from scheduler.money import Billable
 
 if TYPE_CHECKING:
     from fastpath.snapshot import Target
@@ -40,8 +39,6 @@ class Books:
         """Notes that an attempt is about to be sent. False: there is no room, and it must not be."""
         record, route = ctx.record, ctx.route
         assert route is not None
-        decision = ctx.decision
-        most = getattr(decision, "max_completion_tokens", None) or getattr(decision, "max_tokens", None) or 0
         intent = Intent(
             request=_id_of(record),
             attempt=record.attempts,
@@ -52,8 +49,8 @@ class Books:
             price=route.price,
             markup_ppm=0,
             reserved=ctx.reserved_nano,
-            input_estimate=record.bytes_in // 4,
-            output_most=most,
+            input_estimate=record.prompt_estimate(),
+            output_most=ctx.decision.answer_most() if ctx.decision is not None else 0,
         )
         if ctx.booked:
             return self._writer.put(encode(intent))
@@ -61,9 +58,9 @@ class Books:
         return ctx.booked
 
     def mark(self, ctx: RequestContext, events: int) -> None:
-        """Notes how far a stream is: what is billed should this process die. An event is about one token."""
+        """Notes how far a stream is: what is billed should this process die."""
         if ctx.booked:
-            usage = Billable(input=ctx.record.bytes_in // 4, output=events)
+            usage = progress_of(ctx.record, events)
             self._writer.put(encode(Mark(_id_of(ctx.record), ctx.record.attempts, usage, True)))
 
     def end(self, ctx: RequestContext) -> None:

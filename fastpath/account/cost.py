@@ -28,10 +28,15 @@ def cost_of(record: DecisionRecord, price: Price) -> int | None:
     return None if usage is None else nano_of(pico_of(price, usage))
 
 
+def progress_of(record: DecisionRecord, events: int) -> Billable:
+    """What a stream has used after so many events, each of which carries about one token."""
+    return Billable(input=record.prompt_estimate(), output=events)
+
+
 def note_progress(ctx: RequestContext, events: int) -> None:
     """Marks what a stream has cost so far on its ticket: what budgets are charged should this process die."""
     if ctx.ticket is None or ctx.route is None:
         return
-    given, price = ctx.record.bytes_in // 4, ctx.route.price
-    money = 0 if price is None else nano_of(pico_of(price, Billable(input=given, output=events)))
-    ctx.ticket.mark(given + events, money)
+    usage, price = progress_of(ctx.record, events), ctx.route.price
+    money = 0 if price is None else nano_of(pico_of(price, usage))
+    ctx.ticket.mark(usage.input + usage.output, money)

@@ -25,7 +25,8 @@ def settle(ctx: RequestContext, runtime: Runtime) -> None:
             runtime.in_flight[model] -= 1
         record.overhead_us = overhead_us(ctx, now)
         if ctx.route.price is not None:
-            record.cost_nano, record.currency = cost_of(record, ctx.route.price), ctx.route.price.currency
+            record.cost_nano = cost_of(record, ctx.route.price)
+            record.currency = ctx.route.price.currency if record.cost_nano is not None else None
     if ctx.ticket is not None:
         give_back(ctx, now)
     if runtime.books is not None:

@@ -1,8 +1,4 @@
-cdef class KeyHasher:
-    cdef object _state
-    cdef readonly str pepper_id
-
-    cpdef bytes digest(self, bytes token)
+from fastpath.settings.token cimport KeyHasher
 
 
 cdef class KeyTable:

@@ -5,6 +5,7 @@ several limits of one kind the one with the fewest left is told; limits that all
 amounts that do not change are built once per plan: rendering two kinds takes 1.0 us (measured).
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -46,30 +47,24 @@ class Meters:
 
     def headers(self, now: float) -> list[Header]:
         """OpenAI's names. now: monotonic seconds."""
-        found: list[Header] = []
-        moment = int(now * SECOND)
-        for family, limits, remaining, reset in self._openai:
-            state = self._tightest(moment, family)
-            if state is not None and state[1] < UNBOUNDED:
-                place, left, wait = state
-                limit = limits[place]
-                if limit is not None:
-                    found.append(limit)
-                found += ((remaining, str(left).encode()), (reset, go_duration(wait)))
-        return found
+        return self._told(self._openai, now, go_duration)
 
     def messages_headers(self, now: float, wall: float) -> list[Header]:
         """Anthropic's names. now: monotonic seconds; wall: Unix seconds."""
+        return self._told(self._messages, now, lambda wait: self._rfc3339(wall + wait / SECOND))
+
+    def _told(self, meters: list[Meter], now: float, write: Callable[[int], bytes]) -> list[Header]:
+        """write: how the vendor says after how many nanoseconds all is there again."""
         found: list[Header] = []
         moment = int(now * SECOND)
-        for family, limits, remaining, reset in self._messages:
+        for family, limits, remaining, reset in meters:
             state = self._tightest(moment, family)
             if state is not None and state[1] < UNBOUNDED:
                 place, left, wait = state
                 limit = limits[place]
                 if limit is not None:
                     found.append(limit)
-                found += ((remaining, str(left).encode()), (reset, self._rfc3339(wall + wait / SECOND)))
+                found += ((remaining, str(left).encode()), (reset, write(wait)))
         return found
 
     def _rfc3339(self, wall: float) -> bytes:

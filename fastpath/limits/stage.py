@@ -15,7 +15,6 @@ from fastpath.runtime import Runtime
 
 #: Of a caller that wants the model it asked for or none.
 NO_SUBSTITUTE = b"x-fastpath-no-substitute"
-BYTES_PER_TOKEN = 4
 _BOUNDS, _CLAMP = Bounds(), Clamp()
 
 
@@ -59,12 +58,11 @@ def _standing(ctx: RequestContext, desk: Desk) -> Standing:
 
 def _tokens(ctx: RequestContext, bounded: bool) -> tuple[int, int]:
     """Tokens of the prompt and, at most, of the answer: about, or (for a budget) bounds that hold."""
-    decision, size = ctx.decision, ctx.record.bytes_in
-    most = getattr(decision, "max_completion_tokens", None) or getattr(decision, "max_tokens", None)
-    answers = getattr(decision, "n", None) or 1
+    decision, record = ctx.decision, ctx.record
+    most, answers = (decision.answer_most(), decision.answers()) if decision is not None else (0, 1)
     if bounded:
-        return size + TEMPLATE_MOST, (most or ANSWER_ASSUMED) * answers
-    return size // BYTES_PER_TOKEN, (most or 0) * answers
+        return record.bytes_in + TEMPLATE_MOST, (most or ANSWER_ASSUMED) * answers
+    return record.prompt_estimate(), most * answers
 
 
 def _worst(ctx: RequestContext) -> int:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from _native.outbox import Segment
-from fastpath.outbox.folder import DRAFT, Stream, sync_folder
+from fastpath.outbox.folder import DRAFT, Stream
 from fastpath.outbox.header import Header
+from fastpath.settings.private import sync_folder
 
 #: Bytes written and synced in one step: a few milliseconds of a slow disk, so that syncs of records come between.
 SLICE: Final = 1 << 20

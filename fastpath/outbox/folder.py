@@ -12,6 +12,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from fastpath.settings.private import find_stranger, sync_folder
+
 LOCK: Final = "reader.lock"
 DRAFT: Final = ".new"
 _NAME: Final = re.compile(r"([0-9]{1,10})-([0-9]{1,20})-([0-9a-f]{16})-([0-9]{8,10})\.seg(\.new)?")
@@ -49,10 +51,9 @@ def open_folder(path: Path) -> Path:
         raise OutboxError(f"{path} cannot hold the outbox: {error.strerror}") from None
     if not stat.S_ISDIR(found.st_mode):
         raise OutboxError(f"{path} is not a folder")
-    if found.st_uid != os.geteuid():
-        raise OutboxError(f"{path} belongs to another user: give it to this one, or name another folder")
-    if found.st_mode & 0o077:
-        raise OutboxError(f"{path} can be used by others (mode {found.st_mode & 0o777:o}): make it 700")
+    wrong = find_stranger(found, path, "700")
+    if wrong is not None:
+        raise OutboxError(wrong)
     return path
 
 
@@ -93,15 +94,6 @@ def count_bytes(path: Path) -> int:
             if _NAME.fullmatch(entry.name):
                 total += _size_of(entry)
     return total
-
-
-def sync_folder(path: Path) -> None:
-    """Makes the names in it durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from _native.arena import Arena, ArenaError, Sizes, layout_size
 from fastpath.arena import Say, arena_folder, boot_name, install_secret, open_arena
-from fastpath.identity.pepper import PepperError, read_pepper
+from fastpath.settings.pepper import PepperError, read_pepper
 
 SECRET_SIZE: Final = 16
 MOST_WORKERS: Final = 255

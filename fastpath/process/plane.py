@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from fastpath.identity.keys import pepper_id
-from fastpath.identity.pepper import PepperError, make_pepper
 from fastpath.process.control import ControlChild, ExpectExit, Say, settings_line
 from fastpath.process.policy import Joined, Policy, join, make_nobody, news_in, read_policy
 from fastpath.publication import (
@@ -30,7 +28,9 @@ from fastpath.publication import (
 )
 from fastpath.settings import Control, Settings
 from fastpath.settings.control import PUBLISHED, TRUSTED
+from fastpath.settings.pepper import PepperError, make_pepper
 from fastpath.settings.problem import Problem, SettingsError
+from fastpath.settings.token import pepper_id
 from scheduler.clock import Clock
 
 LOOK_EVERY: Final = 1.0

@@ -12,9 +12,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
-from fastpath.publication.disk import read_private, sync_folder, write_whole
+from fastpath.publication.disk import read_private, write_whole
 from fastpath.publication.problem import PublicationError, Refused
 from fastpath.publication.trust import HEAD_SIZE
+from fastpath.settings.private import sync_folder
 
 _NAME: Final = "accepted"
 _LOCK: Final = "accepted.lock"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fastpath.publication.problem import PublicationError
+from fastpath.settings.private import find_stranger, sync_folder
 
 DRAFT: Final = ".draft"
 """Ends the names of files that are not finished; whoever writes next removes those that a crash left."""
@@ -113,15 +114,6 @@ class Draft:
         os.replace(self.path, self._target)
 
 
-def sync_folder(path: Path) -> None:
-    """Makes the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_all(descriptor: int, data: bytes) -> None:
     """Goes on after short writes. Raises OSError."""
     rest = memoryview(data)
@@ -130,7 +122,6 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def _check_private(found: os.stat_result, path: Path, mode: str) -> None:
-    if found.st_uid != os.geteuid():
-        raise PublicationError(f"{path} belongs to another user: run as that user, or name your own --state-dir")
-    if found.st_mode & 0o077:
-        raise PublicationError(f"{path} can be used by others (mode {found.st_mode & 0o777:o}): chmod {mode} {path}")
+    wrong = find_stranger(found, path, mode)
+    if wrong is not None:
+        raise PublicationError(wrong)

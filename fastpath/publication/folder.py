@@ -17,13 +17,13 @@ from fastpath.publication.disk import (
     make_folder,
     open_private,
     read_private,
-    sync_folder,
     write_whole,
 )
 from fastpath.publication.manifest import Blob, Manifest, Table, decode_manifest
 from fastpath.publication.nudge import nudge
 from fastpath.publication.problem import PublicationError, Refused
 from fastpath.publication.trust import HEAD_SIZE, MOST_ENVELOPE
+from fastpath.settings.private import sync_folder
 
 _MANIFEST: Final = "manifest"
 _PREVIOUS: Final = "manifest.previous"

@@ -12,10 +12,11 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fastpath.publication.disk import make_folder, read_private, sync_folder, write_once
+from fastpath.publication.disk import make_folder, read_private, write_once
 from fastpath.publication.manifest import Manifest, encode_manifest
 from fastpath.publication.problem import PublicationError
 from fastpath.publication.trust import CONTEXT, MAGIC, key_id
+from fastpath.settings.private import sync_folder
 
 _SIZE: Final = 32
 _NAME: Final = "signing-key"

@@ -12,9 +12,10 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from fastpath.publication.disk import make_folder, read_private, sync_folder, write_whole
+from fastpath.publication.disk import make_folder, read_private, write_whole
 from fastpath.publication.manifest import MOST_MANIFEST, Manifest, decode_manifest
 from fastpath.publication.problem import PublicationError, Refused
+from fastpath.settings.private import sync_folder
 
 MAGIC: Final = b"FPPUBL01"
 CONTEXT: Final = b"fastpath publication 1\0"

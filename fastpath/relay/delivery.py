@@ -21,6 +21,7 @@ from fastpath.account.cost import note_progress
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError
 from fastpath.money.amount import format_nano
+from fastpath.record import BYTES_PER_TOKEN
 from fastpath.relay.attempt import Attempt, BadStatus
 from fastpath.relay.fields import STREAM_FIELDS, inbound, outbound
 from fastpath.relay.quote import quote
@@ -140,7 +141,7 @@ class Delivery(Source):
     def answered(self, attempt: Attempt, body: bytes, usage: bytes | None) -> None:
         """A whole answer; usage: the JSON of what it says it cost."""
         self._end_attempt(attempt)
-        self._note_usage(usage_of(usage) if usage is not None else None, len(body) // 4)
+        self._note_usage(usage_of(usage) if usage is not None else None, len(body) // BYTES_PER_TOKEN)
         self._reply(attempt, body, "complete")
 
     def refused(self, attempt: Attempt, body: bytes) -> None:
@@ -462,7 +463,7 @@ class Delivery(Source):
                 record.disputed = True
         if self.streaming and (usage is None or not final):
             # Nothing better is known: an event carries about one token, four body bytes make about one.
-            record.input_tokens = record.bytes_in // 4 if usage is None else usage.input
+            record.input_tokens = record.prompt_estimate() if usage is None else usage.input
             record.output_tokens = amount
             record.estimated = True
 

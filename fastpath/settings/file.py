@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import inspect
 
-from fastpath.identity.pepper import PepperError
 from fastpath.settings import Settings
 from fastpath.settings.findings import Finding
+from fastpath.settings.pepper import PepperError
 from fastpath.settings.problem import Path, Problem, SettingsError, format_path
 from fastpath.settings.rules import find_conflicts, find_foreign_hashes
 from fastpath.settings.secret import reveal_hook, secret_hook

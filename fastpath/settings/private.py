@@ -18,12 +18,23 @@ def make_private_folder(folder: Path) -> None:
     """Makes the folder (0700) when it is missing. Raises PrivateFileError when others may enter it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = os.stat(folder)
     except OSError as error:
         raise PrivateFileError(f"{folder} cannot be used ({error.strerror}): name another --state-dir") from None
+    check_private_folder(folder)
+
+
+def check_private_folder(folder: Path) -> bool:
+    """Whether there is such a folder. Raises PrivateFileError when others may enter it."""
+    try:
+        found = os.stat(folder)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise PrivateFileError(f"{folder} cannot be used ({error.strerror}): run as the user who owns it") from None
     if not stat.S_ISDIR(found.st_mode):
         raise PrivateFileError(f"{folder} is not a folder: name another --state-dir")
     _check_private(found, folder, "700")
+    return True
 
 
 def check_private_file(path: Path) -> None:
@@ -95,7 +106,24 @@ def _write_once(path: Path, content: bytes) -> None:
 
 
 def _check_private(found: os.stat_result, path: Path, mode: str) -> None:
+    wrong = find_stranger(found, path, mode)
+    if wrong is not None:
+        raise PrivateFileError(wrong)
+
+
+def find_stranger(found: os.stat_result, path: Path, mode: str) -> str | None:
+    """Who else may use what is at `path`, and what to do about it; None when it is this user's alone."""
     if found.st_uid != os.geteuid():
-        raise PrivateFileError(f"{path} belongs to another user: run as that user, or name your own --state-dir")
+        return f"{path} belongs to another user: run as that user, or name your own --state-dir"
     if found.st_mode & 0o077:
-        raise PrivateFileError(f"{path} can be used by others (mode {found.st_mode & 0o777:o}): chmod {mode} {path}")
+        return f"{path} can be used by others (mode {found.st_mode & 0o777:o}): chmod {mode} {path}"
+    return None
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

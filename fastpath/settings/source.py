@@ -9,11 +9,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from fastpath.identity.keys import pepper_id
-from fastpath.identity.pepper import read_pepper
 from fastpath.settings import Settings, state_folder
 from fastpath.settings.file import Overrides, read, validate
+from fastpath.settings.pepper import read_pepper
 from fastpath.settings.secret import Secret
+from fastpath.settings.token import pepper_id
 
 UPSTREAM_KEY = "FASTPATH_UPSTREAM_KEY"
 """Environment variable with the key for `serve --upstream`: an argument would be seen in `ps`."""

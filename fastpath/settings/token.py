@@ -1,7 +1,7 @@
 """How a key looks and how it is hashed: what those who store keys and those who look them up share.
 
 Owns the format `fp-<public id>-<secret>` and the hash `b2:<pepper id>:<64 hex>` (BLAKE2b-256 of the whole key, keyed
-with the pepper). Does not own the pepper's file (`private`) or the tables that keys stand in. A `TokenHasher` never
+with the pepper). Does not own the pepper's file (`private`) or the tables that keys stand in. A `KeyHasher` never
 changes after it is made, so any thread may use it.
 """
 
@@ -32,19 +32,23 @@ def pepper_id(pepper: bytes) -> str:
     return hashlib.blake2b(pepper).hexdigest()[:8]
 
 
-class TokenHasher:
+class KeyHasher:
     """Hashes tokens under one pepper. Hashing copies a state that already holds the pepper."""
 
     def __init__(self, pepper: bytes) -> None:
         self._state = hashlib.blake2b(key=pepper, digest_size=DIGEST_SIZE)
         self.pepper_id = pepper_id(pepper)
 
-    def hash_bytes(self, token: bytes) -> str:
-        """The hash of what somebody presented, as it is stored."""
+    def digest(self, token: bytes) -> bytes:
+        """32 bytes for a token of any length."""
         state = self._state.copy()
         state.update(token)
-        return f"b2:{self.pepper_id}:{state.hexdigest()}"
+        return state.digest()
 
-    def hash_token(self, token: Secret) -> str:
-        """The hash of a key that was made here."""
-        return self.hash_bytes(token.reveal().encode())
+    def hash_bytes(self, token: bytes) -> str:
+        """The hash of what somebody presented, as it is stored and as it stands in a settings file."""
+        return f"b2:{self.pepper_id}:{self.digest(token).hex()}"
+
+    def hash_text(self, token: str) -> str:
+        """The same of a text."""
+        return self.hash_bytes(token.encode())

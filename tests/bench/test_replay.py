@@ -8,7 +8,7 @@ import pytest
 
 from bench.replay import CHUNKS, CountingTransport, fixed_callers, stream_reads, write_request
 from bench.stage.callers import make_body
-from fastpath.identity.pepper import read_pepper
+from fastpath.settings.pepper import read_pepper
 
 
 @pytest.mark.parametrize("mode", ["requests", "streams"])

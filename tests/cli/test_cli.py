@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 
 import fastpath
 from fastpath.cli import app
-from fastpath.identity.keys import KeyHasher, KeyTable
-from fastpath.identity.pepper import read_pepper
+from fastpath.identity.keys import KeyTable
 from fastpath.settings import Key, Settings
 from fastpath.settings.file import SettingsError
+from fastpath.settings.pepper import read_pepper
 from fastpath.settings.source import SettingsSource
+from fastpath.settings.token import KeyHasher
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from backends.mock import Fault
-from fastpath.identity.keys import KeyHasher, new_token
-from fastpath.identity.pepper import make_pepper
 from fastpath.settings import Endpoint, Key, Model
+from fastpath.settings.pepper import make_pepper
+from fastpath.settings.token import KeyHasher, new_token
 from loadtest.rig import Bench, Reply, Upstream
 from loadtest.rig.bench import Served, make_settings
 
@@ -50,7 +50,7 @@ class World:
 
 @pytest.fixture
 async def world(bench: Bench, tmp_path: Path) -> World:
-    keys = {name: new_token() for name in ("KEY_A", "KEY_B", "RESTRICTED_KEY")}
+    keys = {name: new_token().reveal() for name in ("KEY_A", "KEY_B", "RESTRICTED_KEY")}
     hasher = KeyHasher(make_pepper(tmp_path / "state"))
     upstream = await bench.mock()
     settings = make_settings(

@@ -62,9 +62,10 @@ async def test_F41_everybody_is_answered_and_recorded_and_it_ends(stage: Stage) 
             assert count(report, "unanswered") == 0
         assert count(much, "broken") == 0
         assert much.after.ok > 0.9 * (much.after.offered - much.after.unsent)
-        assert much.steady.ok
+        assert much.steady.goodput > rate / 5
         if much.steady.refused:
             break
+        assert much.steady.admitted.p99 < 500, "nobody was turned away from a queue that everybody minds"
     else:
         warnings.warn("the client could not make it an overload here", stacklevel=1)
     lines = await asyncio.to_thread(node.access_lines, sum(statuses.values()))

@@ -21,7 +21,7 @@ from scheduler.clock import SystemClock
 PRICE = ModelPrice(input=2.0, output=4.0)
 
 
-class Books64(Books):
+class ReadableBooks(Books):
     """Books over an outbox in a folder, whose records can be read."""
 
     def __init__(self, folder: Path, options: Options | None = None) -> None:
@@ -35,7 +35,7 @@ class Books64(Books):
 
 @pytest.fixture
 async def books(tmp_path: Path) -> Any:
-    made = Books64(tmp_path / "outbox")
+    made = ReadableBooks(tmp_path / "outbox")
     yield made
     made.outbox.close()
 
@@ -52,7 +52,7 @@ async def serve(bench: Bench, books: Books, *faults: Fault, **model: Any) -> tup
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_a_request_is_an_intent_and_an_end(bench: Bench, books: Books64, stream: bool) -> None:
+async def test_a_request_is_an_intent_and_an_end(bench: Bench, books: ReadableBooks, stream: bool) -> None:
     served, _ = await serve(bench, books)
     reply = await served.ask(chat(stream=stream, max_tokens=9))
     assert reply.status == 200
@@ -71,7 +71,7 @@ async def test_a_request_is_an_intent_and_an_end(bench: Bench, books: Books64, s
     assert (end.status, end.outcome, end.path) == (200, "complete", "/v1/chat/completions")
 
 
-async def test_an_attempt_that_failed_is_in_the_end_and_each_has_its_intent(bench: Bench, books: Books64) -> None:
+async def test_an_attempt_that_failed_is_in_the_end_and_each_has_its_intent(bench: Bench, books: ReadableBooks) -> None:
     first, second = await bench.mock(), await bench.mock()
     first.script(Fault(status=500))
     endpoints = (
@@ -90,7 +90,7 @@ async def test_an_attempt_that_failed_is_in_the_end_and_each_has_its_intent(benc
     ]
 
 
-async def test_a_stream_is_marked_while_it_runs(bench: Bench, books: Books64) -> None:
+async def test_a_stream_is_marked_while_it_runs(bench: Bench, books: ReadableBooks) -> None:
     served, _ = await serve(bench, books)
     client = await served.open()
     client.send(chat({"rate": 2}, stream=True))
@@ -122,7 +122,7 @@ async def test_what_cannot_be_written_down_is_not_sent(bench: Bench, tmp_path: P
     await quiet(served).wait()
 
 
-async def test_no_prompt_and_no_answer_is_written(bench: Bench, books: Books64, tmp_path: Path) -> None:
+async def test_no_prompt_and_no_answer_is_written(bench: Bench, books: ReadableBooks, tmp_path: Path) -> None:
     served, _ = await serve(bench, books)
     await served.ask(chat(text="canary-5f1e", stream=True))
     books.outbox.close()
@@ -132,7 +132,7 @@ async def test_no_prompt_and_no_answer_is_written(bench: Bench, books: Books64, 
     assert b"http" not in written
 
 
-async def test_a_request_without_a_route_tells_the_ledger_nothing(bench: Bench, books: Books64) -> None:
+async def test_a_request_without_a_route_tells_the_ledger_nothing(bench: Bench, books: ReadableBooks) -> None:
     served, _ = await serve(bench, books)
     assert (await served.ask(chat(model="other"))).status == 404
     assert books.read() == []

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from fastpath.endpoints.paths import PATHS
 from fastpath.identity.client import ClientAddress
-from fastpath.identity.keys import KeyHasher, KeyTable, new_token
-from fastpath.identity.pepper import make_pepper
+from fastpath.identity.keys import KeyTable
 from fastpath.settings import Endpoint, Key, Model
+from fastpath.settings.pepper import make_pepper
+from fastpath.settings.token import KeyHasher, new_token
 from loadtest.rig import Bench, post
 from loadtest.rig.bench import Served, make_settings
 
@@ -42,7 +43,7 @@ class World:
 async def world(bench: Bench, tmp_path: Path) -> World:
     upstream = await bench.mock()
     hasher = KeyHasher(make_pepper(tmp_path / "state"))
-    key, narrow = new_token(), new_token()
+    key, narrow = new_token().reveal(), new_token().reveal()
     settings = make_settings(
         [Model(name="llama", endpoints=(Endpoint(url=upstream.url, tier="L1"),))],
         keys=(
@@ -55,7 +56,7 @@ async def world(bench: Bench, tmp_path: Path) -> World:
 
 
 async def test_credentials(world: World) -> None:
-    key, other = world.key, new_token()
+    key, other = world.key, new_token().reveal()
     bearer = ("authorization", f"Bearer {key}")
     assert await world.status(bearer) == 200
     assert await world.status(("x-api-key", key)) == 200, "Anthropic clients"
@@ -115,7 +116,7 @@ async def test_health_wants_none(world: World) -> None:
 
 def test_every_credential_takes_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """One digest and one constant-time comparison, whoever asks."""
-    hasher, token = KeyHasher(b"p" * 32), new_token()
+    hasher, token = KeyHasher(b"p" * 32), new_token().reveal()
     seen: list[str] = []
 
     class Watched(KeyHasher):

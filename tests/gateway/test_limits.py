@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fastpath.identity.keys import KeyHasher, new_token
-from fastpath.identity.pepper import make_pepper
 from fastpath.settings import Endpoint, Key, Model
+from fastpath.settings.pepper import make_pepper
 from fastpath.settings.tenancy import Budget, Limit, ModelPrice, Tenant, Threshold
+from fastpath.settings.token import KeyHasher, new_token
 from loadtest.rig import Bench, Reply, chat
 from loadtest.rig.bench import Served, make_settings
 
@@ -40,7 +40,7 @@ def open_world(bench: Bench, tmp_path: Path) -> Open:
         *, models: tuple[tuple[str, dict[str, Any]], ...] = (("llama", {}),), tenant: Any = None, **key: Any
     ) -> World:
         upstream = await bench.mock(models=("llama", "small"))
-        token = new_token()
+        token = new_token().reveal()
         hash = KeyHasher(make_pepper(tmp_path / "state")).hash_text(token)
         endpoints = (Endpoint(url=upstream.url, tier="L1"),)
         settings = make_settings(

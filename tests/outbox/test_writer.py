@@ -45,9 +45,9 @@ def test_nobody_else_may_look(write: Write, folder: Path) -> None:
 
 def test_a_folder_that_others_may_use_is_refused(folder: Path, clock: ManualClock) -> None:
     folder.mkdir(mode=0o755)
-    with pytest.raises(OutboxError, match="make it 700"):
+    with pytest.raises(OutboxError, match="chmod 700"):
         OutboxWriter(folder, clock, SMALL, thread=False)
-    with pytest.raises(OutboxError, match="make it 700"):
+    with pytest.raises(OutboxError, match="chmod 700"):
         OutboxReader(folder)
 
 

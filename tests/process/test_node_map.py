@@ -9,8 +9,8 @@ import pytest
 import fastpath.arena
 from _native.arena import Arena, ArenaError, digest
 from fastpath.arena import boot_name, join_arena
-from fastpath.identity.pepper import make_pepper
 from fastpath.process.node_map import NodeMap, attach_map, open_map, sizes_for
+from fastpath.settings.pepper import make_pepper
 
 SECOND = 1_000_000_000
 ADDRESS = "127.0.0.1:8340"

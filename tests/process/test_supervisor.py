@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from fastpath.arena import SHARED_MEMORY, arena_folder
-from fastpath.identity.pepper import make_pepper
+from fastpath.settings.pepper import make_pepper
 
 ROOT = Path(__file__).parent.parent.parent
 Start = Text = Until = Callable[..., Any]  # the fixtures of conftest.py

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fastpath.identity.pepper import PepperError
 from fastpath.settings import Endpoint, Key, Listen, Model, Settings, Timeouts, Tls
 from fastpath.settings.file import SettingsError, load, read, validate
+from fastpath.settings.pepper import PepperError
 from fastpath.settings.secret import Secret
 
 HASH = f"b2:01234567:{'ab' * 32}"

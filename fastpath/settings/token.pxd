@@ -1,0 +1,5 @@
+cdef class KeyHasher:
+    cdef object _state
+    cdef readonly str pepper_id
+
+    cpdef bytes digest(self, bytes token)
