@@ -23,7 +23,7 @@ run:  ## the gateway with a demo model on 127.0.0.1:8340, or with UPSTREAM=http:
 
 test:  ## all tests; ARGS are pytest's
 	@$(SETUP) test
-	@$(PYTHON) -m pytest $(ARGS)
+	@PYTHON=$(PYTHON) tools/test $(ARGS)
 
 lint:  ## style, types, layers, stubs
 	@$(SETUP) lint

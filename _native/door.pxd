@@ -6,6 +6,7 @@
 The request body is read while ANSWERING; an answer may be complete before its request is.
 """
 
+from _native.clock cimport Clock
 from _native.http1 cimport RequestParser
 from _native.relay cimport Sink, Source
 
@@ -19,6 +20,7 @@ cdef enum Phase:
 
 cdef class CallerConnection:
     cdef object door
+    cdef Clock clock                    # the door's
     cdef object begin                   # takes each exchange
     cdef object transport
     cdef RequestParser parser
@@ -45,14 +47,25 @@ cdef class CallerConnection:
     cdef void _pause_reading(self)
 
 
-cdef class CallerExchange(Sink):
-    cdef readonly str method
-    cdef readonly str path
-    cdef readonly bytes query
-    cdef readonly dict fields
-    cdef readonly bint repeated
-    cdef readonly str peer
+cdef class Exchange(Sink):
+    cdef public str method
+    cdef public str path
+    cdef public bytes query
+    cdef public dict fields
+    cdef public bint repeated
+    cdef public str peer
+    cdef public long long declared_length
     cdef public object on_left
+
+    cpdef list values(self, bytes name)
+    cpdef void read(self, long long limit, double seconds, object taker) except *
+    cpdef Source read_pieces(self, long long limit, double seconds, object reader)
+    cpdef void reply(self, int status, object headers, bytes body) except *
+    cpdef Sink stream(self, int status, object headers, Source source)
+    cpdef void abort(self) except *
+
+
+cdef class CallerExchange(Exchange):
     cdef CallerConnection connection
     cdef Source source                  # whose answer is streamed
     cdef object taker                   # waits for the body; None once it has it, or refused it

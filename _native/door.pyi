@@ -7,12 +7,9 @@ runs on the loop's thread; nothing awaits, and no Task, Future or timer is made 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, type_check_only
 
+from _native.clock import Clock
 from _native.http1 import FieldNames
 from _native.relay import Sink, Source
-
-@type_check_only
-class Clock(Protocol):
-    def monotonic(self) -> float: ...
 
 @type_check_only
 class Door(Protocol):
@@ -81,36 +78,56 @@ class CallerConnection:
         """Enforces deadlines (s): slow heads (a first request must come as fast as a head), slow bodies, idle
         connections."""
 
-class CallerExchange(Sink):
-    """One request and its answer; implements `fastpath.door.exchange.Exchange` and is the Sink of its own stream."""
+class Exchange(Sink):
+    """One request and its answer, as a door hands it on: what the pipeline sees of a caller. Doors subclass it.
 
+    method, path (raw, undecoded, without query), query; fields: (lower-case) name to last value, of the names that the
+    gateway reads at least; repeated: one of these occurs twice; peer: address of the socket's other end ("" for a Unix
+    socket); declared_length: Content-Length in bytes, 0 when there is none (doors refuse a malformed one); on_left is
+    called once if the caller disconnects before the answer is complete.
+    """
+
+    method: str
+    path: str
+    query: bytes
+    fields: dict[bytes, bytes]
+    repeated: bool
+    peer: str
+    declared_length: int
     on_left: Callable[[], None] | None
     @property
-    def method(self) -> str: ...
+    def buffered(self) -> int:
+        """Answer bytes that wait for the caller."""
+
     @property
-    def path(self) -> str: ...
-    @property
-    def query(self) -> bytes: ...
-    @property
-    def fields(self) -> dict[bytes, bytes]: ...
-    @property
-    def repeated(self) -> bool: ...
-    @property
-    def peer(self) -> str: ...
-    @property
-    def declared_length(self) -> int: ...
-    @property
-    def buffered(self) -> int: ...
-    @property
-    def stalled_since(self) -> float | None: ...
-    def values(self, name: bytes) -> list[bytes]: ...
-    def read(self, limit: int, seconds: float, taker: Any) -> None: ...
-    def read_pieces(self, limit: int, seconds: float, reader: Any) -> Source: ...
-    def reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None: ...
-    def stream(self, status: int, headers: Sequence[tuple[bytes, bytes]], source: Source) -> Sink: ...
+    def stalled_since(self) -> float | None:
+        """Since when (monotonic s) the caller has taken nothing, None while it keeps up."""
+
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of that (lower-case) name, in order."""
+
+    def read(self, limit: int, seconds: float, taker: Any) -> None:
+        """Collects the whole body for a `BodyTaker`; refuses it when it exceeds `limit` bytes or stalls for `seconds`.
+        A Content-Length above the limit is the pipeline's to see."""
+
+    def read_pieces(self, limit: int, seconds: float, reader: Any) -> Source:
+        """Hands the body to a `BodyReader` as it arrives. The Source pauses and resumes it."""
+
+    def reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        """Sends a whole answer (Content-Length is added)."""
+
+    def stream(self, status: int, headers: Sequence[tuple[bytes, bytes]], source: Source) -> Sink:
+        """Opens a streamed answer. The Sink pauses and resumes `source` as the caller keeps up; its `fail` cuts the
+        connection so that the caller sees a broken answer."""
+
+    def abort(self) -> None:
+        """Cuts the caller off."""
+
+class CallerExchange(Exchange):
+    """The native door's: it is the Sink of its own stream."""
+
     def pause_body(self) -> None: ...
     def resume_body(self) -> None: ...
-    def abort(self) -> None: ...
 
 class BodySource(Source):
     """Pauses and resumes the reading of one request body."""

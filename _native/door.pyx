@@ -3,7 +3,8 @@
 from http import HTTPStatus
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcpy
+from cpython.unicode cimport PyUnicode_DecodeLatin1
+from libc.string cimport memchr, memcpy
 
 from _native.http1 cimport RequestParser
 from _native.relay cimport Sink, Source
@@ -53,6 +54,7 @@ cdef class CallerConnection:
 
     def __cinit__(self, object door):
         self.door = door
+        self.clock = door.clock
         self.begin = door.begin
         self.parser = RequestParser(door.fields_read)
         self.phase = IDLE
@@ -68,7 +70,7 @@ cdef class CallerConnection:
     def connection_made(self, transport):
         self.transport = transport
         transport.set_write_buffer_limits(high=self.door.high_water)
-        self.since = self.door.clock.monotonic()
+        self.since = self.clock.monotonic()
         address = transport.get_extra_info("peername")
         if isinstance(address, tuple):
             self.peer = self.door.peer(address)
@@ -90,7 +92,7 @@ cdef class CallerConnection:
     def pause_writing(self):
         self.full = True
         if self.exchange is not None:
-            self.exchange.stalled = self.door.clock.monotonic()
+            self.exchange.stalled = self.clock.monotonic()
             if self.exchange.source is not None:
                 self.exchange.source.pause()
 
@@ -145,7 +147,7 @@ cdef class CallerConnection:
         self.last = True
         if self.phase != IDLE or PyBytes_GET_SIZE(self.waiting):
             return
-        now = self.door.clock.monotonic()
+        now = self.clock.monotonic()
         if first and (not self.served or now - self.since < chance):
             self.closes_at = now + chance
         elif now >= self.closes_at:
@@ -183,7 +185,7 @@ cdef class CallerConnection:
         cdef CallerExchange exchange
         if self.phase == IDLE:
             self.phase = HEAD
-            self.since = self.door.clock.monotonic()
+            self.since = self.clock.monotonic()
         try:
             body = parser.feed(data)
         except HeadTooLarge as error:
@@ -206,26 +208,29 @@ cdef class CallerConnection:
         if exchange is None or self.phase != ANSWERING:
             return
         if not exchange.body_done and (PyBytes_GET_SIZE(body) or parser.done):
-            self.since = self.door.clock.monotonic()
+            self.since = self.clock.monotonic()
             exchange._deliver(body, parser.done)
 
     cdef void _begin(self):
         cdef CallerExchange exchange = CallerExchange.__new__(CallerExchange)
         cdef RequestParser parser = self.parser
-        cdef bytes path, query
-        path, _, query = parser.target.partition(b"?")
+        cdef bytes target = parser.target
+        cdef const char* begin = PyBytes_AS_STRING(target)
+        cdef const char* mark = <const char*> memchr(begin, 63, PyBytes_GET_SIZE(target))
+        cdef Py_ssize_t size = mark - begin if mark != NULL else PyBytes_GET_SIZE(target)
         exchange.connection = self
         exchange.method = parser.method.decode("latin-1")
-        exchange.path = path.decode("latin-1")
-        exchange.query = query
+        exchange.path = PyUnicode_DecodeLatin1(begin, size, NULL)
+        exchange.query = target[size + 1 :] if mark != NULL else b""
         exchange.fields = parser.fields
         exchange.repeated = parser.repeated
         exchange.peer = self.peer
+        exchange.declared_length = max(parser.length, 0)
         self.phase = ANSWERING
         self.served = True
         self.exchange = exchange
         if self.full:  # of answers before this one
-            exchange.stalled = self.door.clock.monotonic()
+            exchange.stalled = self.clock.monotonic()
         self.last = self.last or not parser.keep_alive
         self.begin(exchange)
 
@@ -246,7 +251,7 @@ cdef class CallerConnection:
         self.parser.reset()
         self.discarded = 0
         self.phase = IDLE
-        self.since = self.door.clock.monotonic()
+        self.since = self.clock.monotonic()
         if self.reading_paused:
             self.reading_paused = False
             self.transport.resume_reading()
@@ -263,7 +268,7 @@ cdef class CallerConnection:
     cdef void _linger(self):
         """Half-closes and throws away a little of what still comes, for a second, so that the caller can read."""
         self.phase = LINGERING
-        self.since = self.door.clock.monotonic()
+        self.since = self.clock.monotonic()
         if self.discarded:
             self._pause_reading()  # it sent more than it may already
         elif self.reading_paused:
@@ -291,22 +296,47 @@ cdef class CallerConnection:
         self._linger()
 
 
-cdef class CallerExchange(Sink):
+cdef class Exchange(Sink):
+
+    cpdef list values(self, bytes name):
+        raise NotImplementedError
+
+    cpdef void read(self, long long limit, double seconds, object taker) except *:
+        raise NotImplementedError
+
+    cpdef Source read_pieces(self, long long limit, double seconds, object reader):
+        raise NotImplementedError
+
+    cpdef void reply(self, int status, object headers, bytes body) except *:
+        raise NotImplementedError
+
+    cpdef Sink stream(self, int status, object headers, Source source):
+        raise NotImplementedError
+
+    @property
+    def buffered(self):
+        raise NotImplementedError
+
+    @property
+    def stalled_since(self):
+        raise NotImplementedError
+
+    cpdef void abort(self) except *:
+        raise NotImplementedError
+
+
+cdef class CallerExchange(Exchange):
 
     # -- the request
 
-    @property
-    def declared_length(self):
-        return max(self.connection.parser.length, 0) if self.connection is not None else 0
-
-    def values(self, bytes name):
+    cpdef list values(self, bytes name):
         return self.connection.parser.values(name) if self.connection is not None else []
 
-    def read(self, long long limit, double seconds, taker):
+    cpdef void read(self, long long limit, double seconds, object taker) except *:
         self.taker = taker
         self._start(limit, seconds)
 
-    def read_pieces(self, long long limit, double seconds, reader):
+    cpdef Source read_pieces(self, long long limit, double seconds, object reader):
         self.reader = self.taker = reader
         self._start(limit, seconds)
         return BodySource(self)
@@ -352,12 +382,12 @@ cdef class CallerExchange(Sink):
     def resume_body(self):
         if self.connection is not None and self.connection.reading_paused:
             self.connection.reading_paused = False
-            self.connection.since = self.connection.door.clock.monotonic()
+            self.connection.since = self.connection.clock.monotonic()
             self.connection.transport.resume_reading()
 
     # -- the answer
 
-    def reply(self, int status, headers, bytes body):
+    cpdef void reply(self, int status, object headers, bytes body) except *:
         if self.over or self.connection is None:
             return
         head = self._head(status, headers, b"content-length: %d\r\n" % len(body))
@@ -369,7 +399,7 @@ cdef class CallerExchange(Sink):
             self.connection.transport.writelines([head, body])
         self._finish()
 
-    def stream(self, int status, headers, Source source):
+    cpdef Sink stream(self, int status, object headers, Source source):
         if self.over or self.connection is None:
             return self
         self.source = source
@@ -416,7 +446,7 @@ cdef class CallerExchange(Sink):
         """Cuts the connection, so that the caller sees a broken answer."""
         self.abort()
 
-    def abort(self):
+    cpdef void abort(self) except *:
         connection = self.connection
         self._drop()
         if connection is not None:

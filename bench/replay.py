@@ -158,7 +158,7 @@ def keep_connection(app: App, transport: CountingTransport) -> Connection:
     (backend,) = app._backends.values()
     connection = Connection(backend.pool, WANTED)
     connection.connection_made(transport)
-    connection.idle_since = SystemClock.monotonic()
+    connection.idle_since = SystemClock().monotonic()
     backend.pool._live.add(connection)
     backend.pool._idle.append(connection)
     return connection

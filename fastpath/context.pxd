@@ -1,3 +1,4 @@
+from _native.door cimport Exchange
 from _native.jsonscan cimport Members
 from fastpath.endpoints.paths cimport ApiPath
 from fastpath.record cimport DecisionRecord
@@ -5,7 +6,7 @@ from fastpath.snapshot cimport Route, Snapshot
 
 
 cdef class RequestContext:
-    cdef readonly object exchange
+    cdef readonly Exchange exchange
     cdef readonly DecisionRecord record
     cdef readonly Snapshot snapshot
     cdef public ApiPath path

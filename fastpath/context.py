@@ -5,8 +5,8 @@ Working state: stages read and write it, nobody keeps it; what remains is its De
 
 from typing import TYPE_CHECKING
 
+from _native.door import Exchange
 from _native.jsonscan import Members
-from fastpath.door.exchange import Exchange
 from fastpath.errors import Header
 from fastpath.record import DecisionRecord
 

@@ -1,4 +1,6 @@
+from _native.door cimport Exchange
 from fastpath.context cimport RequestContext
+from fastpath.identity.client cimport ClientAddress
 from fastpath.endpoints.paths cimport ApiPath
 from fastpath.relay.delivery cimport Delivery
 from fastpath.runtime cimport Runtime
@@ -9,16 +11,16 @@ cdef class Pipeline:
     cdef Runtime _runtime
     cdef object _report
     cdef readonly Snapshot snapshot
-    cdef object _client
+    cdef ClientAddress _client
 
-    cpdef begin(self, object exchange)
+    cpdef begin(self, Exchange exchange)
     cpdef proceed(self, RequestContext ctx, bytes body)
     cpdef Delivery dispatch(self, RequestContext ctx, str model, object call)
     cpdef reserve(self, RequestContext ctx, long long size)
     cpdef refuse(self, RequestContext ctx, object error)
     cpdef fail(self, RequestContext ctx, object error)
     cdef _admit(self, RequestContext ctx)
-    cdef RequestContext _open(self, object exchange)
+    cdef RequestContext _open(self, Exchange exchange)
     cdef ApiPath _match(self, RequestContext ctx)
     cdef _read(self, RequestContext ctx, ApiPath path)
     cdef _answer(self, RequestContext ctx, bytes body)

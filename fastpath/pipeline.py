@@ -6,10 +6,10 @@ Everything before the relay is synchronous: from the last byte of a request to i
 
 from collections.abc import Callable
 
+from _native.door import Exchange
 from fastpath import errors
 from fastpath.account.settle import settle
 from fastpath.context import RequestContext
-from fastpath.door.exchange import Exchange
 from fastpath.endpoints import local
 from fastpath.endpoints.decode import check_head, decode
 from fastpath.endpoints.paths import ApiPath, find

@@ -1,10 +1,11 @@
+from _native.clock cimport Clock
 from fastpath.observe.budget cimport MemoryBudget
 from fastpath.observe.series cimport RequestSeries
 from scheduler.retry cimport RetryBudget
 
 
 cdef class RequestIds:
-    cdef bytes _pool
+    cdef str _pool
     cdef Py_ssize_t _at
 
     cpdef str next(self)
@@ -12,7 +13,7 @@ cdef class RequestIds:
 
 cdef class Runtime:
     cdef public object loop
-    cdef public object clock
+    cdef public Clock clock
     cdef public object metrics
     cdef public RequestSeries series
     cdef public object records

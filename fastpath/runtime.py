@@ -5,10 +5,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from _native.clock import Clock
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.metrics import Metrics
 from fastpath.observe.series import RequestSeries
-from scheduler.clock import Clock
 from scheduler.endpoint import EndpointTable
 from scheduler.retry import RetryBudget
 
@@ -28,15 +28,15 @@ class RequestIds:
     """128-bit request ids, from the kernel's generator in batches (one system call per 256 ids)."""
 
     def __init__(self) -> None:
-        self._pool = b""
+        self._pool = ""
         self._at = 0
 
     def next(self) -> str:
         if self._at >= len(self._pool):
-            self._pool = os.urandom(4096)
+            self._pool = os.urandom(4096).hex()
             self._at = 0
-        self._at += 16
-        return "req_" + self._pool[self._at - 16 : self._at].hex()
+        self._at += 32
+        return "req_" + self._pool[self._at - 32 : self._at]
 
 
 class Runtime:

@@ -94,7 +94,10 @@ class Snapshot:
 
 def may_use(key: Key | None, model: str) -> bool:
     """Whether the key's scope covers the model; without keys everything is open."""
-    return key is None or ANY_MODEL in key.models or model in key.models
+    if key is None:
+        return True
+    models = key.models
+    return ANY_MODEL in models or model in models
 
 
 def compile_snapshot(

@@ -1,27 +1,11 @@
 """Time as a passed-in object, so that tests and the simulator own it."""
 
-import time
-from typing import Protocol
+from _native.clock import Clock, SystemClock
+
+__all__ = ["Clock", "ManualClock", "SystemClock"]
 
 
-class Clock(Protocol):
-    """Source of time. `monotonic` orders events and never jumps; `now` is the wall clock. Both in seconds."""
-
-    def monotonic(self) -> float: ...
-
-    def now(self) -> float: ...
-
-
-class SystemClock:
-    """The machine's clocks. The functions themselves, because a request reads the time about ten times."""
-
-    __slots__ = ()
-
-    monotonic = staticmethod(time.monotonic)
-    now = staticmethod(time.time)
-
-
-class ManualClock:
+class ManualClock(Clock):
     """A clock that moves only when told to."""
 
     __slots__ = ("_monotonic", "_now")

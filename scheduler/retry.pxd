@@ -1,7 +1,10 @@
+from _native.clock cimport Clock
+
+
 cdef class RetryBudget:
     cdef double _ratio
     cdef long long _minimum
-    cdef object _clock
+    cdef Clock _clock
     cdef list _requests
     cdef list _retries
     cdef long long _second

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from scheduler.clock import Clock
+from _native.clock import Clock
 
 WINDOW = 10
 

@@ -1,9 +1,10 @@
-from _native.relay cimport Connection, Sink, Source, StreamFilter
+from _native.clock cimport Clock
+from _native.relay cimport Connection, Sink, StreamFilter
 from backends.call cimport Call
-from backends.http.pool cimport Pool
+from backends.http.pool cimport Pool, Waiting
 
 
-cdef class HttpCall(Source):
+cdef class HttpCall(Waiting):
     cdef HttpBackend _backend
     cdef Call _call
     cdef readonly Connection _connection
@@ -15,7 +16,6 @@ cdef class HttpCall(Source):
     cdef double _marked_at
     cdef double _linger_until
     cdef bint _refreshed
-    cdef readonly bint over
 
     cpdef attach(self, Connection connection)
     cpdef completed(self)
@@ -34,7 +34,7 @@ cdef class HttpCall(Source):
 cdef class HttpBackend:
     cdef object __weakref__
     cdef public object spec
-    cdef public object clock
+    cdef public Clock clock
     cdef public Pool pool
     cdef public set calls
     cdef str _base

@@ -7,15 +7,15 @@ repeatable. Single loop.
 
 from urllib.parse import urlsplit
 
+from _native.clock import Clock
 from _native.http1 import FieldNames
-from _native.relay import Connection, Sink, Source, StreamFilter
+from _native.relay import Connection, Sink, StreamFilter
 from _native.transport import Poller
 from backends.base import Cause, EndpointSpec, Moment, UpstreamError
 from backends.call import Call
 from backends.http.connector import Connector
-from backends.http.pool import Pool
+from backends.http.pool import Pool, Waiting
 from backends.http.resolver import Resolver
-from scheduler.clock import Clock
 
 #: How long an answer that is already delivered may keep its connection to end properly, s.
 LINGER = 1.0
@@ -23,7 +23,7 @@ LINGER = 1.0
 ONE_WRITE = 16 * 1024
 
 
-class HttpCall(Source):
+class HttpCall(Waiting):
     """One attempt on the wire: waits for a connection, is sent on it, is over. It waits once more when a kept
     connection turns out to have died."""
 

@@ -6,21 +6,25 @@ dropped after `pool_idle` seconds (uvicorn, the server behind most engines, clos
 
 import asyncio
 from collections import deque
-from typing import Protocol
 
-from _native.relay import Connection
+from _native.clock import Clock
+from _native.relay import Connection, Source
 from backends.base import Cause, EndpointSpec, Moment, UpstreamError
 from backends.http.connector import Connector
-from scheduler.clock import Clock
 
 
-class Waiting(Protocol):
+class Waiting(Source):
     """A call that wants a connection."""
 
-    @property
-    def over(self) -> bool: ...
-    def attach(self, connection: Connection) -> None: ...
-    def unconnected(self, error: UpstreamError) -> None: ...
+    over: bool
+
+    def attach(self, connection: Connection) -> None:
+        """The connection is the call's."""
+        raise NotImplementedError
+
+    def unconnected(self, error: UpstreamError) -> None:
+        """No connection could be made."""
+        raise NotImplementedError
 
 
 class Pool:

@@ -7,7 +7,6 @@ what is published (`compile`), nor its files (`fastpath.publication`). Concurren
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from _native.clock import SystemClock
 from _native.keytable import KeyTableError
 from controlplane.audit.tables import AUDIT_HEAD
 from controlplane.publish.compile import Compiled, compile_all
@@ -182,7 +182,7 @@ def open_publisher(folder: Path, pepper: bytes, pepper_id: str) -> Publisher:
             "restore the one that belongs to it, or remove trusted-keys"
         )
     writer = FolderWriter(Folder(folder / PUBLISHED))
-    publisher = Publisher(writer, signer, SettingsSeal(settings_key(pepper)), pepper_id, _Wall())
+    publisher = Publisher(writer, signer, SettingsSeal(settings_key(pepper)), pepper_id, SystemClock())
     try:
         publisher.resume(trust)
     except Refused as refused:
@@ -206,10 +206,3 @@ async def _wait(event: asyncio.Event, most: float) -> bool:
     except TimeoutError:
         return False
     return True
-
-
-class _Wall:
-    """The machine's clocks."""
-
-    monotonic = staticmethod(time.monotonic)
-    now = staticmethod(time.time)

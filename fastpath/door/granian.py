@@ -21,9 +21,10 @@ import granian._granian
 from granian._granian import CallbackScheduler, WorkerSignal
 from granian.http import HTTP1Settings
 
+from _native.door import Exchange
 from _native.relay import Sink, Source
 from fastpath import errors
-from fastpath.door.exchange import BodyReader, BodyTaker, Exchange
+from fastpath.door.exchange import BodyReader, BodyTaker
 from fastpath.door.proxy_protocol import ProxyFront
 from fastpath.errors import GatewayError, Header
 from fastpath.identity.client import ClientAddress
@@ -181,7 +182,7 @@ class GranianDoor:
         )
 
 
-class GranianExchange:
+class GranianExchange(Exchange):
     """One request on Granian's protocol object."""
 
     __slots__ = (
@@ -201,15 +202,7 @@ class GranianExchange:
         "_rest_read",
         "_sink",
         "_watcher",
-        "declared_length",
-        "fields",
         "headers",
-        "method",
-        "on_left",
-        "path",
-        "peer",
-        "query",
-        "repeated",
     )  # fmt: skip
 
     def __init__(self, door: GranianDoor, watcher: Any) -> None:
@@ -223,7 +216,7 @@ class GranianExchange:
         declared = self.fields.get(b"content-length")
         self.declared_length = int(declared) if declared is not None and declared.isdigit() else 0
         self.peer = door.peer(scope["client"]) if scope["client"] else ""
-        self.on_left: Callable[[], None] | None = None
+        self.on_left = None
         self._door = door
         self._watcher: Any = watcher
         self._protocol: Any = watcher.proto

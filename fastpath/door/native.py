@@ -11,12 +11,12 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import cast
 
-from _native.door import CallerConnection, CallerExchange
+from _native.door import CallerConnection, CallerExchange, Exchange
 from _native.http1 import FieldNames
 from _native.transport import Poller
 from fastpath import errors
 from fastpath.door.accept import Acceptor
-from fastpath.door.exchange import FIELDS_READ, Exchange
+from fastpath.door.exchange import FIELDS_READ
 from fastpath.door.overload import ALWAYS_SERVED, refusals
 from fastpath.door.proxy_protocol import ProxyFront
 from fastpath.door.tls import server_context

@@ -7,7 +7,7 @@ anything unparsable ends the walk at the last address that could be trusted.
 import ipaddress
 from collections.abc import Sequence
 
-from fastpath.door.exchange import Exchange
+from _native.door import Exchange
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

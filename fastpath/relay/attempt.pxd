@@ -1,10 +1,27 @@
-from _native.relay cimport Relay, Sink, StreamFilter
+from _native.relay cimport Relay, Sink, Source, StreamFilter
 from backends.http.client cimport HttpCall
 from fastpath.snapshot cimport Target
 
 
+cdef class AttemptOwner(Source):
+    cdef readonly long long response_limit
+    cdef readonly bint wants_json
+    cdef readonly bint streaming
+
+    cpdef fault(self, object error)
+    cpdef attempt_failed(self, Attempt attempt, object error)
+    cpdef answered(self, Attempt attempt, bytes body, bytes usage)
+    cpdef refused(self, Attempt attempt, bytes body)
+    cpdef bint hold(self, long long size)
+    cpdef StreamFilter stream_filter(self, Attempt attempt)
+    cpdef Sink open_stream(self)
+    cpdef Sink open_body(self, Attempt attempt)
+    cpdef passed(self, Attempt attempt)
+    cpdef stream_ended(self, Attempt attempt, StreamFilter stream)
+
+
 cdef class Attempt(Sink):
-    cdef object _delivery
+    cdef AttemptOwner _delivery
     cdef list _collected
     cdef long long _limit
     cdef Sink _out
@@ -30,3 +47,6 @@ cdef class Attempt(Sink):
     cdef Sink _relay(self)
     cdef Sink _collect(self, long long limit)
     cdef Sink _reject(self, object error)
+
+
+cdef tuple _read_answer(bytes body)

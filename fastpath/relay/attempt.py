@@ -7,18 +7,18 @@ on the loop's thread, and the owner of the compiled Relay when the answer is an 
 from typing import TYPE_CHECKING
 
 from _native.jsonscan import FRAME_ERROR, JsonError, frame_facts
-from _native.relay import Relay, Sink, StreamFilter
+from _native.relay import Relay, Sink, Source, StreamFilter
 from backends.base import Cause, Moment, UpstreamError
 from fastpath.errors import Header
 from fastpath.relay.fields import value_of
 
 if TYPE_CHECKING:
     from backends.http.client import HttpCall
-    from fastpath.relay.delivery import Delivery
     from fastpath.snapshot import Target
 
 #: Answers that another endpoint may do better. 401 and 403 are about our key, not the caller's.
 ELSEWHERE = frozenset({401, 403, 408, 429, 500, 502, 503, 504, 529})
+OPENING = ord("{")
 #: A refusal's body is passed to the caller, so it is bounded.
 REFUSAL_LIMIT = 1 << 20
 
@@ -32,10 +32,58 @@ class BadStatus(UpstreamError):
         self.retry_after = retry_after
 
 
+class AttemptOwner(Source):
+    """What an attempt tells, and asks of, the delivery that it is part of. A Source to the caller's Sink."""
+
+    response_limit: int  # bytes of an answer that is sent whole
+    wants_json: bool
+    streaming: bool
+
+    def fault(self, error: Exception) -> None:
+        """A bug of ours, met in a step that a callback began."""
+        raise NotImplementedError
+
+    def attempt_failed(self, attempt: "Attempt", error: UpstreamError) -> None:
+        """It will not deliver (the rest of) the answer."""
+        raise NotImplementedError
+
+    def answered(self, attempt: "Attempt", body: bytes, usage: bytes | None) -> None:
+        """A whole answer; usage: the JSON of what it says it cost."""
+        raise NotImplementedError
+
+    def refused(self, attempt: "Attempt", body: bytes) -> None:
+        """A refusal that is the caller's to read."""
+        raise NotImplementedError
+
+    def hold(self, size: int) -> bool:
+        """Whether there is room for that many bytes more of an answer that is collected."""
+        raise NotImplementedError
+
+    def stream_filter(self, attempt: "Attempt") -> StreamFilter:
+        """What its events go through."""
+        raise NotImplementedError
+
+    def open_stream(self) -> Sink:
+        """The caller's side of an event stream, whose first event is here."""
+        raise NotImplementedError
+
+    def open_body(self, attempt: "Attempt") -> Sink:
+        """The caller's side of a body that passes as it comes."""
+        raise NotImplementedError
+
+    def passed(self, attempt: "Attempt") -> None:
+        """Such a body is complete."""
+        raise NotImplementedError
+
+    def stream_ended(self, attempt: "Attempt", stream: StreamFilter) -> None:
+        """An event stream ended, as it should or not."""
+        raise NotImplementedError
+
+
 class Attempt(Sink):
     """One try on one target. Its body is collected, passed on as it comes, relayed as events, or dropped."""
 
-    def __init__(self, delivery: "Delivery", target: "Target", usage_asked: bool) -> None:
+    def __init__(self, delivery: AttemptOwner, target: "Target", usage_asked: bool) -> None:
         self._delivery = delivery
         self._collected: list[bytes] | None = None
         self._limit = 0
@@ -58,11 +106,12 @@ class Attempt(Sink):
         self.headers = headers
         if status in ELSEWHERE or status < 200 or 300 <= status < 400 or status >= 500:
             return self._reject(BadStatus(status, _retry_after(headers)))
-        if value_of(headers, b"content-encoding").lower() not in (b"", b"identity"):
+        coding = value_of(headers, b"content-encoding")
+        if coding and coding.lower() != b"identity":
             return self._reject(_bad("a content coding nobody asked for"))
         if status >= 400:
             return self._collect(REFUSAL_LIMIT)
-        return self._accept(value_of(headers, b"content-type").lower())
+        return self._accept(value_of(headers, b"content-type"))
 
     def write(self, data: bytes) -> None:
         self.size += len(data)
@@ -119,7 +168,7 @@ class Attempt(Sink):
     # -- steps
 
     def _accept(self, content_type: bytes) -> Sink:
-        events = content_type.startswith(b"text/event-stream")
+        events = content_type[:1] in (b"t", b"T") and content_type[:17].lower() == b"text/event-stream"
         if events:
             if not self._delivery.streaming and self._delivery.wants_json:
                 return self._reject(_bad("an event stream where JSON was asked for"))
@@ -168,7 +217,7 @@ def _read_answer(body: bytes) -> tuple[str | None, bytes | None]:
         return "an answer that is not JSON", None
     if flags & FRAME_ERROR:
         return "an error object under status 200", None
-    if not body.startswith(b"{") and body.lstrip()[:1] not in (b"{", b"["):
+    if body[0] != OPENING and body.lstrip()[:1] not in (b"{", b"["):
         return "an answer that is a bare JSON value", None
     return None, usage
 

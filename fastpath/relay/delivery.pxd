@@ -1,18 +1,15 @@
-from _native.relay cimport Sink, Source, StreamFilter
+from _native.relay cimport Sink, StreamFilter
 from backends.call cimport Call
 from backends.dialects.usage cimport Usage
 from fastpath.context cimport RequestContext
-from fastpath.relay.attempt cimport Attempt
+from fastpath.relay.attempt cimport Attempt, AttemptOwner
 from fastpath.runtime cimport Runtime
 from fastpath.snapshot cimport Route, Target
 
 
-cdef class Delivery(Source):
+cdef class Delivery(AttemptOwner):
     cdef object __weakref__
     cdef readonly RequestContext ctx
-    cdef readonly long long response_limit
-    cdef readonly bint wants_json
-    cdef readonly bint streaming
     cdef Runtime _runtime
     cdef object _make_call
     cdef object _settle

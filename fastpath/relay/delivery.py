@@ -11,7 +11,7 @@ its only timer is the back-off before a retry (deadlines, comments and stalls ar
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from _native.relay import Sink, Source, StreamFilter
+from _native.relay import Sink, StreamFilter
 from backends.base import Cause, Moment, UpstreamError
 from backends.call import Call
 from backends.dialects.openai import ask_usage, rename_model, splice
@@ -22,7 +22,7 @@ from fastpath.context import RequestContext
 from fastpath.errors import GatewayError
 from fastpath.money.amount import format_nano
 from fastpath.record import BYTES_PER_TOKEN
-from fastpath.relay.attempt import Attempt, BadStatus
+from fastpath.relay.attempt import Attempt, AttemptOwner, BadStatus
 from fastpath.relay.fields import STREAM_FIELDS, inbound, outbound
 from fastpath.relay.quote import quote
 from scheduler.retry import backoff
@@ -42,7 +42,7 @@ COMMENT = b": keep-alive\n\n"
 BROKEN_CAUSES = {"truncated": Cause.DISCONNECTED, "malformed": Cause.BAD_ANSWER, "oversized": Cause.BAD_ANSWER}
 
 
-class Delivery(Source):
+class Delivery(AttemptOwner):
     """Delivers one request's answer. A Source to the caller's Sink: whichever attempt runs is paused and resumed."""
 
     def __init__(self, ctx: RequestContext, runtime: "Runtime", call: CallMaker, settle: Settle) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from backends.base import Cause, Moment
+from backends.http.pool import Waiting
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
@@ -84,10 +85,8 @@ async def test_never_more_sockets_than_allowed(line: Any, server: Any) -> None:
     assert len(server.peers) == 3
 
 
-class Follower:
+class Follower(Waiting):
     """Wants a connection, and asks for one more as soon as it has one."""
-
-    over = False
 
     def __init__(self, line: Any) -> None:
         self.line = line

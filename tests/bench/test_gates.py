@@ -1,5 +1,6 @@
 """The gates: their arithmetic, when they are void, and that a planted slowdown is stopped."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -309,11 +310,13 @@ def test_a_kernel_keeps_three_quarters_of_its_factor() -> None:
         floor("a kernel without a floor")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("flags", "status"), [((), 0), (("--plant",), 1)])
 def test_a_twin_in_the_kernels_place_is_stopped(root: Path, flags: tuple[str, ...], status: int) -> None:
     pytest.importorskip("pytest_benchmark")
     command = [sys.executable, "-m", "bench.micro", "-k", "classify", *flags]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    wide = {**os.environ, "COLUMNS": "120"}
+    done = subprocess.run(command, cwd=root, env=wide, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     assert "sse frame classified" in done.stdout
     assert ("times as fast as its twin, at least" in done.stdout) == bool(status)

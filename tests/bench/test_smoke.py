@@ -13,6 +13,8 @@ import pytest
 
 from bench.record import newest
 
+pytestmark = pytest.mark.alone
+
 LIMIT = 90.0
 
 

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 import uvloop
 
+pytestmark = pytest.mark.alone
+
 STREAMS, TOKENS, RATE = 10, 50, 100
 MEDIAN, P99, SEPARATE = 0.000_5, 0.005, 0.95
 DIRECT_P99 = 0.002_5

@@ -247,6 +247,7 @@ async def test_a_streamed_answer_has_the_head_of_the_wire_contract(door: Any) ->
     assert reply.events[-1] == b"[DONE]"
 
 
+@pytest.mark.alone
 async def test_events_are_neither_merged_nor_cut(door: Any) -> None:
     """One chunk per write of the model server: its first and its last two events come in one write each."""
     reply = await door.served.ask(chat({"rate": 200.0, "tokens": 10}, stream=True))

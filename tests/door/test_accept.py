@@ -15,6 +15,8 @@ from fastpath.door.accept import Acceptor, descriptors_for_callers
 from scheduler.clock import ManualClock
 from tests.door.conftest import Certificate, until
 
+pytestmark = pytest.mark.alone
+
 
 class Keeper(asyncio.Protocol):
     """Keeps the transports of all connections."""

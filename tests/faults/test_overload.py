@@ -18,6 +18,8 @@ from bench.stage.callers import long_body, write_load
 from bench.stage.programs import free_ports
 from loadtest.rig.node import metric, port_of
 
+pytestmark = pytest.mark.alone
+
 ROUNDS = 5
 #: In the closed loop that says what the worker can serve: too few for a queue that anybody would mind.
 CALLERS = 16

@@ -27,6 +27,8 @@ import fastpath.door.native
 from loadtest.rig import Bench, Conversation, chat
 from loadtest.rig.node import metric, port_of, until
 
+pytestmark = pytest.mark.alone
+
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nContent-Type: application/json\r\n"
 DEADLINE = 0.6
 #: How much later than its deadline a connection may end: the sweep's 100 ms and a busy machine.

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from _native.clock import Clock
 from backends.dialects.openai import FIELDS
 from backends.mock import Fault
 from fastpath.context import RequestContext
@@ -417,7 +418,7 @@ async def test_nothing_of_a_request_waits_for_the_collector(
 def test_a_record_is_written_once() -> None:
     from fastpath.account.settle import settle
 
-    class Kept:
+    class Kept(Clock):
         """A clock that stands, and the records put."""
 
         def __init__(self) -> None:

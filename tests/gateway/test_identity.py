@@ -1,14 +1,13 @@
 """Who the caller is: the one credential of a request, and the address behind trusted proxies."""
 
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from _native.door import Exchange
 from fastpath.endpoints.paths import PATHS
 from fastpath.identity.client import ClientAddress
 from fastpath.identity.keys import KeyTable
@@ -145,8 +144,12 @@ def test_every_credential_takes_the_same_way(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def address(trusted: list[str], peer: str, *forwarded: str) -> str:
-    values: Callable[[bytes], list[bytes]] = lambda name: [text.encode("latin-1") for text in forwarded]  # noqa: E731
-    exchange: Any = SimpleNamespace(peer=peer, values=values)
+    class Forwarded(Exchange):
+        def values(self, name: bytes) -> list[bytes]:
+            return [text.encode("latin-1") for text in forwarded]
+
+    exchange = Forwarded()
+    exchange.peer = peer
     return ClientAddress(trusted).of(exchange)
 
 

@@ -21,6 +21,8 @@ from loadtest.locust.slo import Judgement, Verdict, judge
 from loadtest.programs import ROOT
 from scheduler.clock import SystemClock
 
+pytestmark = pytest.mark.alone
+
 runs_locust = pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason="the extra `loadtest` is missing")
 SCENARIO = SCENARIOS["cancels"]
 

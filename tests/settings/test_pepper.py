@@ -82,7 +82,7 @@ def test_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
 def test_a_pepper_of_another_size_is_refused_and_kept(folder: Path, size: int) -> None:
     make_pepper(folder)
     (folder / "pepper").write_bytes(bytes(size))
-    with pytest.raises(PepperError, match="(not|longer than) 32 bytes"):
+    with pytest.raises(PepperError, match=r"(not|longer than) 32 bytes"):
         make_pepper(folder)
     assert (folder / "pepper").stat().st_size == size
 

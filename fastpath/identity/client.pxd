@@ -1,0 +1,7 @@
+from _native.door cimport Exchange
+
+
+cdef class ClientAddress:
+    cdef list _trusted
+
+    cpdef str of(self, Exchange exchange)
