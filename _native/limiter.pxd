@@ -49,6 +49,8 @@ cdef class Limiter:
     cdef fp_allowance budgets[8]
     cdef int64_t notices[8]   # what settle() reports as reached
 
+    cpdef object admit(self, int64_t now, int64_t expires, int64_t input, int64_t output, int64_t money)
+    cpdef (int, int64_t, int64_t) nearest(self, int64_t now, int family) noexcept
     cdef void charge(self, int64_t* costs, int64_t input, int64_t output) noexcept nogil
 
 
@@ -62,4 +64,7 @@ cdef class Ticket:
     cdef int64_t output
     cdef int64_t spent[2]     # as it was marked
 
+    cpdef int64_t settle(self, int64_t now, int64_t input, int64_t output, int64_t money) except? -2
+    cpdef bint void(self, int64_t now)
+    cpdef bint mark(self, int64_t tokens, int64_t money) except? -1
     cdef bint end(self) noexcept nogil

@@ -102,6 +102,9 @@ class Limiter:
     def tightest(self, now: int, family: int) -> tuple[int, int, int] | None:
         """Place, units left and ns until it is full again of the rate of a family with the fewest left."""
 
+    def nearest(self, now: int, family: int) -> tuple[int, int, int]:
+        """The same for compiled callers: place -1 when there is no such rate."""
+
     def committed(self, place: int) -> tuple[int, int, int]:
         """What the budget at `place` has committed, how much of it is only reserved, and in which period."""
 

@@ -245,7 +245,7 @@ cdef class Limiter:
             costs[i] = fp_plus(self.units[i].request, fp_plus(fp_times(self.units[i].input, input),
                                                               fp_times(self.units[i].output, output)))
 
-    def admit(self, int64_t now, int64_t expires, int64_t input, int64_t output, int64_t money):
+    cpdef object admit(self, int64_t now, int64_t expires, int64_t input, int64_t output, int64_t money):
         cdef int64_t costs[32]
         cdef fp_verdict verdict
         cdef fp_wants wants
@@ -266,7 +266,7 @@ cdef class Limiter:
         ticket.input, ticket.output = input, output
         return ticket
 
-    def tightest(self, int64_t now, int family):
+    cpdef (int, int64_t, int64_t) nearest(self, int64_t now, int family) noexcept:
         cdef int i
         cdef int found = -1
         cdef int64_t left
@@ -280,9 +280,13 @@ cdef class Limiter:
             if left < fewest:
                 found, fewest = i, left
         if found < 0:
-            return None
+            return -1, 0, 0
         bucket = <fp_bucket*> fp_at(self.arena.map, FP_BUCKETS, self.rates[found].row)
         return self.rate_order[found], fewest, fp_owed(bucket, self.rates[found], now)
+
+    def tightest(self, int64_t now, int family):
+        place, left, wait = self.nearest(now, family)
+        return (place, left, wait) if place >= 0 else None
 
     def committed(self, int place):
         cdef int64_t newest
@@ -358,7 +362,7 @@ cdef class Ticket:
         self.ended = True
         return self.row != FP_NO_ROW and fp_release(self.limiter.arena.map, self.row, self.use, 1 << FP_HELD)
 
-    def settle(self, int64_t now, int64_t input, int64_t output, int64_t money):
+    cpdef int64_t settle(self, int64_t now, int64_t input, int64_t output, int64_t money) except? -2:
         cdef int64_t before[2]
         cdef int64_t due[32]
         cdef Limiter limiter = self.limiter
@@ -376,7 +380,7 @@ cdef class Ticket:
         correct(self, now, due)
         return reached(self)
 
-    def void(self, int64_t now):
+    cpdef bint void(self, int64_t now):
         cdef int64_t nothing[32]
         if self.ended:
             return False
@@ -387,7 +391,7 @@ cdef class Ticket:
         correct(self, now, nothing)
         return True
 
-    def mark(self, int64_t tokens, int64_t money):
+    cpdef bint mark(self, int64_t tokens, int64_t money) except? -1:
         cdef int64_t spent[2]
         if self.ended or self.row == FP_NO_ROW:
             return False

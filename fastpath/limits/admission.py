@@ -24,8 +24,6 @@ Cause = Literal["rate", "slots", "budget", "full", "superseded"]
 class Rejection:
     """Why a request may not run. `refusal.describe` says it to the caller. wall: Unix seconds."""
 
-    __slots__ = ("cause", "place", "plan", "retry_after", "wall")
-
     def __init__(self, plan: Plan, refusal: Refusal, wall: float) -> None:
         self.plan = plan
         self.cause: Cause = refusal.cause
@@ -36,8 +34,6 @@ class Rejection:
 
 class Ticket:
     """What an admitted request holds. Dropped, it frees its places and reservations."""
-
-    __slots__ = ("_alert", "_held", "_plan")
 
     def __init__(self, plan: Plan, held: Held, alert: Alert) -> None:
         self._plan = plan

@@ -20,19 +20,18 @@ MOST_KEPT = 16_384
 class Standing:
     """How one key stands with one model."""
 
-    __slots__ = ("budgeted", "free", "meters", "money", "plan", "tokens")
-
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.meters = Meters(plan)
         self.free = not (plan.rates or plan.slots or plan.funds)  # nothing limits it
         self.money = any(fund.kind == "money" for fund in plan.funds)
         self.budgeted = any(fund.kind == "tokens" for fund in plan.funds)
+        self._degrades = plan.degrades
         self.tokens = self.budgeted or any(bound.limit.count not in ("requests", "concurrency") for bound in plan.rates)
 
     def substitute(self, wall: float) -> str | None:
         """The cheaper model that its budget sends it to at this moment (Unix seconds)."""
-        if not self.plan.degrades:
+        if not self._degrades:
             return None
         if not self.plan.since <= wall < self.plan.until:
             self.plan.turn(wall)

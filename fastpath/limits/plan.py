@@ -205,7 +205,8 @@ def _fund(owner: Owner, budget: Budget) -> Fund:
         Level(one.percent, -(-whole * one.percent // 100), one.action, one.model) for one in budget.thresholds
     )
     stops = [level.amount for level in levels if level.action == "block"]
-    stop = min([*stops, whole]) if budget.hard else min(stops, default=NO_BOUND)
+    stop = min(stops, default=whole if budget.hard else NO_BOUND)
+    stop = min(stop, whole) if budget.hard else stop
     calendar = Calendar(budget.period, owner.time_zone)
     return Fund(owner, budget.name, kind, whole, stop, budget.hard, levels, calendar, budget.days or 1)
 

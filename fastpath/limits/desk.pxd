@@ -1,0 +1,24 @@
+from fastpath.limits.meters cimport Meters
+from fastpath.limits.plan cimport Plan
+
+
+cdef class Standing:
+    cdef readonly Plan plan
+    cdef readonly Meters meters
+    cdef readonly bint free
+    cdef readonly bint money
+    cdef readonly bint budgeted
+    cdef readonly bint tokens
+    cdef bint _degrades
+
+    cpdef str substitute(self, double wall)
+    cpdef list headers(self, str dialect, double now, double wall)
+
+
+cdef class Desk:
+    cdef object _book
+    cdef object _alert
+    cdef dict _standings
+
+    cpdef Standing standing(self, str key, str model)
+    cpdef admit(self, Standing standing, double now, double wall, long long input, long long output, long long money)

@@ -1,0 +1,27 @@
+from _native.limiter cimport Limiter
+
+
+cdef tuple _SHORT
+
+
+cdef class Meters:
+    cdef Limiter _limiter
+    cdef list _messages
+    cdef list _openai
+    cdef long long _day
+    cdef bytes _date
+
+    cpdef list headers(self, double now)
+    cpdef list messages_headers(self, double now, double wall)
+    cdef list _told(self, list meters, double now, double wall)
+    cdef bytes _rfc3339(self, double wall)
+
+
+cdef class Meter:
+    cdef readonly int family
+    cdef readonly tuple limits
+    cdef readonly bytes remaining
+    cdef readonly bytes reset
+
+
+cpdef bytes go_duration(long long nanoseconds)
