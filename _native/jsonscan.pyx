@@ -691,7 +691,8 @@ cdef class Numbers:
         names = [path.partition(".") for path in paths]
         if len(names) > MAX_NUMBERS:
             raise ValueError(f"at most {MAX_NUMBERS} paths")
-        self.outer = tuple([outer.encode() for outer, _, _ in names])
+        shared = {}  # one object for each name: a member's parent is then found by its address
+        self.outer = tuple([shared.setdefault(outer, outer.encode()) for outer, _, _ in names])
         self.inner = tuple([inner.encode() for _, _, inner in names])
         self.count = <int> len(names)
 
@@ -713,7 +714,7 @@ cdef class Numbers:
                 name = <bytes> self.outer[i]
                 below = <bytes> self.inner[i]
                 if parent is not None:
-                    if name != parent:
+                    if name is not parent:
                         continue
                     name, below = below, b""
                 if not is_key(p, start, end, PyBytes_AS_STRING(name), len(name)):

@@ -74,8 +74,10 @@ def show_invoice(
     _print(found, found["lines"], as_csv=as_csv, as_json=as_json)
     if not as_csv and not as_json:
         for total in found["totals"]:
+            cost = "" if total["cost"] is None else f"; providers ask {total['cost']}"
             typer.echo(
                 f"{total['total']} {total['currency']} in all: {total['charge']} charged, {total['refunded']} refunded"
+                f"{cost}"
             )
 
 

@@ -25,6 +25,8 @@ from fastpath.door.native import NativeDoor
 from fastpath.identity.keys import KeyTable
 from fastpath.limits.desk import Desk
 from fastpath.limits.thresholds import Crossing
+from fastpath.money.catalog import Catalog, open_catalog
+from fastpath.money.table import PriceError
 from fastpath.observe.access_log import NoRecords
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
@@ -75,6 +77,7 @@ class App:
         self._outbox = _open_outbox(settings, clock)
         if self._outbox is not None:
             self._runtime.books = Books(self._outbox)
+        self._catalog: Catalog | None = None
         self._pipeline = Pipeline(self._runtime, self._compile(settings, 1), self._report)
         self._door = _make_door(settings, self._pipeline, clock, self._poller)
         metrics.read(
@@ -149,7 +152,8 @@ class App:
         created = int(self._clock.now())
         keys = make_key_table(settings)
         desk = Desk.open(settings, self._runtime.metrics.arena, self._note_crossing)
-        return compile_snapshot(settings, version, self._runtime.table, self._backend_for, keys, created, desk)
+        catalog = self._catalog = read_catalog(settings, self._catalog)
+        return compile_snapshot(settings, version, self._runtime.table, self._backend_for, keys, created, catalog, desk)
 
     def _note_crossing(self, crossing: Crossing) -> None:
         self._runtime.metrics.count(
@@ -215,6 +219,14 @@ def make_key_table(settings: Settings) -> KeyTable | None:
         return KeyTable(settings.keys, KeyHasher(pepper))
     except (PepperError, ValueError) as error:
         raise SettingsError([Problem(0, 0, "keys", str(error))], "settings") from error
+
+
+def read_catalog(settings: Settings, known: Catalog | None = None) -> Catalog:
+    """The price list of the settings. known: one that was read before. Raises SettingsError."""
+    try:
+        return open_catalog(settings.prices, known)
+    except PriceError as error:
+        raise SettingsError([Problem(0, 0, "prices", text) for text in error.problems], "settings") from error
 
 
 def _make_door(settings: Settings, pipeline: Pipeline, clock: Clock, poller: Poller) -> GranianDoor | NativeDoor:

@@ -199,7 +199,16 @@ def _source(overrides: dict[str, Any], *, config: Path | None = None, upstream: 
     from fastpath.settings.source import SettingsSource
 
     given = _drop_absent(overrides)
-    return SettingsSource(environ=os.environ, uid=os.geteuid(), config=config, upstream=upstream, overrides=given)
+    return SettingsSource(
+        environ=os.environ, uid=os.geteuid(), config=config, upstream=upstream, overrides=given, check=_check_prices
+    )
+
+
+def _check_prices(settings: "Settings") -> None:
+    from fastpath.account.preflight import check_prices
+    from scheduler.clock import SystemClock
+
+    check_prices(settings, SystemClock().now())
 
 
 def _without_control(source: "SettingsSource") -> "SettingsSource":

@@ -20,7 +20,10 @@ cdef class RequestContext:
     cdef public double read_at
     cdef public double upstream
     cdef public object ticket
-    cdef public long long reserved_nano
+    cdef public object held
+    cdef public object terms
+    cdef public list edits
+    cdef public long long prompt_guess
     cdef public bint booked
     cdef public str substitute
     cdef public bint in_flight

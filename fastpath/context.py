@@ -11,7 +11,9 @@ from fastpath.errors import Header
 from fastpath.record import DecisionRecord
 
 if TYPE_CHECKING:
-    from backends.dialects.openai import Decision
+    from backends.dialects.openai import Decision, Edit
+    from fastpath.account.hold import Held
+    from fastpath.account.tariff import Terms
     from fastpath.endpoints.paths import ApiPath
     from fastpath.identity.keys import Key
     from fastpath.limits.admission import Ticket
@@ -36,7 +38,10 @@ class RequestContext:
         self.decision: Decision | None = None
         self.members: Members | None = None  # where its decision fields are in the body
         self.ticket: Ticket | None = None  # what it holds of its caller's limits and budgets
-        self.reserved_nano = 0  # money that budgets hold for it, in 1e-9 of its tenant's currency
+        self.held: Held | None = None  # its worst case, where it costs something or its tokens are limited
+        self.terms: Terms | None = None  # by which its latest attempt is billed
+        self.edits: list[Edit] | None = None  # what a clamp changes in its body
+        self.prompt_guess = -1  # tokens of the prompt by its text, counted before that is forgotten
         self.booked = False  # whether the outbox has an intent of it, and room for its end
         self.substitute: str | None = None  # the cheaper model that a budget sent it to
         self.in_flight = False  # whether its model's gauge counts it

@@ -147,6 +147,12 @@ def unrecordable() -> GatewayError:
     return overloaded("The gateway cannot record usage now (its disk is full or failing). Try again shortly.", 5.0)
 
 
+def unpriceable(problem: str) -> GatewayError:
+    """503: what the request costs has no amount in its caller's currency, so nothing could bound or bill it."""
+    message = f"The gateway cannot bill this model in your currency ({problem}). Its operator must add the rate."
+    return overloaded(message, 60.0)
+
+
 def upstream_failed(message: str = "The model server failed before it answered. Try again.") -> GatewayError:
     return GatewayError(502, "upstream_error", message, type="server_error")
 

@@ -71,8 +71,9 @@ class Pipeline:
     def dispatch(self, ctx: RequestContext, model: str, call: CallMaker) -> Delivery:
         """Route, limit and relay; the delivery settles. `call` makes the request of each attempt."""
         route(ctx, model)
-        limit(ctx, self._runtime)
         assert ctx.route is not None
+        if ctx.snapshot.desk is not None or ctx.route.tariff is not None:
+            limit(ctx, self._runtime)
         ctx.in_flight = True
         self._runtime.in_flight[ctx.route.name] = self._runtime.in_flight.get(ctx.route.name, 0) + 1
         self._runtime.retries.request()

@@ -25,8 +25,11 @@ cdef class DecisionRecord:
     cdef public object output_tokens
     cdef public object cached_tokens
     cdef public object reasoning_tokens
+    cdef public object usage
     cdef public object cost_nano
     cdef public str currency
+    cdef public object provider_usd_nano
+    cdef public str clamped
     cdef public bint estimated
     cdef public bint disputed
     cdef public object overhead_us

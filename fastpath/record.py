@@ -3,7 +3,12 @@
 No prompt, no answer, no credential, no upstream URL. Written while the request runs, never after it was settled.
 """
 
+from typing import TYPE_CHECKING
+
 from _native.jsonlines import JsonLines
+
+if TYPE_CHECKING:
+    from backends.dialects.usage import Usage
 
 #: Of a text nobody has counted: about what English and code come to.
 BYTES_PER_TOKEN = 4
@@ -36,8 +41,11 @@ class DecisionRecord:
         self.output_tokens: int | None = None
         self.cached_tokens: int | None = None
         self.reasoning_tokens: int | None = None
-        self.cost_nano: int | None = None  # 1e-9 of `currency`; None: the model has no price, or nothing was used
+        self.usage: Usage | None = None  # the same, and all else that is billed
+        self.cost_nano: int | None = None  # the caller's bill, 1e-9 of `currency`; None: no price, or nothing was used
         self.currency: str | None = None
+        self.provider_usd_nano: int | None = None  # what the provider asks, where that is in US dollars
+        self.clamped: str | None = None  # what was lowered in the request before it was sent, and to what
         self.estimated = False  # tokens are ours, not the model server's
         self.disputed = False  # the model server's usage was impossible and was clamped
         self.overhead_us: int | None = (
@@ -78,6 +86,7 @@ class DecisionRecord:
         line.integer("reasoning_tokens", self.reasoning_tokens)
         line.integer("cost_nano", self.cost_nano)
         line.text("currency", self.currency)
+        line.text("clamped", self.clamped)
         line.flag("estimated", self.estimated)
         line.flag("disputed", self.disputed)
         line.integer("overhead_us", self.overhead_us)

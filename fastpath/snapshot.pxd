@@ -6,6 +6,7 @@ cdef class Target:
     cdef readonly int slot
     cdef readonly object backend
     cdef readonly frozenset paths
+    cdef readonly object offers
     cdef readonly str name
     cdef readonly str tier
     cdef readonly str model
@@ -14,7 +15,7 @@ cdef class Target:
 
 cdef class Route:
     cdef readonly str name
-    cdef readonly object price
+    cdef readonly object tariff
     cdef readonly tuple targets
     cdef readonly object picker
     cdef readonly object timeouts
@@ -30,6 +31,7 @@ cdef class Snapshot:
     cdef readonly KeyTable keys
     cdef readonly long long created
     cdef readonly frozenset specs
+    cdef readonly object accounts
     cdef readonly object desk
     cdef readonly long long json_body
     cdef readonly long long upload_body

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from backends.base import Backend, Deadlines, EndpointSpec
+from fastpath.account.tariff import Accounts, Tariff, offers_of
 from fastpath.identity.keys import Key, KeyTable
-from fastpath.money.price import Price
+from fastpath.money.catalog import Catalog, Offers
 from fastpath.settings import Endpoint, Model, Settings, Timeouts
 from scheduler.endpoint import EndpointTable
 from scheduler.picker import PICKERS, Picker
@@ -23,14 +24,23 @@ ANY_MODEL = "*"
 class Target:
     """One endpoint of one model: where an attempt goes. `paths` are the API paths it serves, None for all.
 
-    refuses_usage is learnt: the server rejects `stream_options`, so its usage is estimated.
+    offers: what its provider asks, None where nobody says who that is. refuses_usage is learnt: the server rejects
+    `stream_options`, so its usage is estimated.
     """
 
-    def __init__(self, spec: EndpointSpec, slot: int, backend: Backend, paths: frozenset[str] | None = None) -> None:
+    def __init__(
+        self,
+        spec: EndpointSpec,
+        slot: int,
+        backend: Backend,
+        paths: frozenset[str] | None = None,
+        offers: Offers | None = None,
+    ) -> None:
         self.spec = spec
         self.slot = slot
         self.backend = backend
         self.paths = paths
+        self.offers = offers
         self.name = spec.name
         self.tier = spec.tier
         self.model = spec.model
@@ -38,13 +48,13 @@ class Target:
 
 
 class Route:
-    """A model name, its replicas and its price (None: not known)."""
+    """A model name, its replicas and its tariff (None: it costs nothing that is known, and clamps nothing)."""
 
     def __init__(
-        self, name: str, targets: tuple[Target, ...], picker: Picker, timeouts: Timeouts, price: Price | None = None
+        self, name: str, targets: tuple[Target, ...], picker: Picker, timeouts: Timeouts, tariff: Tariff | None = None
     ) -> None:
         self.name = name
-        self.price = price
+        self.tariff = tariff
         self.targets = targets
         self.picker = picker
         self.timeouts = timeouts
@@ -68,6 +78,7 @@ class Snapshot:
         keys: KeyTable | None,
         created: int,
         specs: frozenset[EndpointSpec],
+        accounts: Accounts,
         desk: "Desk | None" = None,
     ) -> None:
         self.version = version
@@ -76,6 +87,7 @@ class Snapshot:
         self.keys = keys
         self.created = created
         self.specs = specs
+        self.accounts = accounts
         self.desk = desk  # None: nothing is limited
         self.json_body = settings.limits.json_body
         self.upload_body = settings.limits.upload_body
@@ -107,13 +119,14 @@ def compile_snapshot(
     backend_for: Callable[[EndpointSpec], Backend],
     keys: KeyTable | None,
     created: int,
+    catalog: Catalog,
     desk: "Desk | None",
 ) -> Snapshot:
     """Settings -> Snapshot. `backend_for` returns the running backend of an unchanged spec."""
-    routes = {model.name: _route(model, settings, table, backend_for, version) for model in settings.models}
+    routes = {model.name: _route(model, settings, table, backend_for, catalog) for model in settings.models}
     specs = frozenset(target.spec for route in routes.values() for target in route.targets)
     table.retain(specs)
-    return Snapshot(version, settings, routes, keys, created, specs, desk)
+    return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk)
 
 
 def _route(
@@ -121,16 +134,19 @@ def _route(
     settings: Settings,
     table: EndpointTable,
     backend_for: Callable[[EndpointSpec], Backend],
-    version: int,
+    catalog: Catalog,
 ) -> Route:
     timeouts = model.timeouts or settings.timeouts
-    targets = tuple(_target(endpoint, timeouts, table, backend_for) for endpoint in model.endpoints)
-    price = model.price.as_price(f"settings-{version}") if model.price is not None else None
-    return Route(model.name, targets, PICKERS[model.picker], timeouts, price)
+    targets = tuple(_target(endpoint, timeouts, table, backend_for, catalog) for endpoint in model.endpoints)
+    return Route(model.name, targets, PICKERS[model.picker], timeouts, Tariff.of(model, catalog))
 
 
 def _target(
-    endpoint: Endpoint, timeouts: Timeouts, table: EndpointTable, backend_for: Callable[[EndpointSpec], Backend]
+    endpoint: Endpoint,
+    timeouts: Timeouts,
+    table: EndpointTable,
+    backend_for: Callable[[EndpointSpec], Backend],
+    catalog: Catalog,
 ) -> Target:
     connect = timeouts.connect if timeouts.connect is not None else (3.0 if endpoint.tier == "L2" else 1.0)
     spec = EndpointSpec(
@@ -145,4 +161,4 @@ def _target(
         deadlines=Deadlines(connect, timeouts.first_byte, timeouts.idle, timeouts.total, timeouts.pool_idle),
     )
     paths = frozenset(endpoint.paths) if endpoint.paths else None
-    return Target(spec, table.slot(spec, endpoint.weight), backend_for(spec), paths)
+    return Target(spec, table.slot(spec, endpoint.weight), backend_for(spec), paths, offers_of(endpoint, catalog))

@@ -10,6 +10,8 @@ import msgspec
 
 #: Amounts beyond this are refused before they reach an int64 column.
 MOST_NANO = 2**62
+#: More tokens than any one request can have; beyond it a count is a lie.
+IMPOSSIBLE = 100_000_000
 
 
 class Billable(msgspec.Struct, frozen=True, array_like=True):

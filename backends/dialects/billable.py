@@ -17,8 +17,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from _native.jsonscan import JsonError, frame_facts
-from backends.dialects.usage import IMPOSSIBLE
-from scheduler.money import Billable, Reading
+from scheduler.money import IMPOSSIBLE, Billable, Reading
 
 Count = Annotated[int, Meta(ge=0, le=IMPOSSIBLE)] | None
 

@@ -4,5 +4,6 @@ from _native.jsonscan cimport Members
 cpdef tuple decode(bytes body, object decoder)
 cpdef tuple rename_model(Members members, str name)
 cpdef tuple ask_usage(Members members)
+cpdef tuple set_number(Members members, str name, long long value)
 cpdef bytes splice(bytes body, list edits)
 cdef _check_message(object message, str where)

@@ -1,7 +1,8 @@
 """The fields of an OpenAI-dialect request that decisions need, their types and bounds.
 
-Owns: which fields are decision fields, how a bad one is reported, and the two patches a body may need (model name,
-usage request). Everything else in a body is never looked at and reaches the model server byte by byte.
+Owns: which fields are decision fields, how a bad one is reported, and the edits a body may need (model name, usage
+request, numbers that a clamp lowers). Everything else in a body is never looked at and reaches the model server byte by
+byte.
 """
 
 from typing import Annotated, Any
@@ -212,6 +213,14 @@ def ask_usage(members: Members) -> Edit:
     options = msgspec.json.decode(members.text("stream_options") or b"", type=dict[str, Raw] | None) or {}
     options["include_usage"] = Raw(b"true")
     return span[0], span[1], msgspec.json.encode(options)
+
+
+def set_number(members: Members, name: str, value: int) -> Edit:
+    """Another whole number for a field, which is added where the body has none."""
+    span = members.span(name)
+    if span is None:
+        return members.opening, members.opening, b'"%b":%d,' % (name.encode(), value)
+    return *span, b"%d" % value
 
 
 def splice(body: bytes, edits: list[Edit]) -> bytes:

@@ -2,16 +2,20 @@ from _native.jsonscan cimport Numbers
 
 
 cdef class Usage:
-    cdef public long long input
-    cdef public long long output
+    cdef public long long prompt
+    cdef public long long answer
     cdef public long long cached
     cdef public long long reasoning
     cdef public bint disputed
+    cdef public bint prompt_known
+    cdef public bint answer_known
+    cdef public object parts
+
+    cpdef object billable(self)
+    cpdef object reading(self)
 
 
 cpdef Usage usage_of(bytes raw)
 cdef Usage _usual(bytes raw)
 cpdef Usage read_usage(bytes data, bytes head=*)
-cdef object _counts(bytes raw)
-cdef bint _says_something(object counts) except -1
-cdef _add(Usage usage, object found)
+cpdef Usage usage_from(object found)

@@ -1,205 +1,127 @@
-"""Token usage as model servers report it, in any dialect, normalised and made safe to count with.
+"""Token usage of one answer, as the request path needs it: a few totals at once, the whole bill when somebody asks.
 
-Nothing an upstream says is trusted: negative, fractional, huge or non-numeric counts are clamped and flagged. In the
-result `input` includes cached tokens whatever the dialect (Anthropic's input_tokens excludes them).
+Owns the short way through the shape that nearly all answers have; every other one, and every word that a provider has
+for a count, is `billable`'s, which says the same of the usual shape (a test holds the two together). Pure.
 """
 
-from typing import Annotated
-
-import msgspec
-from msgspec import UNSET, Meta, Raw, UnsetType
-
 from _native.jsonscan import JsonError, Numbers, frame_facts
-
-#: More tokens than any one request can have; beyond it a count is a lie.
-IMPOSSIBLE = 100_000_000
+from backends.dialects.billable import read_answer, read_billable
+from scheduler.money import IMPOSSIBLE, Billable, Reading
 
 
 class Usage:
-    """Tokens of one answer; disputed: some count was impossible and was clamped to 0."""
+    """Tokens of one answer. `prompt` and `answer` are all of each side, `cached` and `reasoning` parts of them.
+
+    disputed: some count was impossible. A side that is not known is 0. parts: the same in full, None where the four
+    totals say it all.
+    """
 
     def __init__(
-        self, input: int = 0, output: int = 0, cached: int = 0, reasoning: int = 0, disputed: bool = False
+        self,
+        prompt: int = 0,
+        answer: int = 0,
+        cached: int = 0,
+        reasoning: int = 0,
+        disputed: bool = False,
+        prompt_known: bool = True,
+        answer_known: bool = True,
+        parts: Billable | None = None,
     ) -> None:
-        self.input = input
-        self.output = output
+        self.prompt = prompt
+        self.answer = answer
         self.cached = cached
         self.reasoning = reasoning
         self.disputed = disputed
+        self.prompt_known = prompt_known
+        self.answer_known = answer_known
+        self.parts = parts
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Usage) and self._facts() == other._facts()
+    def billable(self) -> Billable:
+        """The same in full, as it is billed."""
+        if self.parts is not None:
+            return self.parts
+        return Billable(self.prompt - self.cached, self.cached, 0, self.answer - self.reasoning, self.reasoning)
 
-    def _facts(self) -> tuple[int, int, int, int, bool]:
-        return self.input, self.output, self.cached, self.reasoning, self.disputed
-
-
-Count = Annotated[int, Meta(ge=0, le=IMPOSSIBLE)] | None
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: Count = None
-    reasoning_tokens: Count = None
-
-
-class _Counts(msgspec.Struct):
-    """Every name that a count goes by: OpenAI's chat and Responses APIs, Anthropic's Messages."""
-
-    prompt_tokens: Count = None
-    input_tokens: Count = None
-    completion_tokens: Count = None
-    output_tokens: Count = None
-    cache_read_input_tokens: Count = None
-    cache_creation_input_tokens: Count = None
-    prompt_tokens_details: _Details | None = None
-    input_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    output_tokens_details: _Details | None = None
+    def reading(self) -> Reading:
+        """What the provider said."""
+        return Reading(self.billable(), self.disputed, self.prompt_known, self.answer_known)
 
 
-class _Holder(msgspec.Struct):
-    usage: Raw | UnsetType = UNSET
-
-
-class _Answer(msgspec.Struct):
-    response: _Holder | None = None
-    message: Raw | UnsetType = UNSET
-
-
-_TOKENS = _Counts.__struct_fields__[:6]
 _USUAL = Numbers(
     (
         "prompt_tokens",
         "completion_tokens",
+        "total_tokens",
         "prompt_tokens_details.cached_tokens",
         "completion_tokens_details.reasoning_tokens",
+        "prompt_tokens_details.audio_tokens",
+        "completion_tokens_details.audio_tokens",
         "input_tokens",
         "output_tokens",
-        "cache_read_input_tokens",
-        "cache_creation_input_tokens",
+        "cached_tokens",
+        "completion_tokens_details.thinking_tokens",
+        "prompt_eval_count",
+        "eval_count",
         "input_tokens_details.cached_tokens",
         "output_tokens_details.reasoning_tokens",
     )
 )
-_NOTHING_ELSE = (None,) * 6
-_ANSWER = msgspec.json.Decoder(_Answer)
-_COUNTS = msgspec.json.Decoder(_Counts)
+_ELSEWHERE = (None,) * 8  # counts under names that the usual shape does not have
 
 
 def usage_of(raw: bytes) -> Usage | None:
     """The tokens that a usage object counts, None when it says nothing."""
     usual = _usual(raw)
-    if usual is not None:
-        return usual
-    counts = _counts(raw)
-    if counts is None:
-        return None
-    usage = Usage()
-    _add(usage, counts)
-    return usage
-
-
-def _usual(raw: bytes) -> Usage | None:
-    """A usage object of OpenAI's chat API with nothing odd about it, read without building anything."""
-    numbers = _USUAL.read(raw)
-    if numbers is None or numbers[4:] != _NOTHING_ELSE:
-        return None
-    taken, given, cached, reasoning = numbers[0], numbers[1], numbers[2], numbers[3]
-    if taken is None or given is None or taken > IMPOSSIBLE or given > IMPOSSIBLE:
-        return None
-    if (cached is not None and cached > IMPOSSIBLE) or (reasoning is not None and reasoning > IMPOSSIBLE):
-        return None
-    return Usage(taken, given, cached or 0, reasoning or 0)
+    return usual if usual is not None else usage_from(read_billable(raw))
 
 
 def read_usage(data: bytes | None, head: bytes | None = None) -> Usage | None:
-    """Usage in a JSON answer or event (top level, or under `response` / `message`), None when it says nothing.
+    """Usage in a JSON answer or event, wherever it stands; None when it says nothing.
 
     head: Anthropic's message_start, whose counts `data` (a message_delta) completes.
     """
-    usage = Usage()
-    found = False
-    for text in (head, data):
-        raw = _find(text) if text is not None else None
-        counts = _counts(raw) if raw is not None else None
-        if counts is not None:
-            _add(usage, counts)
-            found = True
-    return usage if found else None
+    if head is None:
+        if data is None:
+            return None
+        try:
+            _, _, raw = frame_facts(data)
+        except JsonError:
+            raw = None
+        if raw is not None:
+            return usage_of(raw)
+    return usage_from(read_answer(data, head))
 
 
-def _find(data: bytes) -> bytes | None:
-    """The text of the usage object of an answer or event."""
-    try:
-        _, _, usage = frame_facts(data)
-        return usage or _inner_usage(data)
-    except (JsonError, msgspec.DecodeError, UnicodeDecodeError):
+def usage_from(found: Reading | None) -> Usage | None:
+    """What was read or decided, in the form that a record keeps."""
+    if found is None:
         return None
-
-
-def _counts(raw: bytes) -> _Counts | None:
-    """What a usage object says; all its counts unknown and `disputed` when one of them is impossible."""
-    if raw == b"null":
-        return None
-    try:
-        counts = _COUNTS.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _salvage(raw)
-    return counts if _says_something(counts) else None
-
-
-def _inner_usage(data: bytes) -> bytes | None:
-    """The usage object under `response` (Responses API) or `message` (Messages API)."""
-    answer = _ANSWER.decode(data)
-    raw = answer.response.usage if answer.response is not None else UNSET
-    if raw is UNSET and answer.message is not UNSET and bytes(answer.message)[:1] == b"{":
-        raw = msgspec.json.decode(answer.message, type=_Holder).usage
-    return None if raw is UNSET else bytes(raw)
-
-
-def _says_something(counts: _Counts) -> bool:
-    return (
-        counts.prompt_tokens is not None
-        or counts.completion_tokens is not None
-        or counts.input_tokens is not None
-        or counts.output_tokens is not None
-        or counts.cache_read_input_tokens is not None
-        or counts.cache_creation_input_tokens is not None
+    parts = found.usage
+    return Usage(
+        parts.prompt,
+        parts.answer,
+        parts.cached,
+        parts.reasoning,
+        found.disputed,
+        found.prompt_known,
+        found.answer_known,
+        parts,
     )
 
 
-class _Disputed(_Counts):
-    """Counts of a usage object in which some were impossible."""
+def _usual(raw: bytes) -> Usage | None:
+    """A usage object of OpenAI's chat API with nothing odd about it, read without building anything.
 
-
-def _salvage(raw: bytes) -> _Counts | None:
-    """The believable counts of a usage object that is not wholly believable."""
-    try:
-        members = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
-        return _Disputed()
-    kept = _Disputed()
-    if isinstance(members, dict):
-        for name in _TOKENS:
-            value = members.get(name)
-            if type(value) is int and 0 <= value <= IMPOSSIBLE:
-                setattr(kept, name, value)
-    return kept
-
-
-def _add(usage: Usage, found: _Counts) -> None:
-    """Overlays counts: what a later event says replaces what an earlier one said."""
-    taken = found.prompt_tokens if found.prompt_tokens is not None else found.input_tokens
-    if taken is not None:
-        read, made = found.cache_read_input_tokens or 0, found.cache_creation_input_tokens or 0
-        details = found.prompt_tokens_details or found.input_tokens_details
-        usage.input = taken + read + made
-        usage.cached = read + ((details.cached_tokens or 0) if details is not None else 0)
-    given = found.completion_tokens if found.completion_tokens is not None else found.output_tokens
-    if given is not None:
-        usage.output = given
-    spent = found.completion_tokens_details or found.output_tokens_details
-    if spent is not None:
-        usage.reasoning = spent.reasoning_tokens or 0
-    if type(found) is _Disputed:
-        usage.disputed = True
+    None for all that is billed by more than the four totals: sound, written caches, reasoning beside the answer.
+    """
+    numbers = _USUAL.read(raw)
+    if numbers is None or numbers[7:] != _ELSEWHERE or b"cache_" in raw:
+        return None
+    taken, given, total, cached, reasoning = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    if taken is None or given is None or taken > IMPOSSIBLE or given > IMPOSSIBLE or numbers[5] or numbers[6]:
+        return None
+    if cached is not None and cached > taken:
+        return None
+    if reasoning is not None and (reasoning > given or (reasoning and total is not None and total != taken + given)):
+        return None
+    return Usage(taken, given, cached or 0, reasoning or 0)

@@ -131,7 +131,7 @@ async def get_invoice(
     rows = await billing.reports.invoice(object_id, period)
     if customer is None:
         customer = _guess_customer(object_id, rows)
-    view = show_invoice(object_id, customer, period, rows)
+    view = show_invoice(object_id, customer, period, rows, with_cost=not who.role.in_tenant)
     return _answer(view, view.lines, InvoiceLine, format, f"invoice-{view.start[:10]}")
 
 

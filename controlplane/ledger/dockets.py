@@ -10,6 +10,7 @@ from typing import Final, Self
 
 import msgspec
 
+from controlplane.ledger.tables import NO_CURRENCY
 from fastpath.money.price import MOST_NANO, Price
 from fastpath.outbox.facts import End, Fact, Intent, Mark
 
@@ -94,8 +95,28 @@ def _fault_of_intent(fact: Intent) -> str | None:
         return "the estimate of the prompt is no number of tokens"
     payer = fact.payer
     texts = (payer.tenant, payer.team, payer.user, payer.key, fact.model, fact.endpoint)
-    price = None if fact.price is None else _fault_of_price(fact.price)
-    return _fault_of_attempt(fact.attempt) or price or _fault_of_texts(texts)
+    faults = (None if price is None else _fault_of_price(price) for price in (fact.price, fact.charge))
+    price = next((fault for fault in faults if fault is not None), None)
+    return _fault_of_attempt(fact.attempt) or price or _fault_of_rate(fact) or _fault_of_texts(texts)
+
+
+def _fault_of_rate(fact: Intent) -> str | None:
+    """A bill in another currency than its price needs a rate between the two, and nobody guesses one."""
+    price, rate = fact.price if fact.charge is None else fact.charge, fact.rate
+    wanted = "" if price is None else price.currency
+    if fact.currency and not _is_code(fact.currency):
+        return "the currency of the bill is no ISO 4217 code"
+    if not fact.currency or fact.currency == wanted:
+        return None if rate is None else "it has a rate, and nothing to convert"
+    if rate is None or price is None:
+        return f"no rate from {wanted or NO_CURRENCY} to {fact.currency} came with it: add one to the price list"
+    if (rate.source, rate.target) != (wanted, fact.currency) or not 0 < rate.scaled <= MOST_NANO:
+        return "its rate is between other currencies, or out of range"
+    return None
+
+
+def _is_code(code: str) -> bool:
+    return len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()
 
 
 def _fault_of_end(fact: End) -> str | None:
@@ -128,8 +149,7 @@ def _fault_of_price(price: Price, tiers: int = 0) -> str | None:
     rates = [value for value in msgspec.structs.astuple(price) if isinstance(value, int)]
     if min(rates) < 0 or max(rates) > MOST_NANO:
         return "the price is out of range"
-    code = price.currency
-    if len(code) != 3 or not (code.isascii() and code.isalpha() and code.isupper()):
+    if not _is_code(price.currency):
         return "the currency is no ISO 4217 code"
     fault = _fault_of_texts((price.version,))
     return fault if fault is not None or price.long is None else _fault_of_price(price.long, tiers + 1)

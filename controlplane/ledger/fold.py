@@ -8,7 +8,7 @@ import msgspec
 
 from controlplane.ledger.dockets import Docket
 from controlplane.ledger.posting import Numbering, Posting
-from controlplane.ledger.rules import Amount, Policy, amount_of, plausible
+from controlplane.ledger.rules import Amount, Policy, bill_currency, charge_of, charged_by, cost_of, plausible
 from controlplane.ledger.states import FINAL, Effect, Event, State, step
 from controlplane.ledger.tables import NO_CURRENCY, Book, Flag, Kind
 from controlplane.store.metadata import micros
@@ -122,7 +122,7 @@ class Fold:
         record = self.record
         if record.attempts == 0:
             self._name(intent.payer, intent.model, intent.ts)
-            record.currency = NO_CURRENCY if intent.price is None else intent.price.currency
+            record.currency = bill_currency(intent) or NO_CURRENCY
         record.reserved = max(record.reserved, intent.reserved)
         record.attempts = max(record.attempts, intent.attempt)
 
@@ -172,23 +172,22 @@ class Fold:
             raise AssertionError("an attempt without a price or a usage has no bill")
         usage, impossible = plausible(attempt.usage)
         pays = attempt.delivered and self._policy.pays(outcome)
-        price, reserved = intent.price, intent.reserved
+        price, asked = intent.price, charged_by(intent)
         flags = int(Flag.ESTIMATED) if attempt.estimated else 0
-        if price is None:
-            cost, charge, flags = Amount(0), Amount(0), flags | Flag.UNPRICED
-        else:
-            cost = amount_of(price, usage, 0, reserved)
-            charge = amount_of(price, usage, intent.markup_ppm, reserved) if pays else cost
+        if price is None or asked is None:
+            flags |= Flag.UNPRICED
+        cost = Amount(0) if price is None else cost_of(intent, price, usage)
+        charge = Amount(0) if asked is None or not pays else charge_of(intent, asked, usage)
         if impossible or attempt.disputed or cost.claimed is not None or charge.claimed is not None:
             flags |= Flag.DISPUTED
         return Bill(attempt.attempt, intent, usage, cost, charge if pays else None, flags)
 
     def _post(self, bills: list[Bill]) -> None:
         """The first postings of a request. It counts as one request, whatever is posted for it."""
-        for bill in bills:
-            self._post_original(bill, Book.COST, bill.cost)
+        for bill in sorted(bills, key=lambda bill: bill.charge is None):
             if bill.charge is not None:
                 self._post_original(bill, Book.CHARGE, bill.charge)
+            self._post_original(bill, Book.COST, bill.cost)
 
     def _post_original(self, bill: Bill, book: Book, amount: Amount) -> None:
         record, charge = self.record, book is Book.CHARGE
@@ -196,9 +195,11 @@ class Fold:
         record.flags |= bill.flags
         if charge:
             record.charged += amount.nano
-            record.currency = NO_CURRENCY if intent.price is None else intent.price.currency
+            record.currency = bill_currency(intent) or NO_CURRENCY
             record.input_tokens, record.output_tokens = bill.usage.prompt, bill.usage.answer
         counts = not any(kept.cost is not None or kept.charge is not None for kept in self.kept.values())
+        if counts and not charge:  # nobody pays for it so far: it counts where its cost is
+            record.currency = NO_CURRENCY if intent.price is None else intent.price.currency
         kept = self.kept[bill.attempt]
         if charge:
             kept.charge = amount.nano
@@ -232,6 +233,8 @@ class Fold:
         name = "cost" if book is Book.COST else "charge"
         original = number.id_of(intent.request, intent.attempt, name)
         late = kind is Kind.LATE
+        price = intent.price if book is Book.COST else charged_by(intent)
+        currency = None if price is None else price.currency if book is Book.COST else bill_currency(intent)
         return Posting(
             id=number.id_of(intent.request, intent.attempt, f"{name}.late") if late else original,
             book=book,
@@ -239,7 +242,7 @@ class Fold:
             request=intent.request,
             attempt=intent.attempt,
             corrects=original if late else None,
-            currency=NO_CURRENCY if intent.price is None else intent.price.currency,
+            currency=currency or NO_CURRENCY,
             amount=amount,
             claimed=claimed,
             posted=self._now,
@@ -247,7 +250,7 @@ class Fold:
             payer=intent.payer,
             model=intent.model,
             endpoint=intent.endpoint,
-            price="" if intent.price is None else intent.price.version,
+            price="" if price is None else price.version,
             usage=msgspec.json.encode(bill.usage).decode(),
             flags=bill.flags,
             requests=requests,

@@ -45,7 +45,7 @@ def poison_of(fact: Fact, reason: str, tries: int) -> Poison:
     amount, currency = 0, NO_CURRENCY
     if isinstance(fact, Intent):
         amount = min(max(fact.reserved, 0), MOST_NANO)
-        code = NO_CURRENCY if fact.price is None else fact.price.currency
+        code = fact.currency or (NO_CURRENCY if fact.price is None else fact.price.currency)
         currency = code if len(code) == 3 and code.isascii() and code.isalpha() else NO_CURRENCY
     return Poison(_bytes_of(fact), reason, tries, fact.request, currency, amount)
 

@@ -9,7 +9,12 @@ from typing import Final
 
 import msgspec
 
-from fastpath.money.price import MOST_NANO, Billable, Price, nano_of, pico_of
+from fastpath.money.currency import RATE_DIGITS
+from fastpath.money.price import MOST_NANO, Billable, Price, divide_half_even, nano_of, pico_of
+from fastpath.outbox.facts import Intent
+
+_PPM: Final = 1_000_000
+_PICO_PER_NANO: Final = 1_000
 
 
 class Pay(Enum):
@@ -58,9 +63,35 @@ def plausible(usage: Billable) -> tuple[Billable, bool]:
     return Billable(*(min(max(part, 0), MOST_NANO) for part in parts)), True
 
 
-def amount_of(price: Price, usage: Billable, markup_ppm: int, reserved: int) -> Amount:
-    """What a usage costs, at most what was set aside for it. reserved 0: nothing was, so only int64 bounds it."""
-    nano = nano_of(pico_of(price, usage), markup_ppm)
+def cost_of(intent: Intent, price: Price, usage: Billable) -> Amount:
+    """What the provider asks, in the price's currency. What was set aside bounds it where it was set aside by the same
+    price: not where the tenant is charged by another one, in another currency, or less than cost."""
+    same = intent.charge is None and bill_currency(intent) == price.currency and intent.markup_ppm >= 0
+    return _bounded(nano_of(pico_of(price, usage)), intent.reserved if same else 0)
+
+
+def charge_of(intent: Intent, price: Price, usage: Billable) -> Amount:
+    """What the tenant owes, in the currency of its bill: marked up, converted at the rate of the day of admission that
+    the Intent has pinned, and rounded once; at most what was set aside for it."""
+    number, divisor = pico_of(price, usage) * (_PPM + intent.markup_ppm), _PPM * _PICO_PER_NANO
+    if intent.rate is not None:
+        number, divisor = number * intent.rate.scaled, divisor * 10**RATE_DIGITS
+    return _bounded(divide_half_even(number, divisor), intent.reserved)
+
+
+def charged_by(intent: Intent) -> Price | None:
+    """The price that the tenant is charged by; None: none is known."""
+    return intent.price if intent.charge is None else intent.charge
+
+
+def bill_currency(intent: Intent) -> str | None:
+    """The currency of the bill; None: there is no price, and so none."""
+    price = charged_by(intent)
+    return None if price is None else intent.currency or price.currency
+
+
+def _bounded(nano: int, reserved: int) -> Amount:
+    """reserved 0: nothing was, so only int64 bounds it."""
     most = reserved or MOST_NANO
     if nano <= most:
         return Amount(nano)

@@ -17,6 +17,10 @@ from controlplane.settlement.reports import By, Customer, Usage
 from fastpath.money.amount import format_nano
 
 Amount = Annotated[str, Meta(description="Decimal text in whole units of the currency, exact to nine places.")]
+Cost = Annotated[
+    str | None,
+    Meta(description="What providers charge, in their own currency. Decimal text; null: not for this role."),
+]
 #: What a spreadsheet takes for a formula; callers name models.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -30,7 +34,7 @@ class UsageLine(Struct, frozen=True):
     input_tokens: int
     output_tokens: int
     charge: Annotated[str, Meta(description="What is owed, refunds taken off. Decimal text.")]
-    cost: Annotated[str | None, Meta(description="What providers charge; null: not for this role.")]
+    cost: Cost
 
 
 class UsageView(Struct, frozen=True, kw_only=True):
@@ -55,6 +59,7 @@ class InvoiceLine(Struct, frozen=True):
     charge: Amount
     refunded: Amount
     total: Amount
+    cost: Cost
 
 
 class Total(Struct, frozen=True):
@@ -64,6 +69,7 @@ class Total(Struct, frozen=True):
     charge: Amount
     refunded: Amount
     total: Amount
+    cost: Cost
 
 
 class InvoiceView(Struct, frozen=True, kw_only=True):
@@ -82,6 +88,7 @@ class InvoiceView(Struct, frozen=True, kw_only=True):
 
 def show_usage(rows: Sequence[Usage], by: By, period: Period, zone: str, *, with_cost: bool) -> UsageView:
     """Rows of a report, for somebody who may see what providers charge, or may not."""
+    rows = rows if with_cost else _without_cost(rows)
     data = [
         UsageLine(
             row.name,
@@ -97,8 +104,11 @@ def show_usage(rows: Sequence[Usage], by: By, period: Period, zone: str, *, with
     return UsageView(by=by, start=moment(period.start), end=moment(period.end), time_zone=zone, data=data)
 
 
-def show_invoice(tenant: str, customer: Customer, period: Period, rows: Sequence[Usage]) -> InvoiceView:
-    """An invoice of these lines."""
+def show_invoice(
+    tenant: str, customer: Customer, period: Period, rows: Sequence[Usage], *, with_cost: bool
+) -> InvoiceView:
+    """An invoice of these lines. Without cost, lines that are of nothing else are left out."""
+    rows = rows if with_cost else _without_cost(rows)
     totals: dict[str, Usage] = {}
     for row in rows:
         totals.setdefault(row.currency, Usage("", row.currency)).add(row)
@@ -110,12 +120,23 @@ def show_invoice(tenant: str, customer: Customer, period: Period, rows: Sequence
         start=moment(period.start),
         end=moment(period.end),
         time_zone=customer.time_zone,
-        lines=[
-            InvoiceLine(row.name, row.currency, row.requests, row.input_tokens, row.output_tokens, *_money(row))
-            for row in rows
-        ],
-        totals=[Total(currency, *_money(total)) for currency, total in sorted(totals.items())],
+        lines=[_line(row, with_cost) for row in rows],
+        totals=[Total(currency, *_money(total), _cost(total, with_cost)) for currency, total in sorted(totals.items())],
     )
+
+
+def _without_cost(rows: Sequence[Usage]) -> Sequence[Usage]:
+    """Without the rows that are of cost alone: in a provider's currency, where tenants are billed in another."""
+    return [row for row in rows if row.requests or row.charge or row.refunded]
+
+
+def _line(row: Usage, with_cost: bool) -> InvoiceLine:
+    counts = (row.requests, row.input_tokens, row.output_tokens)
+    return InvoiceLine(row.name, row.currency, *counts, *_money(row), _cost(row, with_cost))
+
+
+def _cost(row: Usage, with_cost: bool) -> str | None:
+    return format_nano(row.cost) if with_cost else None
 
 
 def _money(row: Usage) -> tuple[str, str, str]:

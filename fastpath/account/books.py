@@ -7,7 +7,8 @@ the worker's loop and never waits.
 
 from typing import TYPE_CHECKING, Protocol
 
-from fastpath.account.cost import billable_of, progress_of
+from fastpath.account.cost import progress_of
+from fastpath.account.tariff import Terms
 from fastpath.context import RequestContext
 from fastpath.identity.keys import Key
 from fastpath.outbox.facts import Attempt, End, Fact, Intent, Mark, Payer, encode
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fastpath.snapshot import Target
 
 NOBODY = Payer()
+_NO_TERMS = Terms()
 #: Outcomes that brought the caller something of the last attempt's answer.
 _DELIVERED = frozenset({"complete", "broken", "client_left"})
 
@@ -37,7 +39,7 @@ class Books:
 
     def intend(self, ctx: RequestContext, target: "Target") -> bool:
         """Notes that an attempt is about to be sent. False: there is no room, and it must not be."""
-        record, route = ctx.record, ctx.route
+        record, route, terms, held = ctx.record, ctx.route, ctx.terms or _NO_TERMS, ctx.held
         assert route is not None
         intent = Intent(
             request=_id_of(record),
@@ -46,11 +48,14 @@ class Books:
             payer=payer_of(ctx.key),
             model=route.name,
             endpoint=target.name,
-            price=route.price,
-            markup_ppm=0,
-            reserved=ctx.reserved_nano,
+            price=terms.price,
+            markup_ppm=terms.markup_ppm,
+            reserved=held.nano if held is not None and held.bounded else 0,
             input_estimate=record.prompt_estimate(),
             output_most=ctx.decision.answer_most() if ctx.decision is not None else 0,
+            charge=None if terms.charge is terms.price else terms.charge,
+            currency=terms.currency,
+            rate=terms.rate,
         )
         if ctx.booked:
             return self._writer.put(encode(intent))
@@ -107,7 +112,7 @@ def _last_of(record: DecisionRecord) -> Attempt:
     return Attempt(
         attempt=record.attempts,
         endpoint=record.endpoint or "",
-        usage=billable_of(record),
+        usage=None if record.usage is None else record.usage.billable(),
         estimated=bool(record.estimated),
         disputed=bool(record.disputed),
         delivered=record.outcome in _DELIVERED,

@@ -1,31 +1,62 @@
-"""What a request cost, by its record and the price that was pinned with its route.
+"""What a request used and what that is on its caller's bill, by the terms that were pinned with its attempt.
 
-Owns how the counts of a record become parts of a bill. Does not own the arithmetic (`fastpath.money`). Pure.
+Owns which usage its record ends with: the model server's where it can be true, our own count, flagged, where it is
+not. Does not own the arithmetic (`fastpath.money`), the judgement (`fastpath.money.sanity`) or the terms (`tariff`).
 """
 
+from backends.dialects.said import count_pictures, words_of
+from backends.dialects.usage import Usage, usage_from
 from fastpath.context import RequestContext
-from fastpath.money.price import Billable, Price, nano_of, pico_of
+from fastpath.money.estimate import estimate_tokens
+from fastpath.money.price import Billable, Reading
+from fastpath.money.sanity import Settled, settle_unheld, settle_usage
 from fastpath.record import DecisionRecord
 
-
-def billable_of(record: DecisionRecord) -> Billable | None:
-    """The usage of the answer that the caller got; None when nobody knows of any."""
-    given, taken = record.input_tokens, record.output_tokens
-    if given is None and taken is None:
-        return None
-    cached, reasoning = record.cached_tokens or 0, record.reasoning_tokens or 0
-    return Billable(
-        input=max(0, (given or 0) - cached),
-        cached=cached,
-        output=max(0, (taken or 0) - reasoning),
-        reasoning=reasoning,
-    )
+#: Paths whose answers have tokens; of others a model server may say nothing, which then means nothing.
+_COUNTED = frozenset({"chat", "completions", "responses", "messages", "embeddings"})
+_BULK = ("messages", "prompt", "input")
 
 
-def cost_of(record: DecisionRecord, price: Price) -> int | None:
-    """Nano-units of the price's currency; None where nothing is known of what was used."""
-    usage = billable_of(record)
-    return None if usage is None else nano_of(pico_of(price, usage))
+def note_whole(ctx: RequestContext, usage: Usage | None, body: bytes) -> None:
+    """The usage of a whole answer that cannot simply be believed, or was not told."""
+    assert ctx.path is not None
+    pictures = count_pictures(body) if ctx.path.api == "images" else 0
+    if usage is None and ctx.path.api not in _COUNTED:
+        if ctx.held is not None:
+            _note(ctx, Settled(Billable(images=min(pictures, ctx.held.reservation.images))))
+        return
+    answer = estimate_tokens(words_of(body)) if usage is None or not usage.answer_known else 0
+    _judge(ctx, None if usage is None else usage.reading(), Billable(_prompt(ctx), output=answer, images=pictures))
+
+
+def note_stream(ctx: RequestContext, usage: Usage | None, events: int, final: bool) -> None:
+    """The same of a stream of so many events, each of which carries about one token. final: usage is of all of it."""
+    report = None if usage is None else usage.reading()
+    if report is not None and not final:
+        told = report.usage
+        prompt = Billable(told.input, told.cached, told.cache_write, 0, 0, 0, told.cache_write_long, told.audio_input)
+        report = Reading(prompt, report.disputed, report.prompt_known, answer_known=False)
+    _judge(ctx, report, Billable(_prompt(ctx), output=events))
+
+
+def estimate_prompt(ctx: RequestContext) -> int:
+    """About how many tokens the prompt has, by its text where that is at hand."""
+    members = ctx.members
+    if members is None:
+        return ctx.record.prompt_estimate()
+    return sum([estimate_tokens(text) for name in _BULK if (text := members.text(name)) is not None])
+
+
+def bill(ctx: RequestContext) -> None:
+    """Writes what the request is on the bill into its record."""
+    record, terms = ctx.record, ctx.terms
+    assert terms is not None
+    if record.usage is None:
+        return
+    usage = record.usage.billable()
+    record.cost_nano = terms.bill(usage)
+    record.currency = terms.currency if record.cost_nano is not None else None
+    record.provider_usd_nano = terms.cost_in("USD", usage)
 
 
 def progress_of(record: DecisionRecord, events: int) -> Billable:
@@ -35,8 +66,29 @@ def progress_of(record: DecisionRecord, events: int) -> Billable:
 
 def note_progress(ctx: RequestContext, events: int) -> None:
     """Marks what a stream has cost so far on its ticket: what budgets are charged should this process die."""
-    if ctx.ticket is None or ctx.route is None:
+    if ctx.ticket is None:
         return
-    usage, price = progress_of(ctx.record, events), ctx.route.price
-    money = 0 if price is None else nano_of(pico_of(price, usage))
-    ctx.ticket.mark(usage.input + usage.output, money)
+    usage, terms = progress_of(ctx.record, events), ctx.terms
+    money = None if terms is None else terms.bill(usage)
+    ctx.ticket.mark(usage.input + usage.output, money or 0)
+
+
+def _prompt(ctx: RequestContext) -> int:
+    return ctx.prompt_guess if ctx.prompt_guess >= 0 else estimate_prompt(ctx)
+
+
+def _judge(ctx: RequestContext, report: Reading | None, own: Billable) -> None:
+    held = ctx.held
+    if held is None:
+        _note(ctx, settle_unheld(report, own))
+        return
+    price = held.price if ctx.terms is not None and ctx.terms.charge is held.price else None
+    _note(ctx, settle_usage(report, held.reservation, price, own))
+
+
+def _note(ctx: RequestContext, settled: Settled) -> None:
+    record, usage = ctx.record, settled.usage
+    record.usage = usage_from(Reading(usage))
+    record.input_tokens, record.output_tokens = usage.prompt, usage.answer
+    record.cached_tokens, record.reasoning_tokens = usage.cached, usage.reasoning
+    record.estimated, record.disputed = settled.estimated, settled.disputed

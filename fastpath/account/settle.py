@@ -1,6 +1,6 @@
 """Closes a request exactly once: its record is written, its counters move. The record is the only source of both."""
 
-from fastpath.account.cost import cost_of
+from fastpath.account.cost import bill
 from fastpath.context import RequestContext
 from fastpath.runtime import Runtime
 
@@ -24,9 +24,8 @@ def settle(ctx: RequestContext, runtime: Runtime) -> None:
         if ctx.in_flight:
             runtime.in_flight[model] -= 1
         record.overhead_us = overhead_us(ctx, now)
-        if ctx.route.price is not None:
-            record.cost_nano = cost_of(record, ctx.route.price)
-            record.currency = ctx.route.price.currency if record.cost_nano is not None else None
+        if ctx.terms is not None:
+            bill(ctx)
     if ctx.ticket is not None:
         give_back(ctx, now)
     if runtime.books is not None:

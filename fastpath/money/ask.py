@@ -1,11 +1,12 @@
 """What a request asks for, as far as it costs: read from the spans of its body, nothing decoded that need not be.
 
-Owns which fields cost, on which API, and how a body is patched when a clamp says less. `spans` are those that
-`backends.dialects.openai.decode` finds (byte offsets of top-level values). Does not own prices or bounds. Pure.
+Owns which fields cost, and on which API. `spans` are those that `backends.dialects.openai.decode` finds (byte offsets
+of top-level values). Does not own prices or bounds, nor how a body is changed when a clamp says less (`set_number`
+there). Pure.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -35,7 +36,7 @@ class Ask(msgspec.Struct, frozen=True):
 
     size: int  # bytes of the body
     max_tokens: int | None = None  # None: the caller set no limit that can be read
-    limits: tuple[str, ...] = ()  # the fields that set one
+    limits: tuple[tuple[str, int | None], ...] = ()  # the fields that set one, each with its own
     n: int = 1
     best_of: int | None = None
     logprobs: int | None = None
@@ -64,10 +65,10 @@ def read_ask(
     their own, without which they need not be looked for.
     """
     n = _choices(body, spans, "n") or 1
-    limits = tuple(name for name in LIMIT_FIELDS.get(api, ()) if _says(body, spans, name))
+    limits = tuple((name, _count(body, spans, name)) for name in LIMIT_FIELDS.get(api, ()) if _says(body, spans, name))
     return Ask(
         size=len(body),
-        max_tokens=_largest(body, spans, limits),
+        max_tokens=_largest(limits),
         limits=limits,
         n=1 if api == "images" else n,
         best_of=_choices(body, spans, "best_of") if api == "completions" else None,
@@ -87,25 +88,6 @@ def count_media(body: bytes) -> int:
     return len(_MEDIA.findall(_spell_out(body)))
 
 
-def patch_body(body: bytes, spans: Spans, patches: Iterable[Patch]) -> bytes:
-    """The body with the patched values in place, every other byte as it was. `body` is a JSON object with members."""
-    inserted = b""
-    replaced: list[tuple[int, int, bytes]] = []
-    for patch in patches:
-        value = b"%d" % patch.value
-        span = spans.get(patch.name)
-        if span is None:
-            inserted += b'"%b":%b,' % (patch.name.encode(), value)
-        else:
-            replaced.append((*span, value))
-    for start, end, value in sorted(replaced, reverse=True):
-        body = body[:start] + value + body[end:]
-    if not inserted:
-        return body
-    at = body.index(b"{") + 1
-    return body[:at] + inserted + body[at:]
-
-
 def _spell_out(body: bytes) -> bytes:
     """The body with ASCII characters that are written as escapes spelt out, so that a mark cannot hide in them."""
     if b"\\" not in body or b"\\u00" not in body:
@@ -119,11 +101,10 @@ def _says(body: bytes, spans: Spans, name: str) -> bool:
     return span is not None and body[span[0] : span[1]] != b"null"
 
 
-def _largest(body: bytes, spans: Spans, names: tuple[str, ...]) -> int | None:
+def _largest(limits: tuple[tuple[str, int | None], ...]) -> int | None:
     """The largest of several limits: servers differ about which one counts. None when one of them cannot be read."""
-    counts = [_count(body, spans, name) for name in names]
-    known = [count for count in counts if count is not None]
-    return max(known) if known and len(known) == len(counts) else None
+    known = [count for _, count in limits if count is not None]
+    return max(known) if known and len(known) == len(limits) else None
 
 
 def _choices(body: bytes, spans: Spans, name: str) -> int | None:

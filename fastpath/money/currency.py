@@ -31,7 +31,7 @@ class CurrencyError(ValueError):
     """A currency or rate that cannot be used. The message says which, and what to add or change."""
 
 
-class Rate(msgspec.Struct, frozen=True):
+class Rate(msgspec.Struct, frozen=True, array_like=True):
     """What one unit of `source` was in units of `target` on a day."""
 
     source: str

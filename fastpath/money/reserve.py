@@ -137,9 +137,9 @@ def _argmax(*rates: tuple[str, int]) -> str:
 
 def _patches(ask: Ask, api: Api, bounds: Bounds, clamp: Clamp, n: int, best_of: int | None) -> Iterator[Patch]:
     most = clamp.max_tokens
-    if ask.answers and most is not None and (ask.max_tokens is None or ask.max_tokens > most):
-        names = ask.limits or (bounds.limit_field or LIMIT_FIELDS[api][0],)
-        yield from (Patch(name, most) for name in names)
+    if ask.answers and most is not None:
+        limits = ask.limits or ((bounds.limit_field or LIMIT_FIELDS[api][0], None),)
+        yield from (Patch(name, most) for name, own in limits if own is None or own > most)
     if api == "images" and clamp.n is not None and ask.images > clamp.n:
         yield Patch("n", clamp.n)
     elif n != ask.n:

@@ -104,7 +104,13 @@ def price_of(row: PriceRow) -> Price:
         tiers[index - 1] = msgspec.structs.replace(
             tiers[index - 1], long=tiers[index], long_from=row.long[index - 1].over
         )
-    return _name_version(tiers[0], row)
+    return name_version(tiers[0], f"{row.provider}/{row.model}@{row.start}")
+
+
+def name_version(price: Price, name: str) -> Price:
+    """The price with a version of its name and a digest of its numbers, so that no two prices ever share one."""
+    digest = hashlib.blake2b(msgspec.msgpack.encode(price), digest_size=4).hexdigest()
+    return msgspec.structs.replace(price, version=f"{name}#{digest}")
 
 
 def pattern_of(name: str) -> "re.Pattern[str] | None":
@@ -157,9 +163,3 @@ def _price(rates: Rates, row: PriceRow) -> Price:
 
 def _pico(text: str | None, digits: int) -> int | None:
     return None if text is None else parse_scaled(text, digits)
-
-
-def _name_version(price: Price, row: PriceRow) -> Price:
-    """Names a price by its row and a digest of its numbers, so that no two prices ever share a version."""
-    digest = hashlib.blake2b(msgspec.msgpack.encode(price), digest_size=4).hexdigest()
-    return msgspec.structs.replace(price, version=f"{row.provider}/{row.model}@{row.start}#{digest}")

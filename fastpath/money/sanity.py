@@ -2,29 +2,25 @@
 reserved.
 
 Owns that decision and the flags it leaves: `estimated` (we counted) and `disputed` (the provider's word was impossible
-and was capped or replaced). Does not own reading usage (`backends.dialects.billable`) or counting (`estimate`). Pure.
+and was capped or replaced). Does not own reading usage (`backends.dialects`) or counting (`estimate`). Pure.
 """
 
 import msgspec
 
 from fastpath.money.reserve import Reservation
-from scheduler.money import Billable, Price, Reading, pico_of
+from scheduler.money import IMPOSSIBLE, Billable, Price, Reading, pico_of
 
-#: A claim may differ from our own count by this share and so many tokens before it is told to someone.
-TOLERANCE_PPM = 200_000
-TOLERANCE_TOKENS = 64
 #: What an excess is taken from first: fresh tokens, because what is said of a cache is said more carefully.
 _PROMPT_PARTS = ("input", "audio_input", "cache_write_long", "cache_write", "cached")
 _ANSWER_PARTS = ("output", "audio_output", "reasoning")
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """The usage that is billed. `deviates`: it is far from our own count, which changes no bill but is worth a look."""
+    """The usage that is billed."""
 
     usage: Billable
     estimated: bool = False
     disputed: bool = False
-    deviates: bool = False
 
 
 def settle_usage(report: Reading | None, held: Reservation, price: Price | None, own: Billable | None) -> Settled:
@@ -42,8 +38,32 @@ def settle_usage(report: Reading | None, held: Reservation, price: Price | None,
         capped,
         estimated,
         report.disputed or capped != usage or (estimated and own is None),
-        own is not None and not estimated and (_far(usage.prompt, own.prompt) or _far(usage.answer, own.answer)),
     )
+
+
+def settle_unheld(report: Reading | None, own: Billable) -> Settled:
+    """The same where nothing was reserved: there is nothing to cap by, and what is not known is our own count."""
+    if report is None:
+        return Settled(own, estimated=True)
+    told = report.usage
+    prompt_known = report.prompt_known and told.prompt < IMPOSSIBLE
+    answer_known = report.answer_known and told.answer < IMPOSSIBLE
+    if prompt_known and answer_known:
+        return Settled(msgspec.structs.replace(told, images=own.images), disputed=report.disputed)
+    prompt = told if prompt_known else Billable(own.prompt)
+    answer = told if answer_known else Billable(output=own.answer)
+    usage = Billable(
+        prompt.input,
+        prompt.cached,
+        prompt.cache_write,
+        answer.output,
+        answer.reasoning,
+        own.images,
+        prompt.cache_write_long,
+        prompt.audio_input,
+        answer.audio_output,
+    )
+    return Settled(usage, estimated=True, disputed=report.disputed)
 
 
 def _fill(report: Reading, held: Reservation, own: Billable | None) -> Billable:
@@ -79,7 +99,3 @@ def _trim(usage: Billable, parts: tuple[str, ...], excess: int) -> Billable:
         left[part] = max(count - excess, 0)
         excess -= count - left[part]
     return msgspec.structs.replace(usage, **left) if left else usage
-
-
-def _far(claimed: int, counted: int) -> bool:
-    return abs(claimed - counted) * 1_000_000 > counted * TOLERANCE_PPM + TOLERANCE_TOKENS * 1_000_000

@@ -58,7 +58,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _counter("ai_inference_tokens_total", "Tokens, by kind input, output or cached.", ("model", "kind"), _PAIRS),
     _counter(
         "ai_inference_cost_usd_total",
-        "What requests cost by the price of their model, where that is in US dollars.",
+        "What the providers of the endpoints that answered ask, where that is in US dollars.",
         ("model",),
         _MODELS,
         unit=1e-9,
@@ -122,6 +122,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _counter("fastpath_access_log_dropped_total", "Access-log lines dropped rather than waited for."),
     _histogram("fastpath_loop_lag_seconds", "How late the event loop ran its 100 ms tick.", _LAG),
     _counter("fastpath_usage_estimated_total", "Answers whose usage the upstream did not say.", ("model",), _MODELS),
+    _counter(
+        "fastpath_usage_disputed_total",
+        "Answers whose usage was impossible, and was capped by what was set aside or counted anew.",
+        ("model",),
+        _MODELS,
+    ),
     _counter(
         "fastpath_limit_refusals_total",
         "Requests refused by a limit or budget, by its cause: rate, slots, budget, full or superseded.",

@@ -67,11 +67,11 @@ class RequestSeries:
             handles.output.add(record.output_tokens)
         if record.cached_tokens:
             handles.cached.add(record.cached_tokens)
-        if record.cost_nano and record.currency == "USD":
-            handles.cost.add(record.cost_nano)
+        if record.provider_usd_nano:
+            handles.cost.add(record.provider_usd_nano)
         if record.ttft_ms is not None:
             _time_tokens(handles, record, record.ttft_ms)
-        if record.outcome == "complete" and record.failures is None and not record.estimated:
+        if record.outcome == "complete" and record.failures is None and not (record.estimated or record.disputed):
             if handles.answers is not None:
                 handles.answers.add(1)
         else:
@@ -104,6 +104,8 @@ class RequestSeries:
             count("ai_inference_fallback_count", (model,))
         if record.estimated:
             count("fastpath_usage_estimated_total", (model,))
+        if record.disputed:
+            count("fastpath_usage_disputed_total", (model,))
 
 
 def _time_tokens(handles: _Handles, record: "DecisionRecord", ttft_ms: float) -> None:

@@ -7,6 +7,7 @@ A request writes one Intent before its first upstream byte, Marks while content 
 
 import msgspec
 
+from fastpath.money.currency import Rate
 from fastpath.money.price import Billable, Price
 
 
@@ -33,6 +34,9 @@ class Intent(msgspec.Struct, frozen=True, array_like=True, tag=1):
     reserved: int  # nano-units held for the whole request, in the tenant's currency
     input_estimate: int  # tokens
     output_most: int  # tokens; 0: the caller set no limit
+    charge: Price | None = None  # what the tenant is asked, before markup; None: as `price`
+    currency: str = ""  # of the tenant's bill; "": as the price that it is charged by
+    rate: Rate | None = None  # of the day of admission, from that price's currency to the bill's; None: the same
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -65,7 +65,7 @@ cdef class Delivery(AttemptOwner):
     cdef _end_attempt(self, Attempt attempt)
     cdef _close(self, int status)
     cdef _note_delivered(self, Attempt attempt)
-    cdef _note_usage(self, Usage usage, long long amount, bint final=*)
+    cdef bint _believe(self, Usage usage) except -1
 
 
 cpdef Call make_call(Delivery delivery, Target target)

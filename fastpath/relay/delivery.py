@@ -17,11 +17,10 @@ from backends.call import Call
 from backends.dialects.openai import ask_usage, rename_model, splice
 from backends.dialects.usage import Usage, read_usage, usage_of
 from fastpath import errors
-from fastpath.account.cost import note_progress
+from fastpath.account.cost import estimate_prompt, note_progress, note_stream, note_whole
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError
 from fastpath.money.amount import format_nano
-from fastpath.record import BYTES_PER_TOKEN
 from fastpath.relay.attempt import Attempt, AttemptOwner, BadStatus
 from fastpath.relay.fields import STREAM_FIELDS, inbound, outbound
 from fastpath.relay.quote import quote
@@ -38,6 +37,8 @@ Settle = Callable[[RequestContext], None]
 
 #: Seconds between two notes of how far a stream is, should this process die.
 MARK_EVERY = 0.5
+#: Bytes of an answer whose usage is not where it should be that are searched for it.
+SEARCHED = 1 << 20
 COMMENT = b": keep-alive\n\n"
 BROKEN_CAUSES = {"truncated": Cause.DISCONNECTED, "malformed": Cause.BAD_ANSWER, "oversized": Cause.BAD_ANSWER}
 
@@ -110,6 +111,9 @@ class Delivery(AttemptOwner):
         self._attempt = attempt
         record.attempts += 1
         record.endpoint, record.tier = target.name, target.tier
+        if self._route.tariff is not None:
+            account = self.ctx.snapshot.accounts.of(self.ctx.key)
+            self.ctx.terms = self._route.tariff.terms(target, record.model or "", account, record.ts)
         if self._runtime.books is not None and not self._runtime.books.intend(self.ctx, target):
             record.attempts -= 1
             self._attempt = None
@@ -141,7 +145,11 @@ class Delivery(AttemptOwner):
     def answered(self, attempt: Attempt, body: bytes, usage: bytes | None) -> None:
         """A whole answer; usage: the JSON of what it says it cost."""
         self._end_attempt(attempt)
-        self._note_usage(usage_of(usage) if usage is not None else None, len(body) // BYTES_PER_TOKEN)
+        found = usage_of(usage) if usage is not None else None
+        if usage is None and self.wants_json and len(body) <= SEARCHED:
+            found = read_usage(body)
+        if found is None or not self._believe(found):
+            note_whole(self.ctx, found, body)
         self._reply(attempt, body, "complete")
 
     def refused(self, attempt: Attempt, body: bytes) -> None:
@@ -190,7 +198,10 @@ class Delivery(AttemptOwner):
         ctx = self.ctx
         if ctx.decision is None:
             return  # an upload, which holds what it read itself
+        if ctx.held is not None:
+            ctx.prompt_guess = estimate_prompt(ctx)
         ctx.body = b""
+        ctx.edits = None
         ctx.decision = ctx.members = None  # whose raw values are views of the body
         if self._attempt is not None and self._attempt.handle is not None:
             self._attempt.handle.forget_request()
@@ -447,25 +458,26 @@ class Delivery(AttemptOwner):
         stream, relay, record = attempt.stream, attempt.relay, self.ctx.record
         if self._passing:
             record.bytes_out = attempt.size
+            note_whole(self.ctx, None, b"")
         elif stream is not None and relay is not None and stream.frames:
             record.events, record.bytes_out = stream.frames, relay.written
-            usage = read_usage(stream.usage, stream.usage_head)
-            self._note_usage(usage, stream.frames, stream.usage is not None)
+            usage, final = read_usage(stream.usage, stream.usage_head), stream.usage is not None
+            if usage is None or not final or not self._believe(usage):
+                note_stream(self.ctx, usage, stream.frames, final)
 
-    def _note_usage(self, usage: Usage | None, amount: int, final: bool = True) -> None:
-        """amount: tokens of the answer as far as we can tell; final: the usage covers the whole answer."""
-        record = self.ctx.record
-        if usage is not None:
-            record.input_tokens, record.output_tokens = usage.input, usage.output
-            record.cached_tokens = usage.cached
-            record.reasoning_tokens = usage.reasoning
-            if usage.disputed:
-                record.disputed = True
-        if self.streaming and (usage is None or not final):
-            # Nothing better is known: an event carries about one token, four body bytes make about one.
-            record.input_tokens = record.prompt_estimate() if usage is None else usage.input
-            record.output_tokens = amount
-            record.estimated = True
+    def _believe(self, usage: Usage) -> bool:
+        """Records a usage in which nothing is odd: all known, and no more than was set aside. False: look closer."""
+        ctx, record = self.ctx, self.ctx.record
+        if usage.disputed or not (usage.prompt_known and usage.answer_known):
+            return False
+        if ctx.held is not None:
+            most = ctx.held.reservation
+            if usage.parts is not None or usage.prompt > most.prompt_most or usage.answer > most.answer_most:
+                return False
+        record.input_tokens, record.output_tokens = usage.prompt, usage.answer
+        record.cached_tokens, record.reasoning_tokens = usage.cached, usage.reasoning
+        record.usage = usage
+        return True
 
 
 def make_call(delivery: Delivery, target: "Target") -> Call:
@@ -474,7 +486,7 @@ def make_call(delivery: Delivery, target: "Target") -> Call:
     assert ctx.path is not None
     body, members = ctx.body, ctx.members
     assert members is not None
-    edits = []
+    edits = [] if ctx.edits is None else list(ctx.edits)
     name = target.model if target.model is not None else ctx.substitute
     if name is not None:
         edits.append(rename_model(members, name))

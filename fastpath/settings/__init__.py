@@ -22,7 +22,7 @@ from fastpath.settings.schema import (
     show_settings,
     state_folder,
 )
-from fastpath.settings.tenancy import Budget, Limit, ModelLimits, ModelPrice, Team, Tenant, Threshold, User
+from fastpath.settings.tenancy import Budget, Limit, ModelClamp, ModelLimits, ModelPrice, Team, Tenant, Threshold, User
 
 __all__ = [
     "Budget",
@@ -36,6 +36,7 @@ __all__ = [
     "Listen",
     "Log",
     "Model",
+    "ModelClamp",
     "ModelLimits",
     "ModelPrice",
     "Picker",

@@ -36,7 +36,7 @@ from fastpath.settings.kinds import (
 )
 from fastpath.settings.secret import Secret, mask_hook, reveal_hook, schema_hook, secret_hook
 from fastpath.settings.syntax import url_label
-from fastpath.settings.tenancy import Budget, Limit, ModelLimits, ModelPrice, Tenant
+from fastpath.settings.tenancy import Budget, Limit, ModelClamp, ModelLimits, ModelPrice, Ppm, Tenant
 
 MIB = 1 << 20
 
@@ -364,6 +364,13 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "system's. Certificates are always verified; a private authority belongs here."
         ),
     ] = None
+    provider: Annotated[
+        Label | None,
+        Meta(
+            description="Who is paid for it, by the name in the price list (`prices`), which is asked for this "
+            "endpoint's model. None: told by the host of a well-known provider's URL, nobody's elsewhere."
+        ),
+    ] = None
     name: Annotated[
         Label | None,
         Meta(
@@ -415,7 +422,21 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = ()
     price: Annotated[
         ModelPrice | None,
-        Meta(description="What this model costs. None: nothing is known, so it takes nothing from budgets of money."),
+        Meta(
+            description="What callers are charged for this model, before markup, whoever serves it. None: what the "
+            "price list (`prices`) says of the endpoint that served it; where that says nothing either, it costs "
+            "nothing and takes nothing from budgets of money."
+        ),
+    ] = None
+    markup_ppm: Annotated[
+        Ppm,
+        Meta(
+            description="What is added to the price, or below 0 taken off it, for tenants that say nothing themselves."
+        ),
+    ] = 0
+    clamp: Annotated[
+        ModelClamp | None,
+        Meta(description="The most that a request may ask of this model. None: as much as it likes."),
     ] = None
 
 
@@ -594,6 +615,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "for a first start and for nothing else."
         ),
     ] = ()
+    prices: Annotated[
+        FilePath | None,
+        Meta(
+            description="Price list of your own, with exchange rates: its rows win over the shipped ones model by "
+            "model (docs/reference/prices.md). Read when the gateway starts and at every reload. None: the shipped "
+            "list."
+        ),
+    ] = None
     timeouts: Annotated[Timeouts, Meta(description="How long to wait for what, for every model.")] = Timeouts()
     retries: Annotated[Retries, Meta(description="Second chances on another endpoint.")] = Retries()
     limits: Annotated[Limits, Meta(description="How big things may be.")] = Limits()

@@ -4,7 +4,7 @@ Owns re-reading: a call reads the file, the environment and the pepper's id anew
 the CLI and the supervisor in one thread; never in a worker.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec import Struct
@@ -23,6 +23,7 @@ class SettingsSource(Struct, frozen=True, kw_only=True):
     """Reads settings when called. Exactly one of `config` (a file) and `upstream` (a URL) is given.
 
     `environ` is the live environment and `uid` the user's number; both only choose defaults and fill in `${NAME}`.
+    `check` looks at what settings name and do not hold, and raises SettingsError.
     """
 
     environ: Mapping[str, str]
@@ -30,6 +31,7 @@ class SettingsSource(Struct, frozen=True, kw_only=True):
     config: Path | None = None
     upstream: str | None = None
     overrides: Overrides = {}
+    check: Callable[[Settings], None] | None = None
 
     def __call__(self) -> Settings:
         """Settings that a gateway can serve. Raises SettingsError with every mistake."""
@@ -37,6 +39,12 @@ class SettingsSource(Struct, frozen=True, kw_only=True):
 
     def read(self) -> Settings:
         """Settings as written. Raises SettingsError with every mistake."""
+        settings = self._read()
+        if self.check is not None:
+            self.check(settings)
+        return settings
+
+    def _read(self) -> Settings:
         if self.config is not None:
             return read(self.config, self.environ, overrides=self.overrides, pepper=self._find_pepper)
         key = self.environ.get(UPSTREAM_KEY)

@@ -26,6 +26,9 @@ Span = Annotated[float, Meta(gt=0, le=MONTH)]
 Weight = Annotated[float, Meta(ge=0, le=1_000)]
 Money = Annotated[float, Meta(gt=0, le=1_000_000_000)]
 Days = Annotated[int, Meta(ge=2, le=31)]
+Ppm = Annotated[int, Meta(ge=-1_000_000, le=1_000_000_000, extra={"unit": "millionths"})]
+Alternatives = Annotated[int, Meta(ge=0, le=128)]
+Clamped = Annotated[int, Meta(ge=1, le=10_000_000)]
 
 WINDOWS: dict[str, float] = {"second": 1.0, "minute": 60.0, "hour": 3_600.0, "day": 86_400.0}
 
@@ -202,9 +205,21 @@ class Tenant(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     time_zone: Annotated[
         TimeZone, Meta(description="IANA name of the zone whose midnight ends a day, such as `Europe/Berlin`.")
     ] = "UTC"
-    currency: Annotated[Currency, Meta(description="ISO 4217 code of the currency of its budgets, such as `USD`.")] = (
-        "USD"
-    )
+    currency: Annotated[
+        Currency,
+        Meta(
+            description="ISO 4217 code of the currency that it is billed in and that its budgets are in, such as "
+            "`USD`. Prices in another one are converted by the rates of the file `prices` names, which must have one."
+        ),
+    ] = "USD"
+    markup_ppm: Annotated[
+        Ppm | None,
+        Meta(
+            extra={"unit": "millionths"},
+            description="What is added to prices for this tenant: 200000 is a fifth, -100000 a tenth off. None: what "
+            "the model says.",
+        ),
+    ] = None
     limits: Annotated[tuple[Limit, ...], Meta(description="What all its keys may use together.")] = ()
     model_limits: Annotated[tuple[ModelLimits, ...], Meta(description="The same for single models.")] = ()
     budgets: Annotated[tuple[Budget, ...], Meta(description="What all its keys may spend together.")] = ()
@@ -235,6 +250,21 @@ class ModelPrice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="Input tokens written to the prompt cache. None: as `input`.",
         ),
     ] = None
+    cache_write_long: Annotated[
+        PricePart | None,
+        Meta(
+            extra={"unit": "per million tokens"},
+            description="Those written to be kept longer (Anthropic: an hour). None: as `cache_write`.",
+        ),
+    ] = None
+    audio_input: Annotated[
+        PricePart | None,
+        Meta(extra={"unit": "per million tokens"}, description="Input tokens of sound. None: as `input`."),
+    ] = None
+    audio_output: Annotated[
+        PricePart | None,
+        Meta(extra={"unit": "per million tokens"}, description="Output tokens of sound. None: as `output`."),
+    ] = None
     reasoning: Annotated[
         PricePart | None,
         Meta(
@@ -254,14 +284,59 @@ class ModelPrice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             currency=self.currency,
             input=_pico(self.input, MILLION),
             output=_pico(self.output, MILLION),
-            cached=None if self.cached is None else _pico(self.cached, MILLION),
-            cache_write=None if self.cache_write is None else _pico(self.cache_write, MILLION),
-            reasoning=None if self.reasoning is None else _pico(self.reasoning, MILLION),
+            cached=_part(self.cached),
+            cache_write=_part(self.cache_write),
+            cache_write_long=_part(self.cache_write_long),
+            audio_input=_part(self.audio_input),
+            audio_output=_part(self.audio_output),
+            reasoning=_part(self.reasoning),
             image=_pico(self.image, 1),
             request=_pico(self.request, 1),
         )
 
 
+class ModelClamp(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The most that a request may ask of a model, so that it cannot cost more than was set aside for it."""
+
+    mode: Annotated[
+        Literal["clamp", "refuse"],
+        Meta(
+            description="What happens to a request that asks for more. `clamp` lowers it in the body that is sent and "
+            "says so in `x-fastpath-clamped`; `refuse` answers 400. A limit on the answer is written in either way "
+            "where the caller set none."
+        ),
+    ] = "clamp"
+    max_tokens: Annotated[
+        Clamped | None,
+        Meta(extra={"unit": "tokens"}, description="Tokens of one answer, by whatever name. None: as the caller says."),
+    ] = None
+    n: Annotated[
+        Clamped | None, Meta(extra={"unit": "answers"}, description="Answers, or images. None: as the caller says.")
+    ] = None
+    best_of: Annotated[
+        Clamped | None,
+        Meta(extra={"unit": "answers"}, description="Answers that the best is chosen of. None: as the caller says."),
+    ] = None
+    logprobs: Annotated[
+        Alternatives | None,
+        Meta(
+            extra={"unit": "alternatives"},
+            description="Probabilities told for each token (`logprobs`, `top_logprobs`). None: as the caller says.",
+        ),
+    ] = None
+    limit_field: Annotated[
+        Literal["max_tokens", "max_completion_tokens"],
+        Meta(
+            description="What the model server calls the limit on an answer, on chat completions, where the caller "
+            "set none: newer models of OpenAI refuse `max_tokens`."
+        ),
+    ] = "max_tokens"
+
+
 def _pico(units: float, pieces: int) -> int:
     """Pico-units per piece of so many units of a currency for `pieces`: of the decimal number that was written."""
     return round(Decimal(repr(units)) * 10**12 / pieces)
+
+
+def _part(units: float | None) -> int | None:
+    return None if units is None else _pico(units, MILLION)

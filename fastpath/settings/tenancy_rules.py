@@ -12,7 +12,6 @@ from fastpath.settings.problem import Path
 MOST_RATES = 32
 MOST_SLOTS = 8
 MOST_BUDGETS = 8
-DOLLARS = "USD"
 
 Owner = tuple[Path, Values]
 
@@ -39,7 +38,6 @@ def find_tenancy_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Findin
         if known is not None:
             yield from _find_unknown_models(path, owner, *known)
     yield from _find_crowds(values)
-    yield from _find_foreign_prices(values)
 
 
 # -- who belongs to whom
@@ -85,33 +83,6 @@ def _find_strange_parts(path: Path, key: Values, home: Path, tenant: Values, hid
 
 
 # -- limits
-
-
-def _find_foreign_prices(values: Values) -> Iterator[Finding]:
-    """Prices in another currency than a budget of money that they are to be taken from."""
-    spent = set(_currencies(values))
-    for path, model in items_of(values, ("models",)):
-        price = model.get("price")
-        own = price.get("currency", DOLLARS) if isinstance(price, dict) else None
-        others = sorted(spent - {own})
-        if own is not None and others:
-            yield (*path, "price", "currency"), f"is not the currency of budgets in {others[0]}: nothing converts yet"
-
-
-def _currencies(values: Values) -> Iterator[str]:
-    """Currencies that budgets of money are in."""
-    homes = {tenant.get("name"): str(tenant.get("currency", DOLLARS)) for _, tenant in items_of(values, ("tenants",))}
-    for path, tenant in items_of(values, ("tenants",)):
-        parts = [*items_of(tenant, (*path, "teams")), *items_of(tenant, (*path, "users"))]
-        if any(_spends(owner, place) for place, owner in [(path, tenant), *parts]):
-            yield homes[tenant.get("name")]
-    for path, key in items_of(values, ("keys",)):
-        if _spends(key, path):
-            yield homes.get(key.get("tenant"), DOLLARS)
-
-
-def _spends(owner: Values, path: Path) -> bool:
-    return any(budget.get("amount") is not None for _, budget in items_of(owner, (*path, "budgets")))
 
 
 def _owners(values: Values) -> Iterator[Owner]:

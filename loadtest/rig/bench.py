@@ -20,7 +20,7 @@ from fastpath.settings import Endpoint, Limits, Listen, Model, Retries, Settings
 from loadtest.faultd import FaultProxy
 from loadtest.rig.conversation import PATIENCE, Conversation
 from loadtest.rig.reply import Reply
-from scheduler.clock import SystemClock
+from scheduler.clock import Clock, SystemClock
 
 #: Nothing may be waited for long in a test; rows override what they are about.
 TIMEOUTS = Timeouts(connect=1.0, first_byte=5.0, idle=5.0, total=10.0, comment_after=5.0)
@@ -156,9 +156,9 @@ class Bench:
         upstream.script(*faults)
         return await self.gateway(upstream.url, **settings), upstream
 
-    async def serve(self, settings: Settings) -> Served:
+    async def serve(self, settings: Settings, clock: Clock | None = None) -> Served:
         records = RecordList()
-        gateway = Gateway(settings, records)
+        gateway = Gateway(settings, records, clock)
         await self._stack.enter_async_context(gateway)
         return Served(gateway, records)
 

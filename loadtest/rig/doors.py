@@ -16,6 +16,7 @@ from fastpath.app import Gateway
 from fastpath.settings import Settings
 from loadtest.rig.bench import Bench, Served
 from loadtest.rig.conversation import PATIENCE
+from scheduler.clock import Clock
 
 #: Every door that carries an Exchange. A new one joins by its name here.
 DOORS: Final = ("granian", "native")
@@ -30,11 +31,11 @@ class DoorBench(Bench):
         super().__init__()
         self.door = door
 
-    async def serve(self, settings: Settings) -> Served:
+    async def serve(self, settings: Settings, clock: Clock | None = None) -> Served:
         if settings.listen.door == "auto":
             listen = msgspec.structs.replace(settings.listen, door=self.door)
             settings = msgspec.structs.replace(settings, listen=listen)
-        served = await super().serve(settings)
+        served = await super().serve(settings, clock)
         assert door_of(served.gateway) == settings.listen.door
         return served
 

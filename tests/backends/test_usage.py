@@ -1,144 +1,118 @@
-"""Every shape in which model servers report usage, and what is made of it."""
+"""The short way to an answer's usage and the long one say the same; what is odd always takes the long one."""
 
 import json
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from backends.dialects import usage as module
-from backends.dialects.usage import IMPOSSIBLE, Usage, read_usage, usage_of
+from backends.dialects.billable import read_answer, read_billable
+from backends.dialects.usage import Usage, read_usage, usage_from, usage_of
+from scheduler.money import IMPOSSIBLE, Billable, Reading
+from tests.dialects.shapes import SHAPES, Shape
 
-OPENAI = {
+USUAL = {
     "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15,
     "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
-    "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": 0, "accepted_prediction_tokens": 1},
 }  # fmt: skip
-RESPONSES = {
-    "input_tokens": 10, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 5,
-    "output_tokens_details": {"reasoning_tokens": 2}, "total_tokens": 15,
-}  # fmt: skip
-ANTHROPIC = {
-    "input_tokens": 10, "cache_creation_input_tokens": 3, "cache_read_input_tokens": 4, "output_tokens": 5,
-    "service_tier": "standard",
-}  # fmt: skip
-ALL = Usage(input=10, output=5, cached=4, reasoning=2)
 
 
-def read(usage: Any, head: Any = None) -> Usage | None:
-    return read_usage(json.dumps({"usage": usage}).encode(), head)
+def encode(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def facts(usage: Usage | None) -> Any:
+    if usage is None:
+        return None
+    return usage.prompt, usage.answer, usage.cached, usage.reasoning, usage.reading()
+
+
+def test_the_usual_shape_is_read_without_building_a_bill() -> None:
+    usage = usage_of(encode(USUAL))
+    assert usage is not None
+    assert usage.parts is None
+    assert facts(usage) == (10, 5, 4, 2, Reading(Billable(6, 4, 0, 3, 2)))
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    "more",
     [
-        ({"choices": [], "usage": OPENAI}, ALL),
-        ({"choices": [{"index": 0, "delta": {}}], "usage": OPENAI}, ALL),
-        ({"object": "response", "usage": RESPONSES}, ALL),
-        ({"type": "response.completed", "response": {"id": "r", "usage": RESPONSES}}, ALL),
-        ({"type": "message", "usage": ANTHROPIC}, Usage(input=17, output=5, cached=4)),
-        ({"type": "message_start", "message": {"usage": ANTHROPIC}}, Usage(input=17, output=5, cached=4)),
-        ({"object": "list", "usage": {"prompt_tokens": 8, "total_tokens": 8}}, Usage(input=8)),
-        ({"usage": OPENAI | {"prompt_tokens_details": None, "completion_tokens_details": None}}, Usage(10, 5)),
-        ({"usage": {"prompt_tokens": 0, "completion_tokens": 0}}, Usage()),
-        ({"message": "text", "usage": OPENAI}, ALL),
-        ({"usage": None}, None),
-        ({"choices": []}, None),
-        ({"response": {"usage": None}}, None),
-        ([], None),
-        ("usage", None),
+        {"prompt_tokens_details": {"cached_tokens": 1, "audio_tokens": 3}},
+        {"completion_tokens_details": {"audio_tokens": 3}},
+        {"prompt_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 3}},
+        {"cache_creation_input_tokens": 3},
+        {"prompt_cache_hit_tokens": 3},
+        {"cached_tokens": 3},
+        {"total_tokens": 17},  # the reasoning stands beside the answer
+        {"prompt_tokens_details": {"cached_tokens": 11}},
+        {"completion_tokens_details": {"reasoning_tokens": 6}},
+        {"prompt_tokens": None, "input_tokens": 10},
+        {"prompt_tokens": IMPOSSIBLE + 1},
+        {"completion_tokens": 2.0},
     ],
+    ids=json.dumps,
 )
-def test_shapes(answer: Any, expected: Usage | None) -> None:
-    assert read_usage(json.dumps(answer).encode()) == expected
+def test_what_is_billed_by_more_than_four_totals_is_read_in_full(more: dict[str, Any]) -> None:
+    raw = encode(USUAL | more)
+    usage = usage_of(raw)
+    assert usage is not None
+    assert usage.parts is not None
+    assert usage.reading() == read_billable(raw)
 
 
-@pytest.mark.parametrize("data", [None, b"", b"{", b"\xff", b'{"usage":{"prompt_tokens":1'])
+@pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
+def test_every_providers_shape_whole_and_streamed(shape: Shape) -> None:
+    whole = read_usage(encode(shape.whole))
+    head = encode(shape.events[0]) if len(shape.events) > 1 else None
+    streamed = read_usage(encode(shape.events[-1]), head)
+    for usage in (whole, streamed):
+        assert usage is not None
+        assert usage.reading() == Reading(shape.billed)
+        assert (usage.prompt, usage.answer) == (shape.billed.prompt, shape.billed.answer)
+        assert (usage.cached, usage.reasoning) == (shape.billed.cached, shape.billed.reasoning)
+
+
+@pytest.mark.parametrize("data", [None, b"", b"{", b"\xff", b"{}", b'{"usage":null}', b'{"usage":{}}', b'"usage"'])
 def test_nothing_to_read(data: bytes | None) -> None:
     assert read_usage(data) is None
 
 
-@pytest.mark.parametrize("lie", [-1, IMPOSSIBLE + 1, 10**9, 10**30, 1.5, "7", True, [], {}])
-def test_an_impossible_count_is_zero_and_disputed(lie: Any) -> None:
-    found = read(OPENAI | {"prompt_tokens": lie})
-    assert found is not None
-    assert (found.input, found.output, found.disputed) == (0, 5, True)
+def test_what_is_no_json_is_disputed_where_it_speaks_of_usage() -> None:
+    usage = read_usage(b'{"usage":{"prompt_tokens":NaN}}')
+    assert usage is not None
+    assert (usage.disputed, usage.prompt_known, usage.answer_known) == (True, False, False)
 
 
-def test_counts_that_json_cannot_hold() -> None:
-    for number in (b"1e999", b"9" * 5000, b"-" + b"9" * 5000):
-        found = read_usage(b'{"usage":{"prompt_tokens":%b,"completion_tokens":3}}' % number)
-        assert found is not None
-        assert (found.input, found.disputed) == (0, True)
-    assert read_usage(b'{"usage":{"prompt_tokens":NaN}}') is None
-
-
-@pytest.mark.parametrize("usage", [7, "many", [1]])
-def test_no_object_at_all_is_disputed(usage: Any) -> None:
-    found = read(usage)
-    assert found is not None
-    assert found == Usage(disputed=True)
-
-
-def test_a_details_lie_leaves_the_counts() -> None:
-    found = read(OPENAI | {"prompt_tokens_details": {"cached_tokens": -4}})
-    assert found == Usage(input=10, output=5, disputed=True)
-
-
-def test_a_usage_without_counts_says_nothing() -> None:
-    assert read({}) is None
-    assert read({"total_tokens": 5, "cost": 0.1}) is None
-
-
-def test_a_message_stream_is_read_from_both_its_ends() -> None:
-    head = json.dumps({"type": "message_start", "message": {"usage": ANTHROPIC | {"output_tokens": 1}}}).encode()
-    assert read({"output_tokens": 42}, head) == Usage(input=17, output=42, cached=4)
-    assert read(ANTHROPIC | {"output_tokens": 42}, head) == Usage(input=17, output=42, cached=4)
-    assert read({"output_tokens": -1}, head) == Usage(input=17, output=1, cached=4, disputed=True)
-
-
-@given(st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from([*OPENAI, *RESPONSES, *ANTHROPIC, "usage"]), inner),
-))  # fmt: skip
-def test_whatever_is_said_counts_are_possible(usage: Any) -> None:
-    for answer in ({"usage": usage}, {"message": usage}, {"response": usage}):
-        found = read_usage(json.dumps(answer).encode())
-        if found is not None:
-            assert 0 <= found.input <= 3 * IMPOSSIBLE
-            assert 0 <= found.output <= IMPOSSIBLE
-            assert 0 <= found.cached <= 2 * IMPOSSIBLE
+def test_a_record_keeps_what_was_decided_as_it_keeps_what_was_read() -> None:
+    billed = Billable(1, 2, 3, 4, 5, 6, 7, 8, 9)
+    usage = usage_from(Reading(billed))
+    assert usage is not None
+    assert usage.billable() == billed
+    assert usage_from(None) is None
 
 
 counts = st.none() | st.integers(-3, 3) | st.integers(0, 2 * IMPOSSIBLE) | st.sampled_from([1.0, "7", True, [], {}])
-details = st.none() | st.dictionaries(st.sampled_from(["cached_tokens", "reasoning_tokens", "x"]), counts)
-NAMES = ["prompt_tokens", "completion_tokens", "cache_read_input_tokens", "x"]
+NAMES = [
+    "prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "cached_tokens", "cache_read_input_tokens",
+    "prompt_cache_hit_tokens", "eval_count", "x",
+]  # fmt: skip
+DETAILS = ["cached_tokens", "reasoning_tokens", "audio_tokens", "cache_write_tokens", "thinking_tokens", "x"]
+details = st.none() | st.dictionaries(st.sampled_from(DETAILS), counts)
 usages = st.builds(
     lambda flat, deep: flat | deep,
     st.dictionaries(st.sampled_from(NAMES), counts),
-    st.dictionaries(st.sampled_from([f"{name}_details" for name in NAMES[:2]]), details),
+    st.dictionaries(st.sampled_from([f"{side}_tokens_details" for side in ("prompt", "completion", "input")]), details),
 )
 
 
 @given(usages)
 @example({"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 3}})
+@example({"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 10, "completion_tokens_details": {"x": 1}})
 def test_the_short_way_says_what_the_long_way_says(usage: dict[str, Any]) -> None:
-    raw = json.dumps(usage).encode()
-    found = usage_of(raw)
-    try:
-        counts = module._COUNTS.decode(raw)
-    except msgspec.ValidationError:
-        return  # something is odd: the other tests say what then
-    details, spent = counts.prompt_tokens_details, counts.completion_tokens_details
-    if found is not None and counts.prompt_tokens is not None and counts.input_tokens is None:
-        assert (found.input, found.output) == (counts.prompt_tokens + cache_of(counts), counts.completion_tokens or 0)
-        assert found.cached - (counts.cache_read_input_tokens or 0) == ((details and details.cached_tokens) or 0)
-        assert counts.output_tokens is not None or found.reasoning == ((spent and spent.reasoning_tokens) or 0)
-        assert not found.disputed
-
-
-def cache_of(counts: Any) -> int:
-    """Tokens that Anthropic counts beside the input."""
-    return int(counts.cache_read_input_tokens or 0)
+    raw = encode(usage)
+    found, long = usage_of(raw), read_billable(raw)
+    assert (None if found is None else found.reading()) == long
+    whole = read_usage(encode({"usage": usage}))
+    assert (None if whole is None else whole.reading()) == read_answer(encode({"usage": usage}))

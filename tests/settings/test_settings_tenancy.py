@@ -180,15 +180,3 @@ def test_more_limits_than_a_request_can_be_measured_by_are_refused() -> None:
             f"tenants: [{{name: a, budgets: [{budgets}]}}]\n"
             f"keys: [{{name: k, hash: HASH, tenant: a, budgets: [{budgets}]}}]\n{MODEL}"
         )
-
-
-def test_a_budget_is_not_spent_in_another_currency() -> None:
-    with pytest.raises(SettingsError) as caught:
-        read(FULL.replace("price: {currency: EUR", "price: {currency: USD"))
-    assert [problem.path for problem in caught.value.problems] == ["models[0].price.currency"]
-    assert "budgets in EUR" in str(caught.value)
-    read(
-        FULL.replace("price: {currency: EUR", "price: {currency: USD")
-        .replace("amount:", "tokens:")
-        .replace("100.5", "100")
-    )

@@ -7,7 +7,7 @@ import pytest
 from controlplane.ledger.dockets import Docket
 from controlplane.ledger.fold import Fold, Record
 from controlplane.ledger.posting import Numbering, Posting
-from controlplane.ledger.rules import RULES, Pay, Policy, amount_of
+from controlplane.ledger.rules import RULES, Pay, Policy, charge_of, cost_of
 from controlplane.ledger.states import State
 from controlplane.ledger.tables import NO_CURRENCY, Book, Flag, Kind
 from fastpath.money.price import MOST_NANO, Billable, Price
@@ -112,8 +112,10 @@ def test_a_negative_usage_pays_nobody() -> None:
 
 
 def test_where_nothing_was_reserved_only_the_column_bounds_it() -> None:
-    assert amount_of(PRICE, Billable(output=10**9), 0, 0).nano == 15 * 10**9
-    assert amount_of(Price("v", "USD", output=2**62), Billable(output=2**62), 0, 0).nano == MOST_NANO
+    unheld, dear = intent(1, reserved=0), Price("v", "USD", output=2**62)
+    assert cost_of(unheld, PRICE, Billable(output=10**9)).nano == 15 * 10**9
+    for amount in (cost_of, charge_of):
+        assert amount(unheld, dear, Billable(output=2**62)).nano == MOST_NANO
 
 
 def test_an_end_waits_for_an_intent_that_prices_it() -> None:

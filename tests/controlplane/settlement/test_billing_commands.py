@@ -66,7 +66,7 @@ def test_from_usage_to_an_exact_cost(control: ControlProcess, tmp_path: Path) ->
     assert row["name"] == cast.ids["key"]
     assert json.loads(run(control, cast, "usage", "--json"))["data"][0]["requests"] == 2
     shown = run(control, cast, "invoice", tenant).splitlines()
-    assert shown[-1] == "0.0000132 USD in all: 0.0000132 charged, 0 refunded"
+    assert shown[-1] == "0.0000132 USD in all: 0.0000132 charged, 0 refunded; providers ask 0.000012"
     assert "no such tenant" in run(control, cast, "invoice", "f" * 32, status=1)
     assert "hex digits" in run(control, cast, "invoice", "../keys", status=2)
     assert "month" in run(control, cast, "usage", "--month", "yesterday", status=1)

@@ -86,7 +86,7 @@ async def test_a_bill_from_the_outbox_to_the_refund(
         assert (await api.post("/ledger/refunds", json={**order, **wrong})).status_code == 400
     invoice = await get(api, f"/invoices/{tenant}")
     assert invoice["totals"] == [
-        {"currency": "USD", "charge": "0.0000198", "refunded": "0.0000006", "total": "0.0000192"}
+        {"currency": "USD", "charge": "0.0000198", "refunded": "0.0000006", "total": "0.0000192", "cost": "0.000018"}
     ]
     assert [(line["model"], line["requests"], line["total"]) for line in invoice["lines"]] == [
         ("gpt-x", 3, "0.0000192")
@@ -122,6 +122,9 @@ async def test_roles_see_their_part_and_tenants_no_cost(
         (developer, {"tenant_id": other["tenant"]["id"], "by": "day"}),
     ):
         assert (await get(api, "/usage", params=query, headers=headers))["data"] == []
+    for headers in (None, chief):
+        bill = await get(api, f"/invoices/{mine['tenant']['id']}", headers=headers)
+        assert {line["cost"] is None for line in (*bill["lines"], *bill["totals"])} == {headers is not None}
     foreign = await api.get(f"/invoices/{other['tenant']['id']}", headers=chief)
     nowhere = await api.get(f"/invoices/{'f' * 32}", headers=chief)
     assert (foreign.status_code, foreign.content) == (404, nowhere.content)

@@ -1,0 +1,138 @@
+"""By what the requests of one model are billed: whose price, which markup, whose currency.
+
+Two prices stand side by side. What the endpoint's provider asks (`price`) is cost; what the caller is asked (`charge`)
+is the model's own price, and the provider's where it has none. Where no list knows what a provider asks, the model's
+own price is all that is known of cost as well. Owns that choice and its arithmetic; does not own the lists
+(`fastpath.money.catalog`) or what is set aside (`hold`). Immutable, but for what offers remember. One event loop.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fastpath.money.amount import AmountError
+from fastpath.money.catalog import Catalog, Offer, Offers, provider_of
+from fastpath.money.currency import Rate, RateTable, charge_of
+from fastpath.money.price import MOST_NANO, Billable, Price, nano_of, pico_of
+from fastpath.money.reserve import Bounds, Clamp
+from fastpath.money.row import name_version
+from fastpath.settings import Endpoint, Key, Model, ModelClamp, Settings
+
+if TYPE_CHECKING:
+    from fastpath.snapshot import Target
+
+_DOLLARS = "USD"
+
+
+class Account(msgspec.Struct, frozen=True):
+    """How a caller is billed. currency "": in that of the price. markup_ppm None: as the model says."""
+
+    currency: str = ""
+    markup_ppm: int | None = None
+
+
+class Accounts:
+    """The account of every key of the settings. A key of no tenant is billed as prices are, unless it has budgets of
+    money, which are in dollars."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._tenants = {tenant.name: Account(tenant.currency, tenant.markup_ppm) for tenant in settings.tenants}
+        self._nobody, self._spender = Account(), Account(_DOLLARS)
+
+    def of(self, key: Key | None) -> Account:
+        if key is None:
+            return self._nobody
+        if key.tenant is not None:
+            return self._tenants.get(key.tenant, self._nobody)
+        return self._spender if any(budget.amount is not None for budget in key.budgets) else self._nobody
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """By what one attempt is billed, pinned at its request's admission. None: no price is known."""
+
+    price: Price | None = None  # what the endpoint's provider asks
+    charge: Price | None = None  # what the caller is asked, before markup
+    markup_ppm: int = 0
+    currency: str = ""  # of the bill
+    rate: Rate | None = None  # from the charge's currency to the bill's; None: they are the same
+
+    def nano(self, pico: int) -> int:
+        """What so much by `charge` is on the bill, at most what a ledger holds."""
+        try:
+            return charge_of(pico, self.markup_ppm, self.rate)
+        except AmountError:
+            return MOST_NANO
+
+    def bill(self, usage: Billable) -> int | None:
+        """What a usage is on the bill, in nano-units of `currency`."""
+        return None if self.charge is None else self.nano(pico_of(self.charge, usage))
+
+    def cost_in(self, currency: str, usage: Billable) -> int | None:
+        """What the provider asks for a usage, where that is in this currency."""
+        price = self.price
+        return nano_of(pico_of(price, usage)) if price is not None and price.currency == currency else None
+
+
+class Tariff:
+    """One model's. `clamp`: the most that may be asked; `refuses`: more is refused and not lowered."""
+
+    def __init__(self, model: Model, catalog: Catalog) -> None:
+        asked = model.clamp or ModelClamp()
+        self.list_price = list_price_of(model)
+        self.clamp = Clamp(asked.max_tokens, asked.n, asked.best_of, asked.logprobs)
+        self.refuses = asked.mode == "refuse"
+        self._limit_field = asked.limit_field if asked.limit_field != "max_tokens" else ""
+        self._markup_ppm = model.markup_ppm
+        self._rates: RateTable = catalog.rates
+
+    @staticmethod
+    def of(model: Model, catalog: Catalog) -> "Tariff | None":
+        """None: nothing that is known here makes the model cost or bounds what may be asked of it."""
+        plain = model.price is None and model.clamp is None and all(map(_is_nobodys, model.endpoints))
+        return None if plain else Tariff(model, catalog)
+
+    def terms(self, target: "Target", name: str, account: Account, at: float) -> Terms:
+        """name: the model's, as the caller knows it. Raises CurrencyError where the bill's currency has no rate."""
+        offer = _offer(target, name, at)
+        price = self.list_price if offer is None else offer.price
+        charge = self.list_price or price
+        if charge is None:
+            return Terms()
+        currency = account.currency or charge.currency
+        markup = self._markup_ppm if account.markup_ppm is None else account.markup_ppm
+        return Terms(price, charge, markup, currency, self._rates.find(charge.currency, currency, at))
+
+    def bounds(self, targets: Sequence["Target"], name: str, at: float, api: str) -> Bounds:
+        """What any of these endpoints can do at most; a bound that one of them leaves open is open."""
+        offers = [_offer(target, name, at) for target in targets]
+        known = [offer for offer in offers if offer is not None]
+        whole = len(known) == len(offers) > 0
+        return Bounds(
+            context=_most([offer.context for offer in known]) if whole else 0,
+            max_output=_most([offer.max_output for offer in known]) if whole else 0,
+            limit_field=self._limit_field if api == "chat" else "",
+        )
+
+
+def list_price_of(model: Model) -> Price | None:
+    """The model's own price, named by a digest of its numbers, so that no two prices ever share a version."""
+    return None if model.price is None else name_version(model.price.as_price(""), f"settings/{model.name}")
+
+
+def offers_of(endpoint: Endpoint, catalog: Catalog) -> Offers | None:
+    """What the provider of an endpoint asks; None where nobody says who that is."""
+    provider = endpoint.provider or provider_of(endpoint.url)
+    return None if provider is None else catalog.offers(provider)
+
+
+def _is_nobodys(endpoint: Endpoint) -> bool:
+    return endpoint.provider is None and provider_of(endpoint.url) is None
+
+
+def _offer(target: "Target", name: str, at: float) -> Offer | None:
+    return None if target.offers is None else target.offers.find(target.model or name, at)
+
+
+def _most(bounds: list[int]) -> int:
+    return max(bounds) if all(bounds) else 0
