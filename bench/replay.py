@@ -32,7 +32,8 @@ from fastpath.app import App
 from fastpath.door.native import NativeDoor
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
-from fastpath.observe.metrics import Metrics
+from fastpath.observe.metrics import Metrics, private_arena
+from fastpath.process.node_map import sizes_for
 from fastpath.process.worker import tune_interpreter
 from fastpath.record import DecisionRecord
 from fastpath.relay.fields import WANTED
@@ -150,7 +151,9 @@ def make_app(callers: Callers, records: WrittenRecords) -> App:
     settings = msgspec.convert(fill(Plan((URL,)), callers, Path(os.devnull)), Settings)
     clock, loop = SystemClock(), asyncio.get_running_loop()
     tick = Tick(loop, clock, lambda lag: None)
-    return App(settings, Metrics(), records, MemoryBudget(settings.limits.memory), tick, clock)
+    return App(
+        settings, Metrics(private_arena(sizes_for(1))), records, MemoryBudget(settings.limits.memory), tick, clock
+    )
 
 
 def keep_connection(app: App, transport: CountingTransport) -> Connection:
@@ -173,7 +176,7 @@ async def measure(options: argparse.Namespace) -> float:
     """Microseconds per request of the best round. Raises AssertionError when an answer was not complete."""
     with tempfile.TemporaryDirectory(prefix="replay-") as folder:
         replay = Replay(options.mode, Path(folder), options.plant)
-    warm_up = max(1, options.count // 5)
+    warm_up = max(COUNT, options.count // 5)  # each caller once: what is made for a caller is made then
     replay.run(warm_up)
     tune_interpreter()
     mark()

@@ -1,5 +1,7 @@
 from _native.door cimport Exchange
 from _native.jsonscan cimport Members
+from fastpath.account.held cimport Held
+from fastpath.account.tariff cimport Terms
 from fastpath.endpoints.paths cimport ApiPath
 from fastpath.record cimport DecisionRecord
 from fastpath.snapshot cimport Route, Snapshot
@@ -20,8 +22,8 @@ cdef class RequestContext:
     cdef public double read_at
     cdef public double upstream
     cdef public object ticket
-    cdef public object held
-    cdef public object terms
+    cdef public Held held
+    cdef public Terms terms
     cdef public list edits
     cdef public long long prompt_guess
     cdef public bint booked

@@ -12,7 +12,7 @@ from fastpath.record import DecisionRecord
 
 if TYPE_CHECKING:
     from backends.dialects.openai import Decision, Edit
-    from fastpath.account.hold import Held
+    from fastpath.account.held import Held
     from fastpath.account.tariff import Terms
     from fastpath.endpoints.paths import ApiPath
     from fastpath.identity.keys import Key

@@ -92,7 +92,7 @@ class Sampling(Decision):
     frequency_penalty: Penalty | None = None
 
     def answer_most(self) -> int:
-        return self.max_completion_tokens or self.max_tokens or 0
+        return max(self.max_completion_tokens or 0, self.max_tokens or 0)  # servers differ about which one counts
 
     def answers(self) -> int:
         return self.n or 1

@@ -4,6 +4,7 @@ Owns which usage its record ends with: the model server's where it can be true, 
 not. Does not own the arithmetic (`fastpath.money`), the judgement (`fastpath.money.sanity`) or the terms (`tariff`).
 """
 
+from _native.rates import Rates
 from backends.dialects.said import count_pictures, words_of
 from backends.dialects.usage import Usage, usage_from
 from fastpath.context import RequestContext
@@ -53,10 +54,21 @@ def bill(ctx: RequestContext) -> None:
     assert terms is not None
     if record.usage is None:
         return
-    usage = record.usage.billable()
-    record.cost_nano = terms.bill(usage)
+    record.cost_nano = _by(terms.rates, record.usage)
+    if record.cost_nano is None:
+        record.cost_nano = terms.bill(record.usage.billable())
     record.currency = terms.currency if record.cost_nano is not None else None
-    record.provider_usd_nano = terms.cost_in("USD", usage)
+    record.provider_usd_nano = _by(terms.dollars, record.usage)
+    if record.provider_usd_nano is None:
+        record.provider_usd_nano = terms.cost_in("USD", record.usage.billable())
+
+
+def _by(rates: Rates | None, usage: Usage) -> int | None:
+    """What the four totals of a usage cost; None where that takes a closer look."""
+    if rates is None or usage.parts is not None:
+        return None
+    nano = rates.bill(usage.prompt, usage.cached, usage.answer, usage.reasoning)
+    return nano if nano >= 0 else None
 
 
 def progress_of(record: DecisionRecord, events: int) -> Billable:

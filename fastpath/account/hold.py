@@ -1,16 +1,16 @@
 """What is set aside for a request before it is sent, and what a clamp takes from what it asks.
 
-Owns `Held`, the worst case by which impossible usage is later capped, and the edits that make the worst case hold. A
+Owns the long way to the worst case, by which impossible usage is later capped, and the edits that make it hold. A
 clamp is applied to the body that is sent and to what is reserved by one reading of the body. Does not own the worst
 case itself (`fastpath.money.reserve`) or the budgets that hold it (`fastpath.limits`). Synchronous.
 """
 
-import msgspec
-
 from backends.dialects.openai import set_number
 from fastpath import errors
-from fastpath.account.tariff import Tariff, Terms
+from fastpath.account.held import Held, Lane
+from fastpath.account.tariff import Account, Tariff, Terms
 from fastpath.context import RequestContext
+from fastpath.endpoints.paths import ApiPath
 from fastpath.money.ask import Ask, Patch, read_ask
 from fastpath.money.currency import CurrencyError
 from fastpath.money.price import Billable, Price, pico_of
@@ -18,19 +18,10 @@ from fastpath.money.reserve import ANSWER_ASSUMED, CONTEXT_ASSUMED, Bounds, Clam
 
 #: Of an upload nobody reads the form: so many pictures at most, which is what OpenAI makes of one request.
 UPLOAD_IMAGES = 10
+#: APIs whose plain bodies are texts and nothing else.
+_PLAIN_APIS = ("chat", "messages")
 _NO_CLAMP = Clamp()
-
-
-class Held(msgspec.Struct, frozen=True):
-    """What is set aside. nano: the most that the bill can say, in the caller's currency.
-
-    price: by which the worst case is the worst; None where no single one is. bounded: nano holds for any usage.
-    """
-
-    reservation: Reservation
-    nano: int = 0
-    price: Price | None = None
-    bounded: bool = True
+_FREE = Lane(Bounds(), _NO_CLAMP, None, None)
 
 
 def hold(ctx: RequestContext) -> None:
@@ -40,28 +31,69 @@ def hold(ctx: RequestContext) -> None:
     """
     route, path, record = ctx.route, ctx.path, ctx.record
     assert route is not None
-    assert path is not None
-    tariff = route.tariff
+    tariff, plain = route.tariff, _is_plain(ctx)
     if tariff is None:
-        ctx.held = Held(_reserve(ctx, _NO_CLAMP, Bounds(), None))
+        if not plain or not _hold_by_lane(ctx, _FREE):
+            ctx.held = _held(_reserve(ctx, _NO_CLAMP, Bounds(), None), 0, None)
         return
-    name, targets = record.model or route.name, route.serving(path.template)
-    account = ctx.snapshot.accounts.of(ctx.key)
+    key = (record.model or route.name, path, ctx.snapshot.accounts.of(ctx.key))
+    lane = tariff.lanes.get(key, record.ts) if plain else None
+    if lane is None or not _hold_by_lane(ctx, lane):
+        _look_closer(ctx, tariff, key)
+
+
+def _is_plain(ctx: RequestContext) -> bool:
+    """Whether a body is texts that a lane can judge: nothing in it is heard, seen or remembered."""
+    members, path = ctx.members, ctx.path
+    if members is None or path is None or not members.plain or path.api not in _PLAIN_APIS:
+        return False
+    return members.span("conversation") is None and members.span("previous_response_id") is None
+
+
+def _hold_by_lane(ctx: RequestContext, lane: Lane) -> bool:
+    """Sets ctx.held of a plain body. False: look closer."""
+    decision = ctx.decision
+    assert decision is not None
+    ctx.held = lane.hold(len(ctx.body), decision.answer_most(), decision.answers())
+    return ctx.held is not None
+
+
+def _look_closer(ctx: RequestContext, tariff: Tariff, key: tuple[str, ApiPath, Account]) -> None:
+    """The long way, which opens the short one for requests like it where there is one."""
+    (name, path, account), record = key, ctx.record
+    assert ctx.route is not None
+    targets = ctx.route.serving(path.template)
     try:
         found = {terms.charge: terms for terms in (tariff.terms(one, name, account, record.ts) for one in targets)}
     except CurrencyError as error:
         raise errors.unpriceable(str(error)) from error
     bounds = tariff.bounds(targets, name, record.ts, path.api)
+    if len(found) == 1:
+        _open_lane(tariff, key, bounds, *found.values())
     held = [_hold_by(ctx, tariff, bounds, terms) for terms in found.values() or (Terms(),)]
     ctx.held = max(held, key=lambda one: one.nano)
-    if ctx.held.reservation.patches:
-        _clamp(ctx, tariff, ctx.held.reservation.patches)
+    patches = ctx.held.reservation.patches
+    if patches:
+        _clamp(ctx, tariff, patches)
 
 
 def _hold_by(ctx: RequestContext, tariff: Tariff, bounds: Bounds, terms: Terms) -> Held:
     reservation = _reserve(ctx, tariff.clamp, bounds, terms.charge)
-    nano = terms.nano(reservation.pico)
-    return Held(reservation, nano, terms.charge) if ctx.members is not None else Held(reservation, nano, None, False)
+    bounded = ctx.members is not None  # of an upload nobody knows what it is before it is settled
+    return _held(reservation, terms.nano(reservation.pico), terms.charge if bounded else None, bounded)
+
+
+def _held(reservation: Reservation, nano: int, price: Price | None, bounded: bool = True) -> Held:
+    return Held(reservation.prompt_most, reservation.answer_most, nano, price, bounded, reservation)
+
+
+def _open_lane(tariff: Tariff, key: object, bounds: Bounds, terms: Terms) -> None:
+    """Remembers the short way for requests like this one, where their price has nothing that plain texts could meet."""
+    price, clamp = terms.charge, tariff.clamp
+    heard = price is not None and (price.audio_input is not None or price.audio_output is not None)
+    kept = price is not None and price.cache_write_long is not None
+    if not heard and not kept and clamp.logprobs is None and (price is None or terms.rates is not None):
+        tariff.lanes.put(key, Lane(bounds, clamp, price, terms.rates))
 
 
 def _reserve(ctx: RequestContext, clamp: Clamp, bounds: Bounds, price: Price | None) -> Reservation:

@@ -7,14 +7,15 @@ own price is all that is known of cost as well. Owns that choice and its arithme
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from _native.rates import Rates
 from fastpath.money.amount import AmountError
 from fastpath.money.catalog import Catalog, Offer, Offers, provider_of
 from fastpath.money.currency import Rate, RateTable, charge_of
-from fastpath.money.price import MOST_NANO, Billable, Price, nano_of, pico_of
+from fastpath.money.price import MOST_NANO, Billable, Price, answer_rates, nano_of, pico_of, prompt_rates
 from fastpath.money.reserve import Bounds, Clamp
 from fastpath.money.row import name_version
 from fastpath.settings import Endpoint, Key, Model, ModelClamp, Settings
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from fastpath.snapshot import Target
 
 _DOLLARS = "USD"
+DAY = 86_400
+MOST_KEPT = 4_096
 
 
-class Account(msgspec.Struct, frozen=True):
+class Account(msgspec.Struct, frozen=True, eq=False):
     """How a caller is billed. currency "": in that of the price. markup_ppm None: as the model says."""
 
     currency: str = ""
@@ -48,14 +51,29 @@ class Accounts:
         return self._spender if any(budget.amount is not None for budget in key.budgets) else self._nobody
 
 
-class Terms(msgspec.Struct, frozen=True):
-    """By what one attempt is billed, pinned at its request's admission. None: no price is known."""
+class Terms:
+    """By what one attempt is billed, pinned at its request's admission. None: no price is known.
 
-    price: Price | None = None  # what the endpoint's provider asks
-    charge: Price | None = None  # what the caller is asked, before markup
-    markup_ppm: int = 0
-    currency: str = ""  # of the bill
-    rate: Rate | None = None  # from the charge's currency to the bill's; None: they are the same
+    price: what the endpoint's provider asks; charge: what the caller is asked, before markup; currency: of the bill;
+    rate: from the charge's currency to the bill's, None where they are the same; rates: the charge, marked up, ready to
+    be multiplied, None where that takes more than four products; dollars: the same of the provider's, in dollars.
+    """
+
+    def __init__(
+        self,
+        price: Price | None = None,
+        charge: Price | None = None,
+        markup_ppm: int = 0,
+        currency: str = "",
+        rate: Rate | None = None,
+    ) -> None:
+        self.price = price
+        self.charge = charge
+        self.markup_ppm = markup_ppm
+        self.currency = currency
+        self.rate = rate
+        self.rates = rates_of(charge, markup_ppm) if charge is not None and rate is None else None
+        self.dollars = rates_of(price) if price is not None and price.currency == _DOLLARS else None
 
     def nano(self, pico: int) -> int:
         """What so much by `charge` is on the bill, at most what a ledger holds."""
@@ -74,6 +92,46 @@ class Terms(msgspec.Struct, frozen=True):
         return nano_of(pico_of(price, usage)) if price is not None and price.currency == currency else None
 
 
+def rates_of(price: Price, markup_ppm: int = 0) -> Rates | None:
+    """The first tier of a price, where all that is asked for beside it is sound and the long keeping of a prompt."""
+    fresh, cached, write, _, _ = prompt_rates(price)
+    output, reasoning, _ = answer_rates(price)
+    try:
+        return Rates(
+            fresh,
+            cached,
+            output,
+            reasoning,
+            price.request,
+            max(fresh, cached, write),
+            max(output, reasoning),
+            markup_ppm,
+            price.long_from if price.long is not None else 0,
+        )
+    except (ValueError, OverflowError):  # a price or a markup beyond what a short way may assume
+        return None
+
+
+class Days:
+    """What is remembered until the day (UTC) is over, when prices and rates may change."""
+
+    def __init__(self) -> None:
+        self._day = -1
+        self._kept: dict[object, Any] = {}
+
+    def get(self, key: object, at: float) -> Any:
+        """What was put under the key today, else None. at: Unix seconds."""
+        if int(at // DAY) != self._day:
+            self._day = int(at // DAY)
+            self._kept.clear()
+        return self._kept.get(key)
+
+    def put(self, key: object, value: Any) -> None:
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.clear()
+        self._kept[key] = value
+
+
 class Tariff:
     """One model's. `clamp`: the most that may be asked; `refuses`: more is refused and not lowered."""
 
@@ -85,6 +143,8 @@ class Tariff:
         self._limit_field = asked.limit_field if asked.limit_field != "max_tokens" else ""
         self._markup_ppm = model.markup_ppm
         self._rates: RateTable = catalog.rates
+        self._terms: Days = Days()
+        self.lanes: Days = Days()  # `lane` keeps what it finds here
 
     @staticmethod
     def of(model: Model, catalog: Catalog) -> "Tariff | None":
@@ -94,6 +154,14 @@ class Tariff:
 
     def terms(self, target: "Target", name: str, account: Account, at: float) -> Terms:
         """name: the model's, as the caller knows it. Raises CurrencyError where the bill's currency has no rate."""
+        key = (target, name, account)
+        found: Terms | None = self._terms.get(key, at)
+        if found is None:
+            found = self._find(target, name, account, at)
+            self._terms.put(key, found)
+        return found
+
+    def _find(self, target: "Target", name: str, account: Account, at: float) -> Terms:
         offer = _offer(target, name, at)
         price = self.list_price if offer is None else offer.price
         charge = self.list_price or price

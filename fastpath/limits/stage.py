@@ -61,8 +61,8 @@ def _tokens(ctx: RequestContext, bounded: bool) -> tuple[int, int]:
     decision, record, held = ctx.decision, ctx.record, ctx.held
     assert held is not None
     if bounded:
-        return held.reservation.prompt_most, held.reservation.answer_most
+        return held.prompt_most, held.answer_most
     most = decision.answer_most() * decision.answers() if decision is not None else 0
     if ctx.edits is not None:  # a clamp set a limit, or lowered one
-        most = min(most or held.reservation.answer_most, held.reservation.answer_most)
+        most = min(most or held.answer_most, held.answer_most)
     return record.prompt_estimate(), most

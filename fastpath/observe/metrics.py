@@ -27,9 +27,9 @@ _PRIVATE: Final = Sizes(
 )
 
 
-def private_arena() -> Arena:
+def private_arena(sizes: Sizes = _PRIVATE) -> Arena:
     """An arena of this process alone, which it has joined."""
-    arena = Arena.anonymous(secrets.token_bytes(SECRET_SIZE), _PRIVATE)
+    arena = Arena.anonymous(secrets.token_bytes(SECRET_SIZE), sizes)
     arena.join()
     return arena
 

@@ -471,8 +471,8 @@ class Delivery(AttemptOwner):
         if usage.disputed or not (usage.prompt_known and usage.answer_known):
             return False
         if ctx.held is not None:
-            most = ctx.held.reservation
-            if usage.parts is not None or usage.prompt > most.prompt_most or usage.answer > most.answer_most:
+            held = ctx.held
+            if usage.parts is not None or usage.prompt > held.prompt_most or usage.answer > held.answer_most:
                 return False
         record.input_tokens, record.output_tokens = usage.prompt, usage.answer
         record.cached_tokens, record.reasoning_tokens = usage.cached, usage.reasoning

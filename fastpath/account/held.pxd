@@ -1,0 +1,24 @@
+from _native.rates cimport Rates
+
+
+cdef class Held:
+    cdef readonly long long prompt_most
+    cdef readonly long long answer_most
+    cdef readonly long long nano
+    cdef readonly object price
+    cdef readonly bint bounded
+    cdef object _found
+    cdef Rates _rates
+
+
+cdef class Lane:
+    cdef long long _context
+    cdef long long _limit
+    cdef long long _beside
+    cdef bint _clamps
+    cdef long long _most_tokens
+    cdef long long _most_answers
+    cdef object _price
+    cdef Rates _rates
+
+    cpdef Held hold(self, long long size, long long asked, long long answers)
