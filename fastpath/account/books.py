@@ -100,8 +100,13 @@ def payer_of(key: Key | None) -> Payer:
 
 
 def attempts_of(record: DecisionRecord) -> tuple[Attempt, ...]:
-    """How each attempt ended. One that failed before it said a usage costs nothing that is known."""
+    """How each attempt ended. One that failed before it said a usage costs nothing that is known.
+
+    One whose answer had begun and broke is a failure, too; what was delivered of it is known, and paid.
+    """
     failed = record.failures or []
+    if record.outcome == "broken" and len(failed) == record.attempts:
+        failed = failed[:-1]
     ended = [Attempt(n, failure.split(" ", 1)[0], None) for n, failure in enumerate(failed, 1)]
     if record.attempts > len(failed):
         ended.append(_last_of(record))

@@ -12,7 +12,7 @@ from fastpath.outbox.facts import End, Intent, Mark, decode
 from fastpath.outbox.keeper import Options
 from fastpath.outbox.reader import OutboxReader
 from fastpath.outbox.writer import OutboxWriter
-from fastpath.settings import Endpoint, Model
+from fastpath.settings import Endpoint, Model, Timeouts
 from fastpath.settings.tenancy import ModelPrice
 from loadtest.rig import Bench, chat
 from loadtest.rig.bench import Served, make_settings
@@ -88,6 +88,21 @@ async def test_an_attempt_that_failed_is_in_the_end_and_each_has_its_intent(benc
         (1, "e0", True, False),
         (2, "e1", False, True),
     ]
+
+
+@pytest.mark.parametrize("fault", [Fault(cut_after=3), Fault(stall_after=3), Fault(in_band_error=3)])
+async def test_F01_what_was_delivered_of_a_broken_stream_is_billed(
+    bench: Bench, books: ReadableBooks, fault: Fault
+) -> None:
+    served, _ = await serve(bench, books, fault, timeouts=Timeouts(idle=0.2))
+    await served.ask(chat(stream=True, max_tokens=9))
+    (record,) = await served.records.wait(1)
+    assert record.outcome == "broken"
+    (attempt,) = books.read()[-1].attempts
+    assert (attempt.attempt, attempt.endpoint, attempt.delivered, attempt.estimated) == (1, "e0", True, True)
+    assert attempt.usage is not None
+    assert (attempt.usage.input, attempt.usage.output) == (record.input_tokens, record.events)
+    assert record.events >= 1
 
 
 async def test_a_stream_is_marked_while_it_runs(bench: Bench, books: ReadableBooks) -> None:
