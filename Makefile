@@ -8,10 +8,10 @@ ARGS ?=
 PYTHON := $(VENV)/bin/python
 export VENV
 
-.PHONY: help install run test lint bench loadtest chaos fuzz sanitize wheel clean
+.PHONY: help install run test lint bench loadtest chaos ledger-chaos fuzz sanitize wheel clean
 
 help:  ## shows the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 install:  ## the gateway in .venv
 	@$(SETUP) run
@@ -40,6 +40,10 @@ loadtest:  ## loads of real shapes with latency objectives, cancels and faults; 
 chaos:  ## random kills and faults under load, judged by the logs; ARGS are those of tools/chaos
 	@$(SETUP) loadtest
 	@PYTHON=$(PYTHON) tools/chaos $(ARGS)
+
+ledger-chaos:  ## 10,000 requests that go wrong, 200 workers killed, on both stores: the books must add up
+	@$(SETUP) test
+	@$(PYTHON) -m loadtest.ledger $(ARGS)
 
 sanitize:  ## kernels under AddressSanitizer and UBSan through unit tests, fuzz replay and contract tests
 	@$(SETUP) test

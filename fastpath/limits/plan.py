@@ -124,7 +124,7 @@ class Plan:
         self.limiter = Limiter(
             arena,
             [_rate(arena, bound) for bound in self.rates],
-            [(_places(arena, bound), bound.limit.most or 0) for bound in self.slots],
+            [(places_of(arena, bound), bound.limit.most or 0) for bound in self.slots],
             [_allowance(arena, fund, budget) for fund, (_, budget) in zip(self.funds, budgets, strict=True)],
         )
 
@@ -194,7 +194,8 @@ def _rate(arena: Arena, bound: Bound) -> Rate:
     )
 
 
-def _places(arena: Arena, bound: Bound) -> Places:
+def places_of(arena: Arena, bound: Bound) -> Places:
+    """What the arena counts a limit of concurrency by, over all plans."""
     return arena.limit(_id("slots", bound.owner, bound.model or ""))
 
 

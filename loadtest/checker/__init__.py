@@ -1,13 +1,13 @@
 """The offline checker: evaluates the invariants J1-J10 of a run over its logs.
 
-Owns which invariants there are. Those not listed yet (J1, J3-J6, J9) join with the ledger, the audit chain and the
-limits they speak of: one module with `check(history) -> list[Violation]`, one line here.
+Owns which invariants there are. Those not listed yet (J4-J6) join with the grades, the tenants' canaries and the audit
+chain they speak of: one module with `check(history) -> list[Violation]`, one line here.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-from loadtest.checker import baseline, errors, records, responses
+from loadtest.checker import baseline, conservation, errors, rates, records, reservations, responses
 from loadtest.checker.history import History, Violation
 
 
@@ -18,7 +18,7 @@ class Invariant(NamedTuple):
     title: str
     check: Callable[[History], list[Violation]]
     needs: tuple[frozenset[str], ...]
-    """The sets of logs (client, gateway, mock, proxy, baseline) any one of which is enough to judge."""
+    """The sets of logs (client, gateway, mock, proxy, baseline, accounts) any one of which is enough to judge."""
 
 
 def _logs(*names: str) -> frozenset[str]:
@@ -27,8 +27,15 @@ def _logs(*names: str) -> frozenset[str]:
 
 INVARIANTS = (
     Invariant(
+        "J1",
+        "debits are credits, cost is what was stated, the charge by policy",
+        conservation.check,
+        (_logs("accounts"),),
+    ),
+    Invariant(
         "J2", "one terminal record per request, one request per attempt", records.check, (_logs("client", "gateway"),)
     ),
+    Invariant("J3", "nothing is reserved or held at rest", reservations.check, (_logs("accounts"),)),
     Invariant(
         "J7", "every request answered, nothing after the end, content unchanged", responses.check, (_logs("client"),)
     ),
@@ -38,6 +45,7 @@ INVARIANTS = (
         baseline.check,
         (_logs("proxy"), _logs("baseline")),
     ),
+    Invariant("J9", "no more is admitted than the limits allow", rates.check, (_logs("accounts"),)),
     Invariant(
         "J10", "no unexpected 5xx, every error body well-formed", errors.check, (_logs("client"), _logs("gateway"))
     ),

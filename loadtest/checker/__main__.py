@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.checker import INVARIANTS, Violation
+from loadtest.checker.accounts import Accounts
 from loadtest.checker.allowance import Allowance
 from loadtest.checker.history import AccessLine, ClientLine, History, MockLine, Sample, read_lines
 from loadtest.faultd.record import ConnectionRecord
@@ -25,6 +26,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.add_argument(
             f"--{log}", type=Path, action="append", default=[], help=f"{log} log, JSON lines; repeatable"
         )
+    parser.add_argument("--accounts", type=Path, help="what the books say, JSON (loadtest.ledger)")
     parser.add_argument("--baseline", type=Path, help="process samples before the run, JSON lines")
     parser.add_argument("--after", type=Path, help="process samples after the run, JSON lines")
     parser.add_argument("--allow", type=int, action="append", default=[], metavar="5XX", help="a status the row allows")
@@ -45,6 +47,9 @@ def load(options: argparse.Namespace) -> History:
         proxy=[line for path in options.proxy for line in read_lines(path, ConnectionRecord)],
         before=read_lines(options.baseline, Sample),
         after=read_lines(options.after, Sample),
+        accounts=None
+        if options.accounts is None
+        else msgspec.json.decode(options.accounts.read_bytes(), type=Accounts),
         allowance=Allowance(
             statuses=frozenset(options.allow), cuts=options.allow_cuts, patched_bodies=options.patched_bodies
         ),
@@ -79,7 +84,7 @@ def main(arguments: list[str]) -> int:
         return 2
     sizes = ((len(getattr(history, log)), log) for log in ("clients", "access", "mock", "proxy", "before", "after"))
     print("lines:", ", ".join(f"{size} {log}" for size, log in sizes))
-    given = frozenset(log for log in (*LOGS, "baseline") if getattr(options, log))
+    given = frozenset(log for log in (*LOGS, "baseline", "accounts") if getattr(options, log))
     return int(bool(report(history, given)))
 
 

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from loadtest.checker.accounts import Accounts
 from loadtest.checker.allowance import Allowance
 from loadtest.faultd.record import ConnectionRecord
 
@@ -70,6 +71,8 @@ class AccessLine(msgspec.Struct, kw_only=True):
     attempts: int = 0
     outcome: str = ""
     error: str | None = None
+    cost_nano: int | None = None
+    """What it cost by the price of its model; None where nothing is known of its usage."""
 
 
 class MockLine(msgspec.Struct, kw_only=True):
@@ -116,6 +119,7 @@ class History(msgspec.Struct, kw_only=True):
     proxy: list[ConnectionRecord] = []
     before: list[Sample] = []
     after: list[Sample] = []
+    accounts: Accounts | None = None
     allowance: Allowance = Allowance()
 
     def allowed(self, client: ClientLine | None) -> Allowance:

@@ -6,6 +6,7 @@ Where the gateway must send bodies unchanged, each attempt's body is the client'
 from collections import Counter
 from collections.abc import Iterator
 
+from loadtest.checker import settled
 from loadtest.checker.allowance import Allowance
 from loadtest.checker.history import AccessLine, ClientLine, History, MockLine, Violation
 
@@ -15,7 +16,13 @@ UNDECIDED = frozenset({"", "open"})
 
 def check(history: History) -> list[Violation]:
     """The violations of J2, in the order of the logs."""
-    return [*_duplicates(history), *_strangers(history), *_terminal_records(history), *_attempts(history)]
+    return [
+        *_duplicates(history),
+        *_strangers(history),
+        *_terminal_records(history),
+        *_attempts(history),
+        *settled.check(history),
+    ]
 
 
 def _duplicates(history: History) -> Iterator[Violation]:

@@ -180,7 +180,7 @@ def violations(history: History) -> dict[str, list[tuple[str, str]]]:
 
 
 def test_a_clean_history_passes() -> None:
-    assert violations(clean()) == {"J2": [], "J7": [], "J8": [], "J10": []}
+    assert violations(clean()) == {each.name: [] for each in INVARIANTS}
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -193,7 +193,8 @@ def test_planted_violation_is_flagged(name: str) -> None:
 
 
 def test_every_invariant_has_planted_violations() -> None:
-    assert {invariant for invariant, *_ in PLANTED.values()} == {each.name for each in INVARIANTS}
+    """Those of the books are in `test_accounts`."""
+    assert {invariant for invariant, *_ in PLANTED.values()} | {"J1", "J3", "J9"} == {each.name for each in INVARIANTS}
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_command_passes_a_clean_history(tmp_path: Path) -> None:
     done = run_checker(tmp_path, clean())
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("lines: 7 clients, 7 access, 8 mock, 1 proxy, 1 before, 2 after\n")
-    assert done.stdout.count(" held ") == 4
+    assert done.stdout.count(" held  ") == 4
 
 
 def test_command_names_the_first_violating_records(tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_command_says_what_it_could_not_check(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "loadtest.checker", "--mock", log]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert done.stdout.count("not checked") == 4
+    assert done.stdout.count("not checked") == 7
 
 
 def test_command_refuses_a_broken_log(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from fastpath.outbox.facts import End, Fact, Intent, Mark
 from tests.conftest import ROOT
 from tests.controlplane.ledger.facts import SECRET, T0
 from tests.controlplane.settlement.workers import facts_of
-from tests.controlplane.store.cluster import PATIENCE, Cluster
+from tests.controlplane.store.cluster import Cluster
 
 SCRIPT = Path(__file__).with_name("workers.py")
 ENVIRON = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -42,21 +42,9 @@ Sums = tuple[int, int]  # charge, cost
 Said = dict[bytes, list[Fact]]
 
 
-class OwnCluster(Cluster):
-    """A server that a test may stop."""
-
-    def stop_at_once(self) -> None:
-        """Immediate shutdown: no checkpoint, clients are cut off."""
-        self._call("pg_ctl", "stop", "-D", str(self.folder / "data"), "-m", "immediate")
-        assert self._server is not None
-        self._server.wait(PATIENCE)
-        self._server = None
-
-
 @pytest.fixture
-def own_cluster() -> Iterator[OwnCluster]:
-    with OwnCluster() as running:
-        assert isinstance(running, OwnCluster)
+def own_cluster() -> Iterator[Cluster]:
+    with Cluster() as running:
         yield running
 
 
@@ -163,7 +151,7 @@ async def test_writers_and_settlers_killed_at_random_points(folder: Path, url: s
 
 
 @pytest.mark.timeout(240)
-async def test_postgresql_stopped_for_a_while_loses_nothing(folder: Path, own_cluster: OwnCluster) -> None:
+async def test_postgresql_stopped_for_a_while_loses_nothing(folder: Path, own_cluster: Cluster) -> None:
     url = own_cluster.url(own_cluster.create_database())
     database = await Database.open(url)
     await schema.upgrade(database)
