@@ -14,6 +14,8 @@ ROWS = (
     *("F01", "F02", "F03", "F05", "F06", "F09", "F10", "F11", "F12", "F13", "F14", "F15", "F16", "F17"),
     *("F35", "F36", "F37", "F41", "F43", "F46", "F52"),
 )
+#: Rows of the books and the stores behind them, whose tests are in the rooms that they are about.
+BOOK_ROWS = ("F24", "F25", "F26", "F27", "F28", "F29", "F30", "F31", "F32", "F33", "F34", "F38", "F39")
 #: Names that keep a test from running or from failing, as markers, calls or decorators.
 ESCAPES = {"skip", "skipif", "xfail", "importorskip"}
 
@@ -28,6 +30,13 @@ def row_tests(row: str) -> list[Test]:
     """The module-level test functions of a row, which pytest collects."""
     found = (node for tree in parsed().values() for node in tree.body if isinstance(node, Test))
     return [node for node in found if re.match(rf"test_{row}_\w+", node.name)]
+
+
+def anywhere_in_tests(row: str) -> list[Test]:
+    """Tests of all rooms that have a row's number in their name, so that `pytest -k F24` finds them."""
+    trees = (ast.parse(path.read_text()) for path in sorted(HERE.parent.rglob("test_*.py")))
+    found = (node for tree in trees for node in tree.body if isinstance(node, Test))
+    return [node for node in found if row in node.name.split("_")]
 
 
 def escapes_in(tree: ast.AST) -> list[str]:
@@ -49,6 +58,14 @@ def test_the_row_has_tests(row: str) -> None:
     assert tests, f"no test_{row}_* in {HERE.name}/"
     for test in tests:
         assert asserts_in(test), f"{test.name} asserts nothing"
+
+
+@pytest.mark.parametrize("row", BOOK_ROWS)
+def test_a_row_of_the_books_has_tests(row: str) -> None:
+    tests = anywhere_in_tests(row)
+    assert tests, f"no test_{row}_*"
+    for test in tests:
+        assert not escapes_in(test), f"{test.name} may be skipped"
 
 
 def test_no_test_here_is_skipped_or_expected_to_fail() -> None:

@@ -120,7 +120,7 @@ async def test_a_stream_is_marked_while_it_runs(bench: Bench, books: ReadableBoo
     client.leave()
 
 
-async def test_what_cannot_be_written_down_is_not_sent(bench: Bench, tmp_path: Path, quiet: Any) -> None:
+async def test_F28_what_cannot_be_written_down_is_not_sent(bench: Bench, tmp_path: Path, quiet: Any) -> None:
     class Full:
         """An outbox without room."""
 

@@ -38,7 +38,7 @@ async def test_an_unchanged_endpoint_keeps_its_pool(bench: Bench) -> None:
     assert before.pool.open == 1
 
 
-async def test_a_running_stream_keeps_its_snapshot(bench: Bench, quiet: Any) -> None:
+async def test_F38_a_running_stream_keeps_its_snapshot(bench: Bench, quiet: Any) -> None:
     first, second = await bench.mock(tokens=20, rate=100.0), await bench.mock()
     served = await bench.serve(settings_of(first))
     client = await served.open()
@@ -52,7 +52,7 @@ async def test_a_running_stream_keeps_its_snapshot(bench: Bench, quiet: Any) -> 
     client.leave()
 
 
-async def test_a_removed_endpoint_finishes_and_closes(bench: Bench, quiet: Any) -> None:
+async def test_F38_a_removed_endpoint_finishes_and_closes(bench: Bench, quiet: Any) -> None:
     first, second = await bench.mock(tokens=10, rate=100.0), await bench.mock()
     served = await bench.serve(settings_of(first, timeouts={"pool_idle": 0.1}))
     client = await served.open()
@@ -88,7 +88,7 @@ async def test_a_retry_under_an_old_snapshot_still_has_deadlines(bench: Bench, q
     client.leave()
 
 
-async def test_reloads_under_load_lose_nothing(bench: Bench, quiet: Any) -> None:
+async def test_F38_reloads_under_load_lose_nothing(bench: Bench, quiet: Any) -> None:
     mocks = [await bench.mock(tokens=5) for _ in range(3)]
     served = await bench.serve(settings_of(*mocks[:2]))
     stop = asyncio.Event()

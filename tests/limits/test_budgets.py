@@ -95,7 +95,7 @@ def test_a_request_belongs_to_the_period_of_its_admission(gate, clock) -> None:
 
 @pytest.mark.parametrize("jump", [3_600.0, 86_400.0])
 @pytest.mark.parametrize("period", ["period: day", "period: month", "period: rolling, days: 3"])
-def test_f39_a_jumping_clock_resets_no_budget_twice(gate, clock, jump: float, period: str) -> None:
+def test_F39_a_jumping_clock_resets_no_budget_twice(gate, clock, jump: float, period: str) -> None:
     """Around the end of a month: however the clock jumps, each period is spent once."""
     gate = gate(text(f"tokens: 100, {period}"))
     end = at("UTC", 2026, 10, 1)
@@ -111,7 +111,7 @@ def test_f39_a_jumping_clock_resets_no_budget_twice(gate, clock, jump: float, pe
     assert spent <= 80 * periods
 
 
-def test_two_workers_whose_clocks_differ_share_each_day(gate, clock) -> None:
+def test_F39_two_workers_whose_clocks_differ_share_each_day(gate, clock) -> None:
     """F39: by 5 s, at midnight."""
     gate = gate(text("tokens: 100, period: day"))
     midnight = at("UTC", 2026, 9, 22)

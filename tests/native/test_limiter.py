@@ -205,7 +205,7 @@ def test_a_new_period_begins_at_nothing_and_an_old_one_settles_into_nothing(aren
     assert limiter.committed(0) == (90, 0, DAY + 1)
 
 
-def test_a_clock_that_goes_back_and_forth_starts_no_period_twice(arena: Arena) -> None:
+def test_F39_a_clock_that_goes_back_and_forth_starts_no_period_twice(arena: Arena) -> None:
     """F39: by an hour around midnight, and by a day."""
     limiter = spender(arena, purse(arena, 100))
     take(limiter, 50).settle(SECOND, 0, 0, 50)
@@ -217,7 +217,7 @@ def test_a_clock_that_goes_back_and_forth_starts_no_period_twice(arena: Arena) -
     assert limiter.committed(0)[0] == 0
 
 
-def test_a_clock_that_was_years_ahead_freezes_no_budget(arena: Arena) -> None:
+def test_F39_a_clock_that_was_years_ahead_freezes_no_budget(arena: Arena) -> None:
     limiter = spender(arena, purse(arena, 100), period=DAY + 4_000)
     take(limiter, 70).settle(SECOND, 0, 0, 70)
     limiter.turn(0, DAY, DAY - 1)

@@ -85,7 +85,7 @@ def open_remains(remains: Remains, data: bytes) -> OutboxReader:
     return OutboxReader(remains.folder, nobody_lives)
 
 
-def test_every_byte_of_the_last_4_kib_flipped(remains: Remains) -> None:
+def test_F30_every_byte_of_the_last_4_kib_flipped(remains: Remains) -> None:
     """All other records come, in order; what was hit is kept, as it was found, where it lay."""
     for at in range(SIZE - TAIL, SIZE):
         data = bytearray(remains.data)
@@ -104,7 +104,7 @@ def test_every_byte_of_the_last_4_kib_flipped(remains: Remains) -> None:
         reader.close()
 
 
-def test_cut_off_at_every_byte_of_the_last_4_kib(remains: Remains) -> None:
+def test_F30_cut_off_at_every_byte_of_the_last_4_kib(remains: Remains) -> None:
     """Every whole record comes, and the missing end is told."""
     for size in range(SIZE - TAIL, SIZE):
         reader = open_remains(remains, remains.data[:size])
@@ -118,7 +118,7 @@ def test_cut_off_at_every_byte_of_the_last_4_kib(remains: Remains) -> None:
         reader.close()
 
 
-def test_every_block_lost(remains: Remains) -> None:
+def test_F30_every_block_lost(remains: Remains) -> None:
     """A page that never reached the disk is zeros between records that did."""
     for at in range(FIRST, SIZE - 512, 8):
         data = remains.data[:at] + bytes(512) + remains.data[at + 512 :]
@@ -142,7 +142,7 @@ def test_the_header_and_the_seal_can_be_lost(remains: Remains) -> None:
     assert remains.data[SEAL:FIRST] == bytes(8)
 
 
-def test_an_append_that_was_not_finished_is_no_loss(remains: Remains) -> None:
+def test_F30_an_append_that_was_not_finished_is_no_loss(remains: Remains) -> None:
     start, end = remains.spans[-1]
     data = bytearray(remains.data)
     data[start : start + 4] = bytes(4)  # everything but the length, which is stored last

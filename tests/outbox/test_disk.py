@@ -57,7 +57,7 @@ def fill_volume(place: Path) -> Path:
     return ballast
 
 
-def test_a_full_disk_refuses_ends_what_began_and_recovers(volume: Path) -> None:
+def test_F28_a_full_disk_refuses_ends_what_began_and_recovers(volume: Path) -> None:
     writer = OutboxWriter(volume / "outbox", SystemClock(), OPTIONS)
     reader = OutboxReader(volume / "outbox")
     try:
@@ -83,7 +83,7 @@ def test_a_full_disk_refuses_ends_what_began_and_recovers(volume: Path) -> None:
         reader.close()
 
 
-def test_settling_frees_a_disk_that_is_full_to_the_last_byte(volume: Path) -> None:
+def test_F28_settling_frees_a_disk_that_is_full_to_the_last_byte(volume: Path) -> None:
     writer = OutboxWriter(volume / "outbox", SystemClock(), OPTIONS)
     reader = OutboxReader(volume / "outbox")
     try:
@@ -107,7 +107,7 @@ def test_settling_frees_a_disk_that_is_full_to_the_last_byte(volume: Path) -> No
         reader.close()
 
 
-def test_a_worker_starts_on_a_full_disk_and_waits_for_room(volume: Path) -> None:
+def test_F28_a_worker_starts_on_a_full_disk_and_waits_for_room(volume: Path) -> None:
     ballast = fill_volume(volume)
     writer = OutboxWriter(volume / "outbox", SystemClock(), OPTIONS)
     try:
@@ -144,7 +144,7 @@ def run_traced(folder: Path, steps: int, when: str, call: str = "fdatasync", err
     return found
 
 
-def test_a_sync_that_failed_is_never_taken_for_one_that_did_not(folder: Path) -> None:
+def test_F29_a_sync_that_failed_is_never_taken_for_one_that_did_not(folder: Path) -> None:
     """Step 2's sync fails: its records go to a new segment, and count as synced only with that."""
     steps = run_traced(folder, 4, "4")
     assert [step[0] for step in steps] == [10, 20, 30, 40]
@@ -155,7 +155,7 @@ def test_a_sync_that_failed_is_never_taken_for_one_that_did_not(folder: Path) ->
     reader.close()
 
 
-def test_a_disk_that_goes_on_failing_is_told(folder: Path) -> None:
+def test_F29_a_disk_that_goes_on_failing_is_told(folder: Path) -> None:
     """Nothing is synced, nothing is healthy, and still every record is there for a reader; afterwards all is well."""
     steps = run_traced(folder, 6, "4..8")
     assert [step[0] for step in steps] == [10, 10, 10, 10, 50, 60]
@@ -168,7 +168,7 @@ def test_a_disk_that_goes_on_failing_is_told(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EDQUOT"])
-def test_a_disk_that_gives_no_new_segment_is_told(folder: Path, error: str) -> None:
+def test_F28_a_disk_that_gives_no_new_segment_is_told(folder: Path, error: str) -> None:
     steps = run_traced(folder, 3, "2+", "fallocate", error)
     assert all("no room for records" in str(step[3]) for step in steps)
     assert steps[-1][0] == 30, "what there is goes on being used"

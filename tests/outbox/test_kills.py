@@ -25,7 +25,7 @@ def numbers_of(records: list[bytes]) -> list[int]:
     return numbers
 
 
-def test_60_kills_cost_no_record_that_was_appended(folder: Path) -> None:
+def test_F34_60_kills_cost_no_record_that_was_appended(folder: Path) -> None:
     done = subprocess.run(
         command("kills", folder, KILLS, 7), cwd=ROOT, capture_output=True, text=True, timeout=100, check=True
     )

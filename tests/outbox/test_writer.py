@@ -74,7 +74,9 @@ def test_sizes_that_cannot_be_are_refused() -> None:
             Options(segment_bytes=size)
 
 
-def test_at_the_cap_records_are_refused_until_some_are_settled(write: Write, read: Read, clock: ManualClock) -> None:
+def test_F28_at_the_cap_records_are_refused_until_some_are_settled(
+    write: Write, read: Read, clock: ManualClock
+) -> None:
     options = Options(segment_bytes=16384, cap_bytes=5 * 16384, hold=256)
     writer, reader = write(options), read()
     assert fill(writer) > 4 * 100
@@ -94,7 +96,7 @@ def test_at_the_cap_records_are_refused_until_some_are_settled(write: Write, rea
     assert read_all(reader) == [b"again"]
 
 
-def test_what_was_let_in_can_be_ended_when_nothing_else_fits(write: Write, read: Read) -> None:
+def test_F28_what_was_let_in_can_be_ended_when_nothing_else_fits(write: Write, read: Read) -> None:
     writer = write(Options(segment_bytes=16384, cap_bytes=2 * 16384, hold=256))
     opened = 0
     while writer.put_opening(b"intent"):

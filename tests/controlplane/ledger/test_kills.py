@@ -63,7 +63,7 @@ async def check_books(ledger: Ledger, database: Database, rounds: int) -> None:
 
 
 @pytest.mark.timeout(60 + 20 * KILLS)
-async def test_postgresql_killed_at_random_points(own_cluster: Cluster) -> None:
+async def test_F25_postgresql_killed_at_random_points(own_cluster: Cluster) -> None:
     chance = random.Random(25)
     database = await Database.open(
         own_cluster.url(own_cluster.create_database()), Options(statement_seconds=20, wait_seconds=20)
@@ -109,7 +109,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 
 
 @pytest.mark.timeout(300)
-async def test_the_settler_killed_at_random_points(url: str) -> None:
+async def test_F34_the_settler_killed_at_random_points(url: str) -> None:
     chance = random.Random(34)
     rounds = 6  # of three batches or more
     command = [sys.executable, "-c", SETTLER, url, str(rounds)]

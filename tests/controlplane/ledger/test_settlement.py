@@ -91,7 +91,7 @@ async def test_every_level_has_its_balance(ledger: Ledger) -> None:
     assert await totals(ledger, Subject("umbrella")) == (0, 0, 0)
 
 
-async def test_told_again_in_any_order_it_changes_nothing(ledger: Ledger) -> None:
+async def test_F31_told_again_in_any_order_it_changes_nothing(ledger: Ledger) -> None:
     facts = list(traffic(120))
     await ledger.settlement.settle(facts)
     books = await totals(ledger)
@@ -103,7 +103,9 @@ async def test_told_again_in_any_order_it_changes_nothing(ledger: Ledger) -> Non
     assert await ledger.violations(at_rest=True) == []
 
 
-async def test_shuffled_duplicated_and_cut_anywhere_it_comes_to_the_same(ledger: Ledger, database: Database) -> None:
+async def test_F31_shuffled_duplicated_and_cut_anywhere_it_comes_to_the_same(
+    ledger: Ledger, database: Database
+) -> None:
     facts = list(traffic(120))
     await ledger.settlement.settle(facts)
     expected = await totals(ledger)
@@ -130,7 +132,7 @@ def _moved(fact: Fact) -> Fact:
     return changed
 
 
-async def test_settlers_on_the_same_facts_at_once(ledger: Ledger, url: str, now: Now) -> None:
+async def test_F27_settlers_on_the_same_facts_at_once(ledger: Ledger, url: str, now: Now) -> None:
     facts = list(traffic(200))
     others = [await Database.open(url) for _ in range(3)]
     ledgers = [ledger, *(Ledger(other, SECRET, now=now) for other in others)]
@@ -145,7 +147,7 @@ async def test_settlers_on_the_same_facts_at_once(ledger: Ledger, url: str, now:
         await other.close()
 
 
-async def test_ends_that_come_while_their_requests_are_given_up(ledger: Ledger, url: str, now: Now) -> None:
+async def test_F27_ends_that_come_while_their_requests_are_given_up(ledger: Ledger, url: str, now: Now) -> None:
     other = await Database.open(url)
     giving_up = Ledger(other, SECRET, now=now).settlement
     for number in range(0, 400, 40):
@@ -181,7 +183,7 @@ async def test_ten_thousand_requests_take_at_most_a_hundred_writing_statements(
     assert await count(database, TRANSACTIONS) == 20_000
 
 
-async def test_a_dead_worker(ledger: Ledger, database: Database) -> None:
+async def test_F33_a_dead_worker(ledger: Ledger, database: Database) -> None:
     await ledger.settlement.settle([intent(1), mark(1), intent(2), end(3), intent(4), end(4)])
     assert sorted(await ledger.settlement.open_requests(before=now_after())) == [request_id(n) for n in (1, 2, 3)]
     done = await ledger.settlement.settle_abandoned([request_id(n) for n in (1, 2, 3, 4, 99)])
@@ -238,7 +240,7 @@ BAD: list[tuple[str, Fact]] = [
 
 
 @pytest.mark.parametrize("fact", [fact for _, fact in BAD], ids=[name for name, _ in BAD])
-async def test_a_poisoned_fact_is_set_aside_and_others_flow(ledger: Ledger, database: Database, fact: Fact) -> None:
+async def test_F32_a_poisoned_fact_is_set_aside_and_others_flow(ledger: Ledger, database: Database, fact: Fact) -> None:
     batch = [intent(1), fact, end(1), intent(2), end(2)]
     for _ in range(2):
         done = await ledger.settlement.settle(batch)
@@ -248,7 +250,7 @@ async def test_a_poisoned_fact_is_set_aside_and_others_flow(ledger: Ledger, data
     assert await ledger.violations(at_rest=True) == []
 
 
-async def test_what_the_database_refuses_is_tried_three_times_and_its_sum_is_visible(
+async def test_F32_what_the_database_refuses_is_tried_three_times_and_its_sum_is_visible(
     ledger: Ledger, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[bytes] = []

@@ -140,7 +140,7 @@ async def books(url: str) -> AsyncIterator[Database]:
 
 
 @pytest.mark.timeout(60 + 6 * WRITERS)
-async def test_writers_and_settlers_killed_at_random_points(folder: Path, url: str, books: Database) -> None:
+async def test_F33_F34_writers_and_settlers_killed_at_random_points(folder: Path, url: str, books: Database) -> None:
     writing = start("write", folder, WRITERS, 33, 0.5, T0)
     settling = start("settle", folder, url, SETTLERS, 34, 1.0, T0)
     came, killed = await output_of(writing), await output_of(settling)
@@ -151,7 +151,7 @@ async def test_writers_and_settlers_killed_at_random_points(folder: Path, url: s
 
 
 @pytest.mark.timeout(240)
-async def test_postgresql_stopped_for_a_while_loses_nothing(folder: Path, own_cluster: Cluster) -> None:
+async def test_F24_postgresql_stopped_for_a_while_loses_nothing(folder: Path, own_cluster: Cluster) -> None:
     url = own_cluster.url(own_cluster.create_database())
     database = await Database.open(url)
     await schema.upgrade(database)

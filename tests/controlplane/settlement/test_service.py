@@ -108,7 +108,7 @@ async def test_nothing_is_given_up_before_its_commit(
     assert service.figures().duplicates == 1
 
 
-async def test_after_a_crash_between_commit_and_cursor_all_comes_again_and_changes_nothing(
+async def test_F31_after_a_crash_between_commit_and_cursor_all_comes_again_and_changes_nothing(
     worker: Worker, folder: Path, make_service: MakeService, database: Database
 ) -> None:
     worker.put(intent(1), end(1), intent(2), mark(2), b"no fact")
@@ -123,7 +123,7 @@ async def test_after_a_crash_between_commit_and_cursor_all_comes_again_and_chang
     assert await everything(database) == before
 
 
-async def test_the_whole_folder_again_from_its_start_changes_nothing(
+async def test_F31_the_whole_folder_again_from_its_start_changes_nothing(
     folder: Path, tmp_path: Path, make_service: MakeService, database: Database, ledger: Ledger
 ) -> None:
     worker = Worker(folder, 9, size=8192)
@@ -147,7 +147,7 @@ async def test_the_whole_folder_again_from_its_start_changes_nothing(
     assert await everything(database) == before
 
 
-async def test_poison_is_set_aside_and_stops_nobody(
+async def test_F32_poison_is_set_aside_and_stops_nobody(
     worker: Worker, make_service: MakeService, ledger: Ledger, database: Database
 ) -> None:
     deep, deeper = nested(3, 960), nested(4, 1_500)
@@ -164,7 +164,7 @@ async def test_poison_is_set_aside_and_stops_nobody(
     assert await ledger.violations(at_rest=True) == []
 
 
-async def test_a_fact_that_the_ledger_stumbles_over_is_tried_three_times_alone(
+async def test_F32_a_fact_that_the_ledger_stumbles_over_is_tried_three_times_alone(
     worker: Worker, make_service: MakeService, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker.put(*[fact for number in range(20) for fact in (intent(number), end(number))])
@@ -184,7 +184,7 @@ async def test_a_fact_that_the_ledger_stumbles_over_is_tried_three_times_alone(
     assert await ledger.stakes() == [Stake("USD", 1, 50_000), Stake("XXX", 1, 0)]
 
 
-async def test_what_a_dead_worker_left_is_settled_from_its_last_marks(
+async def test_F33_what_a_dead_worker_left_is_settled_from_its_last_marks(
     folder: Path, make_service: MakeService, ledger: Ledger, database: Database
 ) -> None:
     """Settled in part by one life of the service, which ends; the next one finds the worker dead."""

@@ -111,7 +111,7 @@ async def test_a_wrong_statement_is_told_as_it_is(things: Database) -> None:
     assert await amounts(things) == [100, 100]
 
 
-async def test_a_deadlock_is_run_anew(things: Database) -> None:
+async def test_F27_a_deadlock_is_run_anew(things: Database) -> None:
     """F27: two that lock the same rows crosswise both get through."""
     if things.dialect == "sqlite":
         return  # one writer at a time
@@ -130,7 +130,7 @@ async def test_a_deadlock_is_run_anew(things: Database) -> None:
     assert len(runs) >= 3
 
 
-async def test_a_serialization_failure_is_run_anew(things: Database) -> None:
+async def test_F27_a_serialization_failure_is_run_anew(things: Database) -> None:
     if things.dialect == "sqlite":
         return
     both = asyncio.Barrier(2)
@@ -161,7 +161,7 @@ async def test_contention_that_does_not_end_is_told(things: Database) -> None:
     assert len(tries) == Options().tries
 
 
-async def test_a_locked_table_or_a_slow_statement_is_given_up(cluster: Cluster) -> None:
+async def test_F26_a_locked_table_or_a_slow_statement_is_given_up(cluster: Cluster) -> None:
     """F26: an admin gets an answer, and the outbox keeps what could not be written."""
     url = cluster.url(cluster.create_database())
     holder = await Database.open(url)
@@ -182,7 +182,7 @@ async def test_a_locked_table_or_a_slow_statement_is_given_up(cluster: Cluster) 
     await database.close()
 
 
-async def test_a_pool_in_use_is_given_up(url: str) -> None:
+async def test_F26_a_pool_in_use_is_given_up(url: str) -> None:
     database = await Database.open(url, Options(pool=1, wait_seconds=0.1))
     async with database.read():
         with pytest.raises(Unavailable, match="every database connection is in use"):
@@ -191,7 +191,7 @@ async def test_a_pool_in_use_is_given_up(url: str) -> None:
     await database.close()
 
 
-async def test_a_restarted_server_is_found_again() -> None:
+async def test_F24_a_restarted_server_is_found_again() -> None:
     """F24: while it is gone every call says so; afterwards the same Database goes on."""
     with Cluster() as cluster:
         database = await Database.open(cluster.url(cluster.create_database()))

@@ -48,7 +48,9 @@ def accepted(verifier: TokenVerifier, key: SigningKey) -> Callable[[float, float
 
 
 @pytest.mark.parametrize("off", [-60, -59.9, -5, 0, 5, 59.9])
-def test_a_worker_within_a_minute_believes_a_fresh_token(off: float, accepted: Callable[[float, float], bool]) -> None:
+def test_F39_a_worker_within_a_minute_believes_a_fresh_token(
+    off: float, accepted: Callable[[float, float], bool]
+) -> None:
     assert accepted(NOW, NOW + off)
 
 
@@ -57,7 +59,7 @@ def test_beyond_a_minute_it_is_not(off: float, believed: bool, accepted: Callabl
     assert accepted(NOW, NOW + off) is believed
 
 
-def test_workers_that_differ_by_five_seconds_agree(shelf: Shelf, key: SigningKey) -> None:
+def test_F39_workers_that_differ_by_five_seconds_agree(shelf: Shelf, key: SigningKey) -> None:
     workers = [TokenVerifier([shelf]) for _ in range(4)]
     for age in range(-50, 350, 10):
         token = key.token(claims_of(iat=NOW - age, exp=NOW - age + 300))
@@ -69,7 +71,7 @@ def test_workers_that_differ_by_five_seconds_agree(shelf: Shelf, key: SigningKey
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR, DAY, -DAY])
-def test_a_step_refuses_nobody_and_is_believed_when_it_lasts(
+def test_F39_a_step_refuses_nobody_and_is_believed_when_it_lasts(
     step: float, machine: Machine, clock: SteadyClock, accepted: Callable[[float, float], bool]
 ) -> None:
     true = machine.wall
@@ -83,7 +85,7 @@ def test_a_step_refuses_nobody_and_is_believed_when_it_lasts(
     assert not clock.stepped
 
 
-def test_a_step_that_is_taken_back_was_never_seen(machine: Machine, clock: SteadyClock) -> None:
+def test_F39_a_step_that_is_taken_back_was_never_seen(machine: Machine, clock: SteadyClock) -> None:
     machine.wall += HOUR
     assert clock.now() == NOW
     machine.pass_time(HOLD / 2)
@@ -95,7 +97,7 @@ def test_a_step_that_is_taken_back_was_never_seen(machine: Machine, clock: Stead
     assert clock.now() == NOW + HOLD + 1
 
 
-def test_slewing_and_a_leap_second_pass_through(machine: Machine, clock: SteadyClock) -> None:
+def test_F39_slewing_and_a_leap_second_pass_through(machine: Machine, clock: SteadyClock) -> None:
     for _ in range(1000):
         machine.pass_time(10, rate=1.0005)
         assert clock.now() == machine.wall
