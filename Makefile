@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON := $(VENV)/bin/python
 export VENV
 
-.PHONY: help install run test lint bench loadtest chaos ledger-chaos fuzz sanitize wheel clean
+.PHONY: help install run test lint bench loadtest chaos ledger-chaos ledger-targets fuzz sanitize wheel clean
 
 help:  ## shows the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -44,6 +44,11 @@ chaos:  ## random kills and faults under load, judged by the logs; ARGS are thos
 ledger-chaos:  ## 10,000 requests that go wrong, 200 workers killed, on both stores: the books must add up
 	@$(SETUP) test
 	@$(PYTHON) -m loadtest.ledger $(ARGS)
+
+ledger-targets:  ## the books' fault rows at full size: PostgreSQL away for a minute, 100,000 unknown keys, 200 kills
+	@$(SETUP) test
+	@FASTPATH_FULL=1 FASTPATH_KILLS=200 $(PYTHON) -m pytest tests/controlplane/faults \
+		tests/controlplane/ledger/test_kills.py tests/controlplane/settlement/test_kills.py $(ARGS)
 
 sanitize:  ## kernels under AddressSanitizer and UBSan through unit tests, fuzz replay and contract tests
 	@$(SETUP) test

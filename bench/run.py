@@ -5,7 +5,7 @@ import sys
 
 from bench.options import guarded
 
-SUITES = ("e2e", "slo", "memory", "scale", "overload")
+SUITES = ("e2e", "slo", "memory", "scale", "overload", "money")
 
 
 def main(arguments: list[str]) -> int:

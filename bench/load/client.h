@@ -75,9 +75,10 @@ static double percentile(const struct histogram *h, double share) {
 
 static void print_histogram(const char *name, const struct histogram *h) {
     double mean = h->count ? h->sum / (double)h->count / 1e6 : 0;
-    printf("\"%s\":{\"count\":%llu,\"mean\":%.6f,\"p50\":%.6f,\"p90\":%.6f,\"p99\":%.6f,\"p999\":%.6f,\"max\":%.6f}",
-           name, (unsigned long long)h->count, mean, percentile(h, .5), percentile(h, .9), percentile(h, .99),
-           percentile(h, .999), h->max / 1e6);
+    printf("\"%s\":{\"count\":%llu,\"mean\":%.6f,\"p50\":%.6f,\"p90\":%.6f,\"p95\":%.6f,\"p99\":%.6f,\"p999\":%.6f,"
+           "\"max\":%.6f}",
+           name, (unsigned long long)h->count, mean, percentile(h, .5), percentile(h, .9), percentile(h, .95),
+           percentile(h, .99), percentile(h, .999), h->max / 1e6);
 }
 
 #endif

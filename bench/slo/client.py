@@ -25,6 +25,7 @@ class Distribution(msgspec.Struct, frozen=True):
     p99: float
     p999: float
     max: float
+    p95: float = 0.0
 
 
 class Answered(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from bench.record import newest
 
 pytestmark = pytest.mark.alone
 
-LIMIT = 90.0
+LIMIT = 150.0
 
 
 def smoke(root: Path, folder: Path, suite: str) -> dict[str, Any]:
@@ -83,3 +83,14 @@ def test_sigterm_ends_all_that_was_begun(root: Path, tmp_path: Path) -> None:
     process.terminate()
     assert process.wait(LIMIT) == 128 + signal.SIGTERM
     assert not begun(tmp_path)
+
+
+@pytest.mark.usefixtures("programs_of_the_bench")
+def test_money(root: Path, tmp_path: Path) -> None:
+    figures = smoke(root, tmp_path, "money")
+    (raced,) = figures["rounds"]
+    assert 0 < raced["workers_us"] < raced["family_us"]
+    assert figures["course"]["answered"]["ok"] == figures["course"]["answered"]["offered"] > 0
+    (pair,) = figures["pairs"]
+    assert pair["loud"]["refused"] > pair["loud"]["ok"] > 0
+    assert pair["beside"]["refused"] == 0

@@ -1,0 +1,93 @@
+"""Verdicts of the money suite: what is a bounded backlog, a quiet neighbour's loss, a ratio."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from bench.money import backlog, neighbour
+from bench.money.__main__ import course_of, parse, ratio_of
+from bench.money.backlog import Course, Look
+from bench.money.house import Backlog
+from bench.money.race import Round
+from bench.slo.client import Answered
+
+MIB = 1 << 20
+Answers = Callable[..., Answered]
+
+
+def look(at: float, segments: float, lag: float = 0.5) -> Look:
+    size = int(segments * MIB)
+    return Look(at, Backlog(size, size, lag, 0, 0, 0, 0, ""))
+
+
+def course(answered: Answered, segments: list[float], **fields: float) -> Course:
+    looks = [look(at, size) for at, size in enumerate(segments)]
+    return msgspec.structs.replace(Course(10.0, 10.0, answered, looks, 0.2), **fields)
+
+
+def test_a_backlog_that_stays_has_a_bound(answered: Answers) -> None:
+    assert backlog.misses(course(answered(), [16.0] * 9)) == []
+    assert backlog.misses(course(answered(), [8, 24, 16, 8, 24, 16, 8, 24, 16])) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "segments", "found"),
+    [
+        ({}, [8.0 * n for n in range(1, 10)], "segments grow: 40 MiB in the middle of the run, 64 at its end"),
+        ({"drained_s": 61.0}, [16.0] * 9, "61.0 s to catch up"),
+        ({"rate": 20.0}, [16.0] * 9, "only 100 requests were offered"),
+    ],
+)
+def test_one_that_grows_or_stays_behind_has_none(
+    answered: Answers, fields: dict[str, float], segments: list[float], found: str
+) -> None:
+    (miss,) = backlog.misses(course(answered(), segments, **fields))
+    assert found in miss
+
+
+def test_answers_that_were_lost_and_books_that_lag_are_told(answered: Answers) -> None:
+    late = course(answered(refused=1, broken=2), [])
+    late.looks.append(look(1.0, 16.0, lag=31.0))
+    assert backlog.misses(late) == [
+        "3 of 100 requests were not answered",
+        "the books were 31.0 s behind, at most 30",
+    ]
+
+
+def pair(answered: Answers, alone: float, beside: float, loud: int = 100) -> neighbour.Pair:
+    def at(p95: float) -> Answered:
+        found = answered()
+        return msgspec.structs.replace(found, latency=msgspec.structs.replace(found.latency, p95=p95))
+
+    return neighbour.Pair(at(alone), at(beside), answered(ok=loud, refused=900))
+
+
+def test_a_neighbour_may_notice_a_tenth(answered: Answers) -> None:
+    pairs = [pair(answered, 1.0, rise) for rise in (1.0, 1.09, 2.0)]
+    assert neighbour.added_of(pairs) == pytest.approx(0.09)
+    assert neighbour.misses(pairs, 1.0, 0.1) == []
+    (miss,) = neighbour.misses([pair(answered, 1.0, 1.2)], 1.0, 0.1)
+    assert miss == "the quiet tenant's p95 rose by 20.0%, at most 10% may be"
+
+
+def test_a_loud_tenant_that_gets_more_and_a_quiet_one_that_is_refused_are_told(answered: Answers) -> None:
+    assert neighbour.misses([pair(answered, 1.0, 1.0, loud=225)], 1.0, 0.1) == [
+        "the loud tenant got 225 answers, at most 224 may be"
+    ]
+    refused = pair(answered, 1.0, 1.0)
+    refused = msgspec.structs.replace(refused, beside=msgspec.structs.replace(refused.beside, refused=1))
+    (miss,) = neighbour.misses([refused], 1.0, 0.1)
+    assert miss == "the quiet tenant, beside: 1 of 100 requests were not answered"
+
+
+def test_ratios_are_medians_of_rounds() -> None:
+    rounds = [Round(10.0, 12.0 * n, 20.0 * n, 1, 0.1) for n in (1, 1, 3)]
+    assert ratio_of(rounds, "workers") == pytest.approx(1.2)
+    assert ratio_of(rounds, "family") == pytest.approx(2.0)
+
+
+def test_rate_and_duration_are_the_callers() -> None:
+    given = course_of(parse(["--part", "backlog", "--rate", "123", "--seconds", "7"]))
+    assert (given.rate, given.seconds) == (123.0, 7.0)
+    assert (course_of(parse([])).rate, course_of(parse([])).seconds) == (5_000.0, 600.0)
