@@ -51,6 +51,32 @@ def _runs(process: psutil.Process, module: str) -> bool:
         return False
 
 
+class Asker:
+    """One caller on a kept connection, which shows whatever key it is told to."""
+
+    def __init__(self, node: ControlledNode) -> None:
+        self._connection = HTTPConnection(node.url.split("/")[2], timeout=PATIENCE)
+        self._body = json.dumps({"model": "llama", "messages": [{"role": "user", "content": "hi"}]})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def ask(self, key: str) -> int:
+        """The status; 0 where the connection broke, and then the next request has a new one."""
+        head = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        try:
+            self._connection.request("POST", "/v1/chat/completions", self._body, head)
+            answer = self._connection.getresponse()
+            answer.read()
+        except (OSError, HTTPException):
+            self._connection.close()
+            return 0
+        return answer.status
+
+
 class Crowd:
     """Callers on kept connections, each with one request after the other, until the crowd is told to go home."""
 
@@ -83,20 +109,10 @@ class Crowd:
         until(lambda: len(self.answers) >= wanted, f"{len(self.answers)} of {wanted} answers", PATIENCE)
 
     def _call(self) -> None:
-        connection = HTTPConnection(self._node.url.split("/")[2], timeout=PATIENCE)
-        body = json.dumps({"model": "llama", "messages": [{"role": "user", "content": "hi"}]})
-        head = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
-        while not self._over.is_set():
-            try:
-                connection.request("POST", "/v1/chat/completions", body, head)
-                answer = connection.getresponse()
-                answer.read()
-                self.answers.append(answer.status)
-            except (OSError, HTTPException):
-                self.answers.append(0)
-                connection.close()
-            time.sleep(self._rest)
-        connection.close()
+        with Asker(self._node) as asker:
+            while not self._over.is_set():
+                self.answers.append(asker.ask(self._key))
+                time.sleep(self._rest)
 
 
 @contextmanager
@@ -133,4 +149,4 @@ def priced(tmp_path: Path, model_server: ModelServer) -> Iterator[Callable[..., 
             each.end()
 
 
-__all__ = ["FULL", "PATIENCE", "Crowd", "PricedNode", "frozen", "make_key", "until"]
+__all__ = ["FULL", "PATIENCE", "Asker", "Crowd", "PricedNode", "frozen", "make_key", "until"]

@@ -15,7 +15,7 @@ import pytest
 
 from loadtest.postgres import SUPERUSER, Cluster, binaries
 from tests.controlplane.conftest import Caller
-from tests.controlplane.faults.conftest import FULL, PATIENCE, Crowd, PricedNode, frozen, make_key, until
+from tests.controlplane.faults.conftest import FULL, PATIENCE, Asker, Crowd, PricedNode, frozen, make_key, until
 
 DOWN = 60.0 if FULL else 5.0
 """Seconds."""
@@ -159,9 +159,9 @@ def show_keys(node: PricedNode, known: list[str]) -> list[int]:
     """Asks with keys that are known and, for each of them, with many that are not; the statuses."""
     strangers = [f"fp-{secrets.token_hex(4)}-{secrets.token_hex(32)}" for _ in range(UNKNOWN)]
     answers: list[int] = []
-    for number in range(REQUESTS):
-        key = known[number % len(known)] if number % 2 else strangers[number % UNKNOWN]
-        answers.append(node.ask(key))
+    with Asker(node) as asker:
+        for number in range(REQUESTS):
+            answers.append(asker.ask(known[number % len(known)] if number % 2 else strangers[number % UNKNOWN]))
     return answers
 
 
