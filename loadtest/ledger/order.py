@@ -60,6 +60,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     store: Store = "sqlite"
     callers: int = 16
     workers: int = 4
+    bound: Bound = BOUND
+    places: int = PLACES
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from loadtest.checker.accounts import Accounts, Difference, Stated
 from loadtest.checker.allowance import Allowance
 from loadtest.checker.history import AccessLine, ClientLine, History, MockLine, read_lines
 from loadtest.ledger.extract import extract, read_differences
-from loadtest.ledger.order import BOUND, CURRENCY, FREE, HELD, INPUT_PRICE, OUTPUT_PRICE, PLACES, SCRIPT, Order
+from loadtest.ledger.order import CURRENCY, FREE, HELD, INPUT_PRICE, OUTPUT_PRICE, SCRIPT, Order
 from loadtest.ledger.rest import look, wait_rest
 from loadtest.ledger.stage import Script, Stage
 from loadtest.ledger.traffic import Killed, Traffic
@@ -70,7 +70,7 @@ async def run(order: Order, folder: Path, clock: Clock, database: str | None = N
             accounts = await extract(books, stage.state)
         finally:
             await books.close()
-    accounts.stated, accounts.differences, accounts.bounds = stated, differences, [BOUND]
+    accounts.stated, accounts.differences, accounts.bounds = stated, differences, [order.bound]
     accounts.held = msgspec.structs.replace(held, open=accounts.held.open, open_reserved=accounts.held.open_reserved)
     (folder / "accounts.json").write_bytes(msgspec.json.encode(accounts))
     history = history_of(stage, traffic, accounts)
@@ -92,8 +92,8 @@ def script_of(order: Order, database: str | None) -> Script:
     """Two tenants, two endpoints at one price."""
     budget = {"name": "beyond-reach", "amount": 1_000_000_000, "period": "month"}
     limits = [
-        {"count": "requests", "most": int(BOUND.per_second), "per": "second", "burst": BOUND.burst},
-        {"count": "concurrency", "most": PLACES},
+        {"count": "requests", "most": int(order.bound.per_second), "per": "second", "burst": order.bound.burst},
+        {"count": "concurrency", "most": order.places},
     ]
     return Script(
         tenants=(

@@ -19,6 +19,7 @@ from tests.controlplane.conftest import Caller
 from tests.controlplane.faults.conftest import PATIENCE, PRICE, PricedNode, make_key, until
 
 Start = Callable[..., PricedNode]
+pytestmark = pytest.mark.timeout(300)
 
 
 def complete(node: PricedNode, key: str, text: str = "hi", **more: Any) -> httpx.Response:

@@ -114,7 +114,7 @@ def test_F34_a_node_killed_whole_is_ready_in_seconds_and_has_lost_no_bill(priced
     assert (figures["quarantined"], figures["lost"], figures["damaged"]) == (0, 0, 0)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_F38_a_price_that_changes_while_a_stream_runs_is_not_its_price(
     priced: Start, mock_process: Callable[..., Any]
 ) -> None:

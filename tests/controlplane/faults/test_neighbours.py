@@ -42,7 +42,7 @@ async def crowd(load: Load, callers: int, over: asyncio.Event, rest: float) -> l
     return [line for lines in found for line in lines]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_loud_tenant_gets_its_limit_and_the_quiet_one_everything(tmp_path: Path) -> None:
     script = Script(
         tenants=({"name": LOUD, "limits": [LIMIT]}, {"name": QUIET}),
