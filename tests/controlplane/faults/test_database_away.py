@@ -29,7 +29,7 @@ def fresh(cluster: Cluster) -> str:
     return cluster.url(cluster.create_database())
 
 
-@pytest.mark.timeout(180 + 2 * DOWN)
+@pytest.mark.timeout(240 + 2 * DOWN)
 def test_F24_postgresql_stopped_under_traffic_fails_no_request(priced: Start, own_cluster: Cluster) -> None:
     node = priced(fresh(own_cluster), workers=2)
     api = node.admin_api()
@@ -63,7 +63,7 @@ def until_settled(node: PricedNode, api: Caller, least: int) -> int:
     return node.booked(api)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_F26_a_locked_table_delays_the_books_and_nobody_else(priced: Start, own_cluster: Cluster) -> None:
     database = own_cluster.create_database()
     node = priced(own_cluster.url(database), workers=2)
@@ -173,7 +173,7 @@ def many_keys(api: Caller) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.timeout(900 if FULL else 180)
+@pytest.mark.timeout(900 if FULL else 300)
 def test_workers_ask_postgresql_nothing_whatever_key_they_are_shown(priced: Start, own_cluster: Cluster) -> None:
     node = priced(fresh(own_cluster), workers=2)
     api = node.admin_api()
@@ -191,7 +191,7 @@ def test_workers_ask_postgresql_nothing_whatever_key_they_are_shown(priced: Star
     assert (answers.count(200), answers.count(401)) == (REQUESTS // 2, REQUESTS // 2)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_workers_hold_no_file_of_the_database(priced: Start) -> None:
     node = priced(workers=2)
     api = node.admin_api()

@@ -46,7 +46,7 @@ class Stream:
         return data, self._answer.isclosed() and b"[DONE]" in data
 
 
-@pytest.mark.timeout(120 + 10 * KILLS)
+@pytest.mark.timeout(240 + 10 * KILLS)
 def test_F33_a_killed_workers_streams_break_and_their_places_come_back(
     priced: Start, mock_process: Callable[..., Any]
 ) -> None:
@@ -86,7 +86,7 @@ def _status(node: PricedNode, token: str) -> int:
         return 0
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_F34_a_node_killed_whole_is_ready_in_seconds_and_has_lost_no_bill(priced: Start) -> None:
     node = priced(workers=2)
     api = node.admin_api()
