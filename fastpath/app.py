@@ -22,6 +22,7 @@ from backends.http.resolver import AresQuery, Resolver
 from fastpath.account.books import Books
 from fastpath.door.granian import GranianDoor
 from fastpath.door.native import NativeDoor
+from fastpath.idempotency.store import Store
 from fastpath.identity.keys import KeyTable
 from fastpath.limits.desk import Desk
 from fastpath.limits.thresholds import Crossing
@@ -78,6 +79,8 @@ class App:
         if self._outbox is not None:
             self._runtime.books = Books(self._outbox)
         self._catalog: Catalog | None = None
+        state = state_folder(settings.state_dir, os.environ, os.geteuid())
+        self._runtime.idempotency = Store(state, self._loop, clock, self._count_key)
         self._pipeline = Pipeline(self._runtime, self._compile(settings, 1), self._report)
         self._door = _make_door(settings, self._pipeline, clock, self._poller)
         metrics.read(
@@ -129,6 +132,8 @@ class App:
             await backend.close()
         await self._resolver.close()
         await asyncio.sleep(0)  # whoever was cut is told in the next turn, and settles
+        if self._runtime.idempotency is not None:
+            await self._runtime.idempotency.close()
         if self._outbox is not None:
             self._outbox.close()
         self._poller.close()
@@ -154,6 +159,9 @@ class App:
         desk = Desk.open(settings, self._runtime.metrics.arena, self._note_crossing)
         catalog = self._catalog = read_catalog(settings, self._catalog)
         return compile_snapshot(settings, version, self._runtime.table, self._backend_for, keys, created, catalog, desk)
+
+    def _count_key(self, result: str) -> None:
+        self._runtime.metrics.count("fastpath_idempotency_total", (result,))
 
     def _note_crossing(self, crossing: Crossing) -> None:
         self._runtime.metrics.count(

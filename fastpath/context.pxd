@@ -28,6 +28,7 @@ cdef class RequestContext:
     cdef public long long prompt_guess
     cdef public bint booked
     cdef public str substitute
+    cdef public object claim
     cdef public bint in_flight
     cdef public bint settled
     cdef readonly list reply_headers

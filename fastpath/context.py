@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastpath.account.held import Held
     from fastpath.account.tariff import Terms
     from fastpath.endpoints.paths import ApiPath
+    from fastpath.idempotency.claim import Claim
     from fastpath.identity.keys import Key
     from fastpath.limits.admission import Ticket
     from fastpath.snapshot import Route, Snapshot
@@ -44,6 +45,7 @@ class RequestContext:
         self.prompt_guess = -1  # tokens of the prompt by its text, counted before that is forgotten
         self.booked = False  # whether the outbox has an intent of it, and room for its end
         self.substitute: str | None = None  # the cheaper model that a budget sent it to
+        self.claim: Claim | None = None  # what it holds of its idempotency key
         self.in_flight = False  # whether its model's gauge counts it
         self.settled = False
         self.reply_headers: list[Header] = [(b"x-request-id", record.id.encode())]

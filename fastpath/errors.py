@@ -124,6 +124,31 @@ def quota_spent(message: str, headers: Sequence[Header] = ()) -> GatewayError:
     return GatewayError(429, "insufficient_quota", message, type="insufficient_quota", headers=fields)
 
 
+# -- idempotency keys
+
+
+def in_progress(wait: float) -> GatewayError:
+    """409: the first request under this key still runs. wait: seconds after which to ask again, rounded up."""
+    message = "The first request under this Idempotency-Key is still running. Repeat this one later for its answer."
+    fields = [(b"retry-after", b"%d" % max(1, -int(-wait // 1)))]
+    return GatewayError(409, "in_progress", message, headers=fields)
+
+
+def idempotency_conflict() -> GatewayError:
+    """409: another body or path was sent under this key. Clients would repeat a 409 by themselves."""
+    message = "This Idempotency-Key was used for another request. Send each request under a key of its own."
+    return GatewayError(409, "idempotency_conflict", message, headers=[(b"x-should-retry", b"false")])
+
+
+def answer_not_stored(why: str) -> GatewayError:
+    """409: the first request ran and was charged, and its answer cannot be given again."""
+    message = (
+        f"The first request under this Idempotency-Key ran, and its answer is not stored: {why}. To have it run, and "
+        "charged, once more send it under a new key."
+    )
+    return GatewayError(409, "answer_not_stored", message, headers=[(b"x-should-retry", b"false")])
+
+
 # -- no capacity, upstream failure
 
 

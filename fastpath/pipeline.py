@@ -15,6 +15,8 @@ from fastpath.endpoints.decode import check_head, decode
 from fastpath.endpoints.paths import ApiPath, find
 from fastpath.endpoints.upload import Upload
 from fastpath.errors import GatewayError, Header
+from fastpath.idempotency.caller import HEADER as IDEMPOTENCY_KEY
+from fastpath.idempotency.stage import Keyed
 from fastpath.identity.client import ClientAddress
 from fastpath.identity.stage import identify
 from fastpath.limits.stage import limit
@@ -64,7 +66,10 @@ class Pipeline:
         try:
             if len(body) > ctx.reserved:  # a chunked body, whose size nobody declared
                 self.reserve(ctx, len(body) - ctx.reserved)
-            self.dispatch(ctx, decode(ctx, body), make_call)
+            model = decode(ctx, body)
+            if IDEMPOTENCY_KEY in ctx.exchange.fields and self._is_keyed(ctx) and self._stops(ctx, model):
+                return
+            self.dispatch(ctx, model, make_call)
         except Exception as error:
             self.fail(ctx, error)
 
@@ -80,6 +85,14 @@ class Pipeline:
         delivery = Delivery(ctx, self._runtime, call, self._settle)
         delivery.start()
         return delivery
+
+    def _is_keyed(self, ctx: RequestContext) -> bool:
+        """Whether its idempotency key means something: it is known whose it is."""
+        enabled = ctx.snapshot.settings.idempotency.enabled
+        return enabled and ctx.key is not None and self._runtime.idempotency is not None
+
+    def _stops(self, ctx: RequestContext, model: str) -> bool:
+        return Keyed(ctx, model, self, self._runtime).stops()
 
     def now(self) -> float:
         return self._runtime.clock.monotonic()

@@ -25,4 +25,5 @@ cdef class Runtime:
     cdef public set deliveries
     cdef public dict in_flight
     cdef public bint draining
+    cdef public object idempotency
     cdef public object books

@@ -14,6 +14,7 @@ from scheduler.retry import RetryBudget
 
 if TYPE_CHECKING:
     from fastpath.account.books import Books
+    from fastpath.idempotency.store import Store
     from fastpath.record import DecisionRecord
     from fastpath.relay.delivery import Delivery
 
@@ -66,4 +67,5 @@ class Runtime:
         self.deliveries: set[Delivery] = set()
         self.in_flight: dict[str, int] = {}
         self.draining = False
+        self.idempotency: Store | None = None  # None: idempotency keys mean nothing here
         self.books: Books | None = None  # None: there is no ledger to tell

@@ -26,8 +26,12 @@ def settle(ctx: RequestContext, runtime: Runtime) -> None:
         record.overhead_us = overhead_us(ctx, now)
         if ctx.terms is not None:
             bill(ctx)
+        elif record.outcome == "replayed" and ctx.route.tariff is not None:
+            record.cost_nano = 0
     if ctx.ticket is not None:
         give_back(ctx, now)
+    if ctx.claim is not None:
+        ctx.claim.settle(record.attempts)
     if runtime.books is not None:
         runtime.books.end(ctx)
     runtime.series.settled(record, path, model)

@@ -11,6 +11,7 @@ from fastpath.errors import GatewayError
 
 #: The header fields that the gateway reads of a request. A door need not keep the others.
 FIELDS_READ = (
+    b"x-fastpath-data-class",
     b"x-fastpath-no-substitute",
     b"accept",
     b"anthropic-beta",
@@ -21,6 +22,7 @@ FIELDS_READ = (
     b"content-type",
     b"expect",
     b"host",
+    b"idempotency-key",
     b"openai-beta",
     b"traceparent",
     b"tracestate",

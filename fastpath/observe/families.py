@@ -140,6 +140,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("scope", "percent", "action"),
         _PAIRS,
     ),
+    _counter(
+        "fastpath_idempotency_total",
+        "What became of requests with an idempotency key: kept, not_kept, forgotten, replayed, in_progress, conflict, "
+        "lost or unprotected.",
+        ("result",),
+        16,
+    ),
     _gauge("fastpath_memory_budget_bytes", "Bytes of bodies and relay buffers: used, and the limit.", ("kind",), 2),
     _gauge("fastpath_workers", "Worker processes alive."),
     _gauge("fastpath_workers_wanted", "Worker processes that the settings ask for."),

@@ -33,6 +33,7 @@ _FIXED: Final = {
     ),
     "log": ("access", "ring"),
     "limits": ("memory",),
+    "idempotency": ("keys",),
 }
 _FIXED_AT_TOP: Final = ("workers", "state_dir", "control")
 

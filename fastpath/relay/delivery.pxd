@@ -19,6 +19,7 @@ cdef class Delivery(AttemptOwner):
     cdef Sink _sink
     cdef bint _delivered
     cdef bint _passing
+    cdef bint _detached
     cdef int _retries
     cdef long long _held
     cdef object _last_failure
@@ -69,5 +70,6 @@ cdef class Delivery(AttemptOwner):
 
 
 cpdef Call make_call(Delivery delivery, Target target)
+cdef list _lasting(RequestContext ctx, object headers)
 cdef bint _stored(RequestContext ctx) except -1
 cdef bint _usage_wanted(RequestContext ctx) except -1

@@ -8,7 +8,7 @@ Nothing is retried once content reached the caller; a keep-alive comment is not 
 its only timer is the back-off before a retry (deadlines, comments and stalls are swept).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from _native.relay import Sink, StreamFilter
@@ -19,7 +19,7 @@ from backends.dialects.usage import Usage, read_usage, usage_of
 from fastpath import errors
 from fastpath.account.cost import estimate_prompt, note_progress, note_stream, note_whole
 from fastpath.context import RequestContext
-from fastpath.errors import GatewayError
+from fastpath.errors import GatewayError, Header
 from fastpath.money.amount import format_nano
 from fastpath.relay.attempt import Attempt, AttemptOwner, BadStatus
 from fastpath.relay.fields import STREAM_FIELDS, inbound, outbound
@@ -62,6 +62,7 @@ class Delivery(AttemptOwner):
         self._sink: Sink | None = None
         self._delivered = False
         self._passing = False
+        self._detached = False
         self._retries = 0
         self._held = 0
         self._last_failure: UpstreamError | None = None
@@ -187,6 +188,8 @@ class Delivery(AttemptOwner):
         """The caller's event stream; the first content is about to be written."""
         if not self._delivered:
             self._delivered = True
+            if self.ctx.claim is not None:
+                self.ctx.claim.charge()
             self.ctx.record.ttft_ms = (self._runtime.clock.monotonic() - self.ctx.arrived) * 1e3
             self._forget_request()
         if self._sink is None:
@@ -216,7 +219,8 @@ class Delivery(AttemptOwner):
         if ctx.key is not None and ctx.key.insight and self._attempt is not None:
             waited = self._attempt.began - ctx.read_at - ctx.upstream
             headers.append((b"x-fastpath-overhead-us", b"%d" % int(waited * 1e6)))
-        return ctx.exchange.stream(200, headers, self)
+        sink = ctx.exchange.stream(200, headers, self)
+        return sink if ctx.claim is None else ctx.claim.open(200, _lasting(ctx, STREAM_FIELDS), sink, events=True)
 
     def open_body(self, attempt: Attempt) -> Sink:
         """The caller's answer for a body that is passed on as it comes (its length is known)."""
@@ -224,6 +228,11 @@ class Delivery(AttemptOwner):
         headers = [*self.ctx.reply_headers, *inbound(attempt.headers)]
         headers += [field for field in attempt.headers if field[0] == b"content-length"]
         self._sink = self.ctx.exchange.stream(attempt.status, headers, self)
+        claim = self.ctx.claim
+        if claim is not None:
+            fields = _lasting(self.ctx, inbound(attempt.headers))
+            claim.charge()
+            self._sink = claim.open(attempt.status, fields, self._sink, events=False)
         return self._sink
 
     def passed(self, attempt: Attempt) -> None:
@@ -253,11 +262,15 @@ class Delivery(AttemptOwner):
 
     def client_left(self) -> None:
         """The caller disconnected."""
-        if self.ctx.settled:
+        if self.ctx.settled or self._detached:
             return
         record = self.ctx.record
         phase = "stream" if self._delivered else ("upstream" if self._attempt is not None else "retry")
         self._runtime.metrics.count("ai_inference_client_disconnects_total", (phase,))
+        if self.ctx.claim is not None and self.ctx.claim.worth_finishing:
+            self._detached = True  # the request is finished without its caller, who may come back for the answer
+            self.resume()
+            return
         attempt = self._attempt
         if attempt is not None:
             handle = attempt.handle
@@ -299,7 +312,7 @@ class Delivery(AttemptOwner):
         if self._delivered and self.streaming:
             self._note_progress(now)
         stalled = self.ctx.exchange.stalled_since
-        if stalled is not None and now - stalled > timeouts.client_stall:
+        if stalled is not None and now - stalled > timeouts.client_stall and not self._detached:
             self.ctx.exchange.abort()
             self.client_left()
         elif now - self.ctx.read_at > timeouts.total:
@@ -337,6 +350,8 @@ class Delivery(AttemptOwner):
 
     @property
     def phase(self) -> str:
+        if self._detached:
+            return "finishing"
         if self._delivered:
             return "streaming"
         if self._backoff is not None:
@@ -412,6 +427,8 @@ class Delivery(AttemptOwner):
     def _reply(self, attempt: Attempt, body: bytes, outcome: str) -> None:
         """Sends a whole answer; the sink is not open."""
         ctx = self.ctx
+        if ctx.claim is not None:
+            ctx.claim.answer(attempt.status, _lasting(ctx, inbound(attempt.headers)), body)
         ctx.record.outcome = outcome
         ctx.record.bytes_out = len(body)
         self._close(attempt.status)
@@ -446,7 +463,12 @@ class Delivery(AttemptOwner):
             self._attempt = None
 
     def _close(self, status: int) -> None:
-        self.ctx.record.status = status
+        record = self.ctx.record
+        record.status = status
+        if self.ctx.claim is not None:
+            self.ctx.claim.outcome = record.outcome
+            if self._detached:
+                record.status, record.outcome = 499, "client_left"
         self.ctx.exchange.on_left = self._sink = None
         if self._backoff is not None:
             self._backoff.cancel()
@@ -496,6 +518,11 @@ def make_call(delivery: Delivery, target: "Target") -> Call:
         body = splice(body, edits)
     fields = outbound(ctx.exchange.fields, ctx.record.id)
     return Call("POST", ctx.path.upstream, fields, body, None, None, not _stored(ctx))
+
+
+def _lasting(ctx: RequestContext, headers: Sequence[Header]) -> list[Header]:
+    """What an answer's head says that is still true when it is given again."""
+    return [*headers, *(field for field in ctx.reply_headers if field[0] == b"x-fastpath-substitute")]
 
 
 def _stored(ctx: RequestContext) -> bool:

@@ -1,8 +1,9 @@
-"""Settings: their schema (schema, tenancy, control, over kinds), the file they come from (file, over yaml_tree and
-walk), the rules that hold between them (rules, tenancy_rules), and how mistakes are told (problem). Users import from
-here."""
+"""Settings: their schema (schema, tenancy, control, idempotency, over kinds), the file they come from (file, over
+yaml_tree and walk), the rules that hold between them (rules, tenancy_rules), and how mistakes are told (problem). Users
+import from here."""
 
 from fastpath.settings.control import Control
+from fastpath.settings.idempotency import Idempotency
 from fastpath.settings.kinds import Door, Picker, Tier
 from fastpath.settings.schema import (
     Dns,
@@ -30,6 +31,7 @@ __all__ = [
     "Dns",
     "Door",
     "Endpoint",
+    "Idempotency",
     "Key",
     "Limit",
     "Limits",

@@ -174,6 +174,7 @@ _ORDERED = (
     ("limits", "json_body", "memory"),
     ("limits", "upload_body", "memory"),
     ("limits", "response_body", "memory"),
+    ("idempotency", "answer", "disk"),
 )
 
 

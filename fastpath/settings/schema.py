@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from fastpath.settings.control import Control
+from fastpath.settings.idempotency import Idempotency
 from fastpath.settings.kinds import (
     ApiPath,
     Bytes,
@@ -626,6 +627,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     timeouts: Annotated[Timeouts, Meta(description="How long to wait for what, for every model.")] = Timeouts()
     retries: Annotated[Retries, Meta(description="Second chances on another endpoint.")] = Retries()
     limits: Annotated[Limits, Meta(description="How big things may be.")] = Limits()
+    idempotency: Annotated[
+        Idempotency, Meta(description="Requests that callers may repeat without running them twice.")
+    ] = Idempotency()
     dns: Annotated[Dns, Meta(description="How host names of endpoints become addresses.")] = Dns()
     log: Annotated[Log, Meta(description="The access log.")] = Log()
 
