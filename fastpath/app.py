@@ -22,7 +22,7 @@ from backends.http.resolver import AresQuery, Resolver
 from fastpath.account.books import Books
 from fastpath.door.granian import GranianDoor
 from fastpath.door.native import NativeDoor
-from fastpath.idempotency.store import Store
+from fastpath.idempotency.store import RESULTS, Store
 from fastpath.identity.keys import KeyTable
 from fastpath.limits.desk import Desk
 from fastpath.limits.thresholds import Crossing
@@ -81,6 +81,8 @@ class App:
         self._catalog: Catalog | None = None
         state = state_folder(settings.state_dir, os.environ, os.geteuid())
         self._runtime.idempotency = Store(state, self._loop, clock, self._count_key)
+        for result in RESULTS:  # shown as 0 before the first, or an alert would miss that one
+            metrics.counter("fastpath_idempotency_total", (result,))
         self._pipeline = Pipeline(self._runtime, self._compile(settings, 1), self._report)
         self._door = _make_door(settings, self._pipeline, clock, self._poller)
         metrics.read(

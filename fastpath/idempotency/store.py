@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # loaded with the first key: they bring cryptography
     from fastpath.idempotency.answers import Answer, Answers, Bounds
 
 FOLDER: Final = "idempotency"
+#: What can become of a request with a key, as the metric has it.
+RESULTS: Final = ("kept", "not_kept", "forgotten", "replayed", "in_progress", "conflict", "lost", "unprotected")
 RETRY_AFTER: Final = 10.0  # seconds between two tries to open
 TIDY_EVERY: Final = 600.0
 

@@ -51,7 +51,6 @@ class Table:
         self._map = mmap.mmap(descriptor, 0)
         self._buckets = (len(self._map) - _HEAD) // _BUCKET_SIZE
         self._seat = self._sit_down()
-        self._mine: set[int] = set()
 
     @staticmethod
     def open(path: Path, keys: int, secret: bytes) -> "Table":
@@ -77,7 +76,6 @@ class Table:
 
     def close(self) -> None:
         """Gives up what is still taken, as a death would."""
-        self._mine.clear()
         self._map.close()
         os.close(self._descriptor)
 
@@ -97,13 +95,10 @@ class Table:
     def note(self, index: int, slot: Slot) -> None:
         """Writes how far a request is whose slot was taken. KEPT or LOST: it is over."""
         self._write_alone(index, seal_slot(slot, index, self._secret))
-        if slot.state in (State.KEPT, State.LOST):
-            self._mine.discard(index)
 
     def forget(self, index: int) -> None:
         """A request is over whose slot was taken, as if it had never been."""
         self._write_alone(index, EMPTY)
-        self._mine.discard(index)
 
     # -- parts
 
@@ -113,7 +108,7 @@ class Table:
             slot = open_slot(self._read(found), found, self._secret)
             if slot is None:
                 self._write(found, EMPTY)
-            elif (verdict := self._judge(found, slot, wanted, ttl)) is not None:
+            elif (verdict := self._judge(slot, wanted, ttl)) is not None:
                 return verdict
             else:
                 index = found
@@ -121,14 +116,13 @@ class Table:
             index = self._find_room(bucket, wanted.born, ttl)
         if index < 0:
             return Full()
-        self._mine.add(index)
         self._write(index, seal_slot(wanted, index, self._secret))
         return Taken(index, wanted)
 
-    def _judge(self, index: int, slot: Slot, wanted: Slot, ttl: int) -> Verdict | None:
+    def _judge(self, slot: Slot, wanted: Slot, ttl: int) -> Verdict | None:
         """What a request is told whose key is in this slot; None when it may have it."""
         age = wanted.born.age(slot.born)
-        if self._is_running(index, slot):
+        if self._is_running(slot):
             return Running(age) if slot.mark == wanted.mark else Conflict()
         if age >= ttl or _never_was(slot):
             return None
@@ -149,7 +143,7 @@ class Table:
         slot = open_slot(self._read(index), index, self._secret)
         if slot is None:
             return True
-        return not self._is_running(index, slot) and (_never_was(slot) or now.age(slot.born) >= ttl)
+        return not self._is_running(slot) and (_never_was(slot) or now.age(slot.born) >= ttl)
 
     def _places_of(self, bucket: int, key: bytes) -> Iterator[int]:
         """Slots of a bucket that bear this mark."""
@@ -160,10 +154,10 @@ class Table:
                 yield bucket * BUCKET + (at - start) // SLOT_SIZE
             at = self._map.find(key, at + 1, end)
 
-    def _is_running(self, index: int, slot: Slot) -> bool:
+    def _is_running(self, slot: Slot) -> bool:
         if slot.state in (State.KEPT, State.LOST):
             return False
-        return index in self._mine if slot.seat == self._seat else is_locked(self._descriptor, _SEATS + slot.seat)
+        return slot.seat == self._seat or is_locked(self._descriptor, _SEATS + slot.seat)
 
     def _sit_down(self) -> int:
         seat = secrets.randbits(_SEAT_BITS)

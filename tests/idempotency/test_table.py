@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from fastpath.idempotency.moment import SECOND, Moment, take_moment
-from fastpath.idempotency.slot import SEALED, Mark, Place, Reason, Slot, State, open_slot, seal_slot
+from fastpath.idempotency.slot import SEALED, SLOT_SIZE, Mark, Place, Reason, Slot, State, open_slot, seal_slot
 from fastpath.idempotency.table import BUCKET, Table, table_name
 from fastpath.idempotency.verdict import Busy, Conflict, Full, Kept, Lost, Running, Taken
 from scheduler.clock import ManualClock
@@ -252,3 +254,22 @@ def test_a_table_of_another_size_goes_when_nobody_has_it(tmp_path: Path) -> None
     table.close()
     assert Table.remove_unused(path)
     assert os.listdir(tmp_path) == []
+
+
+@given(damage=st.lists(st.tuples(st.integers(0, 12_000), st.binary(min_size=1, max_size=300)), min_size=1, max_size=8))
+def test_no_damage_gives_a_wrong_place_or_stops_a_request(
+    tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[int, bytes]]
+) -> None:
+    node = Node(tmp_path_factory.mktemp("table") / "keys", ManualClock())
+    table = node.open()
+    for key in range(40):
+        node.kept(table, mark(key))
+    with node.path.open("r+b") as file:
+        for at, data in damage:
+            file.seek(at % (4096 + BUCKET * SLOT_SIZE - len(data)))
+            file.write(data)
+    for key in range(40):
+        found = node.take(table, mark(key))
+        assert isinstance(found, (Taken, Kept))
+        assert not isinstance(found, Kept) or found.slot.place == Place(b"segment0", 7, 9)
+    table.close()
