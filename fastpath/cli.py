@@ -87,6 +87,7 @@ def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Settings file.")], state_dir: StateDir = None
 ) -> None:
     """Show every mistake in a settings file with its line, column and key."""
+    from fastpath.settings.policy_warnings import find_policy_warnings
     from fastpath.settings.problem import SettingsError
 
     try:
@@ -94,6 +95,8 @@ def check(
     except SettingsError as error:
         _show_mistakes(error, err=False)
         raise typer.Exit(1) from None
+    for warning in find_policy_warnings(settings):
+        typer.echo(f"warning: {warning.format(str(file))}", err=True)
     typer.echo(f"ok: {_summarise(settings)}")
 
 

@@ -31,4 +31,5 @@ cdef class RequestContext:
     cdef public object claim
     cdef public bint in_flight
     cdef public bint settled
+    cdef public int tiers
     cdef readonly list reply_headers

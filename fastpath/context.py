@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from _native.door import Exchange
 from _native.jsonscan import Members
 from fastpath.errors import Header
+from fastpath.policy.question import EVERY_TIER
 from fastpath.record import DecisionRecord
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class RequestContext:
         self.claim: Claim | None = None  # what it holds of its idempotency key
         self.in_flight = False  # whether its model's gauge counts it
         self.settled = False
+        self.tiers = EVERY_TIER  # where policies let it go: `fastpath.policy.question`
         self.reply_headers: list[Header] = [(b"x-request-id", record.id.encode())]
 
     @property

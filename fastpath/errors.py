@@ -105,6 +105,15 @@ def forbidden(message: str) -> GatewayError:
     return GatewayError(403, "permission_denied", message, type="permission_error")
 
 
+def policy_blocked() -> GatewayError:
+    """403: a rule about who may send what where. One sentence for all rules: they may speak of others."""
+    message = (
+        "A policy of this gateway does not allow this request: its model, data class, time or origin. "
+        "The gateway's operator finds the rule in the access log by the x-request-id."
+    )
+    return GatewayError(403, "policy_blocked", message, type="permission_error")
+
+
 def rate_limited(message: str, retry_after: int | None, headers: Sequence[Header] = ()) -> GatewayError:
     """429 for a limit per time or of concurrency. retry_after in ns; None: it would never pass, so do not try again.
 

@@ -20,6 +20,7 @@ from fastpath.idempotency.stage import Keyed
 from fastpath.identity.client import ClientAddress
 from fastpath.identity.stage import identify
 from fastpath.limits.stage import limit
+from fastpath.policy.stage import govern
 from fastpath.record import DecisionRecord
 from fastpath.relay.delivery import CallMaker, Delivery, make_call
 from fastpath.route.stage import route
@@ -74,8 +75,10 @@ class Pipeline:
             self.fail(ctx, error)
 
     def dispatch(self, ctx: RequestContext, model: str, call: CallMaker) -> Delivery:
-        """Route, limit and relay; the delivery settles. `call` makes the request of each attempt."""
+        """Route, govern, limit and relay; the delivery settles. `call` makes the request of each attempt."""
         route(ctx, model)
+        if ctx.snapshot.rulebook is not None:
+            govern(ctx)
         assert ctx.route is not None
         if ctx.snapshot.desk is not None or ctx.route.tariff is not None:
             limit(ctx, self._runtime)

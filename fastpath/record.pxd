@@ -16,6 +16,7 @@ cdef class DecisionRecord:
     cdef public int status
     cdef public str outcome
     cdef public str error
+    cdef public str policy
     cdef public int attempts
     cdef public list failures
     cdef public long long bytes_in

@@ -32,6 +32,7 @@ class DecisionRecord:
         self.status = 0
         self.outcome = "open"  # complete | refused | error | broken | client_left
         self.error: str | None = None
+        self.policy: str | None = None  # the rule that decided
         self.attempts = 0
         self.failures: list[str] | None = None  # one "endpoint cause moment" per failed attempt
         self.bytes_in = 0
@@ -75,6 +76,7 @@ class DecisionRecord:
         line.whole("status", self.status)
         line.text("outcome", self.outcome)
         line.text("error", self.error)
+        line.text("policy", self.policy)
         line.whole("attempts", self.attempts)
         line.texts("failures", self.failures)
         line.whole("bytes_in", self.bytes_in)

@@ -33,6 +33,7 @@ cdef class Snapshot:
     cdef readonly frozenset specs
     cdef readonly object accounts
     cdef readonly object desk
+    cdef readonly object rulebook
     cdef readonly long long json_body
     cdef readonly long long upload_body
     cdef readonly long long response_body

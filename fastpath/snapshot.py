@@ -11,6 +11,7 @@ from backends.base import Backend, Deadlines, EndpointSpec
 from fastpath.account.tariff import Accounts, Tariff, offers_of
 from fastpath.identity.keys import Key, KeyTable
 from fastpath.money.catalog import Catalog, Offers
+from fastpath.policy.rulebook import Rulebook, compile_rulebook
 from fastpath.settings import Endpoint, Model, Settings, Timeouts
 from scheduler.endpoint import EndpointTable
 from scheduler.picker import PICKERS, Picker
@@ -80,6 +81,7 @@ class Snapshot:
         specs: frozenset[EndpointSpec],
         accounts: Accounts,
         desk: "Desk | None" = None,
+        rulebook: Rulebook | None = None,
     ) -> None:
         self.version = version
         self.settings = settings
@@ -89,6 +91,7 @@ class Snapshot:
         self.specs = specs
         self.accounts = accounts
         self.desk = desk  # None: nothing is limited
+        self.rulebook = rulebook  # None: nothing is ruled
         self.json_body = settings.limits.json_body
         self.upload_body = settings.limits.upload_body
         self.response_body = settings.limits.response_body
@@ -126,7 +129,9 @@ def compile_snapshot(
     routes = {model.name: _route(model, settings, table, backend_for, catalog) for model in settings.models}
     specs = frozenset(target.spec for route in routes.values() for target in route.targets)
     table.retain(specs)
-    return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk)
+    return Snapshot(
+        version, settings, routes, keys, created, specs, Accounts(settings), desk, compile_rulebook(settings)
+    )
 
 
 def _route(

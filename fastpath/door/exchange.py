@@ -27,6 +27,7 @@ FIELDS_READ = (
     b"traceparent",
     b"tracestate",
     b"x-api-key",
+    b"x-fastpath-data-class",
     b"x-forwarded-for",
     b"x-request-id",
 )

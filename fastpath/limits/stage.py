@@ -10,6 +10,7 @@ from fastpath.context import RequestContext
 from fastpath.limits.admission import Rejection
 from fastpath.limits.desk import Desk, Standing
 from fastpath.limits.refusal import describe, forbidden_degrade
+from fastpath.policy.stage import govern
 from fastpath.runtime import Runtime
 
 #: Of a caller that wants the model it asked for or none.
@@ -52,6 +53,8 @@ def _standing(ctx: RequestContext, desk: Desk) -> Standing:
         raise forbidden_degrade(cheaper)
     ctx.route, ctx.substitute = found, cheaper
     ctx.record.model = cheaper
+    if ctx.snapshot.rulebook is not None:
+        govern(ctx)  # what may be sent to one model may not be sent to another
     ctx.reply_headers.append((b"x-fastpath-substitute", cheaper.encode()))
     return desk.standing(name, cheaper)
 

@@ -32,6 +32,7 @@ from fastpath.process.reload import FileWatch, keep_fixed
 from fastpath.process.watchdog import Watchdog
 from fastpath.settings import Listen, Settings, encode_settings, state_folder
 from fastpath.settings.file import SettingsError, validate
+from fastpath.settings.policy_warnings import find_policy_warnings
 from scheduler.clock import Clock, SystemClock
 
 if TYPE_CHECKING:  # loaded when configured: it brings cryptography
@@ -271,6 +272,7 @@ class Supervisor:
         listen, count = self._settings.listen, self._settings.workers
         url = url_of(self._listener, "https" if listen.tls else "http")
         workers = "1 worker" if count == 1 else f"{count} workers"
+        self._warn(self._settings)
         self._say(f"fastpath {__version__} serving on {url} (admin {self._admin_url}), {workers}, door {self.door}")
         self._notifier.ready(f"serving on {url}")
 
@@ -313,6 +315,7 @@ class Supervisor:
         problem = await self._configure(effective)
         if not problem:
             self._report_fixed(fixed)
+            self._warn(effective)
         return problem
 
     async def _configure(self, settings: Settings) -> str:
@@ -341,6 +344,10 @@ class Supervisor:
                 self._given = encoded
                 self.plane.use(joined, policy)
             return problem
+
+    def _warn(self, settings: Settings) -> None:
+        for warning in find_policy_warnings(settings):
+            self._say(f"warning: {warning.format('settings')}")
 
     def _report_fixed(self, paths: list[str]) -> None:
         if paths:

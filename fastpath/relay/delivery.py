@@ -21,6 +21,8 @@ from fastpath.account.cost import estimate_prompt, note_progress, note_stream, n
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError, Header
 from fastpath.money.amount import format_nano
+from fastpath.policy.question import EVERY_TIER
+from fastpath.policy.stage import permitted
 from fastpath.relay.attempt import Attempt, AttemptOwner, BadStatus
 from fastpath.relay.fields import STREAM_FIELDS, inbound, outbound
 from fastpath.relay.quote import quote
@@ -58,6 +60,8 @@ class Delivery(AttemptOwner):
         self._settle = settle
         self._route = self.ctx.route
         self._left = self._route.serving(self.ctx.path.template)
+        if self.ctx.tiers != EVERY_TIER:
+            self._left = permitted(self._left, self.ctx.tiers)
         self._attempt: Attempt | None = None
         self._sink: Sink | None = None
         self._delivered = False

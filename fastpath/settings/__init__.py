@@ -1,10 +1,11 @@
-"""Settings: their schema (schema, tenancy, control, idempotency, over kinds), the file they come from (file, over
-yaml_tree and walk), the rules that hold between them (rules, tenancy_rules), and how mistakes are told (problem). Users
-import from here."""
+"""Settings: their schema (schema, tenancy, policies, control, idempotency, over kinds), the file they come from (file,
+over yaml_tree and walk), the rules that hold between them (rules, tenancy_rules, policy_rules), and how mistakes are
+told (problem). Users import from here."""
 
 from fastpath.settings.control import Control
 from fastpath.settings.idempotency import Idempotency
-from fastpath.settings.kinds import Door, Picker, Tier
+from fastpath.settings.kinds import DataClass, Door, Picker, Tier
+from fastpath.settings.policies import Conditions, Policy, TimeWindow
 from fastpath.settings.schema import (
     Dns,
     Endpoint,
@@ -27,7 +28,9 @@ from fastpath.settings.tenancy import Budget, Limit, ModelClamp, ModelLimits, Mo
 
 __all__ = [
     "Budget",
+    "Conditions",
     "Control",
+    "DataClass",
     "Dns",
     "Door",
     "Endpoint",
@@ -42,12 +45,14 @@ __all__ = [
     "ModelLimits",
     "ModelPrice",
     "Picker",
+    "Policy",
     "Retries",
     "Settings",
     "Team",
     "Tenant",
     "Threshold",
     "Tier",
+    "TimeWindow",
     "Timeouts",
     "Tls",
     "User",

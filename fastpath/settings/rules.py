@@ -10,6 +10,7 @@ from typing import Any
 
 from fastpath.settings import Control, Listen, Settings
 from fastpath.settings.findings import Finding, Values, find_repeats_in, items_of, suggest
+from fastpath.settings.policy_rules import find_policy_conflicts
 from fastpath.settings.problem import Path, format_path
 from fastpath.settings.syntax import is_loopback, url_identity, url_label
 from fastpath.settings.tenancy_rules import find_tenancy_conflicts
@@ -31,6 +32,7 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     yield from _find_open_control(values)
     yield from _find_reversed(values)
     yield from find_tenancy_conflicts(values, hidden)
+    yield from find_policy_conflicts(values, hidden)
 
 
 def find_foreign_hashes(values: Values, pepper_id: str | None, state_dir: str) -> Iterator[Finding]:

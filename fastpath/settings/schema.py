@@ -35,6 +35,7 @@ from fastpath.settings.kinds import (
     UnixMode,
     Url,
 )
+from fastpath.settings.policies import Effect, Policy
 from fastpath.settings.secret import Secret, mask_hook, reveal_hook, schema_hook, secret_hook
 from fastpath.settings.syntax import url_label
 from fastpath.settings.tenancy import Budget, Limit, ModelClamp, ModelLimits, ModelPrice, Ppm, Tenant
@@ -624,6 +625,20 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "list."
         ),
     ] = None
+    policies: Annotated[
+        tuple[Policy, ...],
+        Meta(
+            description="Rules about who may send what where. A request that a `deny` holds for is answered 403 "
+            "`policy_blocked`. Empty: only keys' own scopes count."
+        ),
+    ] = ()
+    policy_default: Annotated[
+        Effect,
+        Meta(
+            description="What happens to a request that no rule holds for. `allow`: rules only take away. `deny`: "
+            "nothing passes but what a rule allows."
+        ),
+    ] = "allow"
     timeouts: Annotated[Timeouts, Meta(description="How long to wait for what, for every model.")] = Timeouts()
     retries: Annotated[Retries, Meta(description="Second chances on another endpoint.")] = Retries()
     limits: Annotated[Limits, Meta(description="How big things may be.")] = Limits()

@@ -6,6 +6,8 @@ sentence repeats the text: it may have come from `${NAME}`. Knows nothing of fil
 
 import ipaddress
 import re
+from collections.abc import Callable
+from datetime import date
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,6 +17,9 @@ _HASH = re.compile(r"b2:[0-9a-f]{8}:[0-9a-f]{64}")
 _API_PATH = re.compile(r"/v1/[A-Za-z0-9_/-]+")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _NUMERIC = re.compile(r"[0-9.]+")
+_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]|24:00")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_SUBJECTS = ("key", "user", "team")
 
 
 def _is_address(text: str) -> bool:
@@ -150,6 +155,54 @@ def check_time_zone(text: str) -> str | None:
 def check_currency(text: str) -> str | None:
     """An ISO 4217 code."""
     return None if _CURRENCY.fullmatch(text) else "must be the three capital letters of a currency, such as USD"
+
+
+def _check_pattern(text: str, check: Callable[[str], str | None]) -> str | None:
+    """A name, or one that begins or ends with `*`, which stands for anything there."""
+    if text == "*":
+        return "stands for everything: leave the list out instead"
+    bare = text.removeprefix("*") if text.startswith("*") else text.removesuffix("*")
+    if "*" in bare:
+        return "may hold one * only, at its beginning or at its end"
+    return check(bare)
+
+
+def check_label_pattern(text: str) -> str | None:
+    """A name as `check_label`, or a pattern of such names."""
+    # The end of a name may begin with what no name begins with: `*-test`.
+    return _check_pattern(text, check_label if not text.startswith("*") else lambda bare: check_label(f"x{bare}"))
+
+
+def check_model_pattern(text: str) -> str | None:
+    """A model's name, or a pattern of such names."""
+    return _check_pattern(text, check_model_name)
+
+
+def check_path_pattern(text: str) -> str | None:
+    """An API path, or all that begin with one: `/v1/images/*`."""
+    return check_api_path(text.removesuffix("*"))
+
+
+def check_subject(text: str) -> str | None:
+    """`key:`, `user:` or `team:` and a name or a pattern of names."""
+    kind, colon, name = text.partition(":")
+    if not colon or kind not in _SUBJECTS:
+        return "must begin with key:, user: or team: and go on with a name"
+    return check_label_pattern(name)
+
+
+def check_clock_time(text: str) -> str | None:
+    """A minute of the day."""
+    return None if _CLOCK_TIME.fullmatch(text) else "must be hours and minutes from 00:00 to 24:00, such as 09:30"
+
+
+def check_date(text: str) -> str | None:
+    """A date."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return "must be a date such as 2026-12-24"
+    return None if _DATE.fullmatch(text) else "must be a date such as 2026-12-24"
 
 
 def check_file(text: str) -> str | None:

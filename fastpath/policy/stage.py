@@ -1,0 +1,66 @@
+"""The policy stage: what the policies of the snapshot let a request do, before it is limited or sent anywhere.
+
+Owns which facts of a request policies see. A verdict holds for the whole request, retries included; a budget that sends
+it to another model asks again. Synchronous; called only where there is a rulebook.
+"""
+
+from fastpath import errors
+from fastpath.context import RequestContext
+from fastpath.identity.data_class import data_class
+from fastpath.policy.question import EVERY_TIER, TIERS, Question
+from fastpath.policy.rulebook import Rulebook
+from fastpath.snapshot import Target
+
+_PUBLIC_ID = 8
+
+
+def govern(ctx: RequestContext) -> None:
+    """Sets ctx.tiers and the record's policy. Raises 403, in one form whatever the reason: rules are not the caller's.
+
+    A rule that takes tiers away counts only where the model has endpoints of these tiers.
+    """
+    rulebook, route, path = ctx.snapshot.rulebook, ctx.route, ctx.path
+    assert rulebook is not None
+    assert route is not None
+    assert path is not None
+    verdict = rulebook.judge(ask(ctx, rulebook), _tiers_of(route.serving(path.template)))
+    ctx.record.policy = verdict.rule
+    if not verdict.tiers:
+        raise errors.policy_blocked()
+    ctx.tiers = verdict.tiers
+
+
+def permitted(targets: tuple[Target, ...], tiers: int) -> tuple[Target, ...]:
+    """Those of the targets that lie in one of the tiers."""
+    return tuple([target for target in targets if TIERS[target.tier] & tiers])
+
+
+def ask(ctx: RequestContext, rulebook: Rulebook) -> Question:
+    """The request as policies see it. Raises 400 for a data class that is none."""
+    key, record = ctx.key, ctx.record
+    assert ctx.path is not None
+    assert record.model is not None
+    path, level, at, address = ctx.path.template, data_class(ctx), record.ts, record.client
+    if key is None:
+        return Question(record.model, path, level, at, address=address)
+    team = key.team or rulebook.team_of(key.tenant, key.user)
+    names = names_of(key.name, bool(key.ids))
+    return Question(record.model, path, level, at, names, key.user, team, key.tenant, address)
+
+
+def names_of(name: str, published: bool) -> tuple[str, ...]:
+    """The names a key goes by. published: the control plane made it.
+
+    A secret that was rotated away has its public id behind the key's name, and must not escape rules about the key.
+    """
+    bare, _, tail = name.rpartition(":")
+    rotated = published and bare and len(tail) == _PUBLIC_ID and not set(tail) - set("0123456789abcdef")
+    return (name, bare) if rotated else (name,)
+
+
+def _tiers_of(targets: tuple[Target, ...]) -> int:
+    """Tiers that have an endpoint. Where none serves the path, all: that is for the relay to say."""
+    found = 0
+    for target in targets:
+        found |= TIERS[target.tier]
+    return found or EVERY_TIER
