@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from controlplane.access.admin_keys import AdminKeys
 from controlplane.access.credentials import Credentials
-from controlplane.api import access, audit, document, identity, secrets, usage
+from controlplane.api import access, audit, document, identity, policies, secrets, usage
 from controlplane.api.errors import (
     answer_bug,
     answer_depth,
@@ -32,6 +32,7 @@ from controlplane.api.rules import Handlers, all_ruled, authorise, provide_princ
 from controlplane.audit.trail import Trail
 from controlplane.identity.directory import Directory
 from controlplane.identity.keys import Keys
+from controlplane.policies.policies import Policies
 from controlplane.problem import Problem
 from controlplane.publish.news import HeardTrail
 from controlplane.publish.press import open_press
@@ -50,7 +51,15 @@ MOST_BODY = 64 * 1024
 PEPPER_SIZE = 32
 
 ROUTES: Handlers = all_ruled(
-    (*identity.ROUTES, *access.ROUTES, *secrets.ROUTES, *audit.ROUTES, *usage.ROUTES, *document.ROUTES)
+    (
+        *identity.ROUTES,
+        *access.ROUTES,
+        *policies.ROUTES,
+        *secrets.ROUTES,
+        *audit.ROUTES,
+        *usage.ROUTES,
+        *document.ROUTES,
+    )
 )
 """Every route there is."""
 
@@ -65,6 +74,7 @@ class Rooms(Struct, frozen=True):
     directory: Directory
     keys: Keys
     admin_keys: AdminKeys
+    policies: Policies
     vault: Vault
     billing: Billing
 
@@ -104,6 +114,7 @@ async def open_rooms(
                 Directory(database, trail),
                 Keys(database, trail, hasher),
                 AdminKeys(database, trail, hasher),
+                Policies(database, trail),
                 Vault(database, trail, keyring, load),
                 billing,
             )
@@ -153,7 +164,7 @@ def dependencies(rooms: Rooms | None) -> dict[str, Provide]:
     def room(name: str) -> Provide:
         return Provide(lambda: getattr(rooms, name), sync_to_thread=False)
 
-    named = {name: room(name) for name in ("directory", "keys", "admin_keys", "vault", "trail", "billing")}
+    named = {name: room(name) for name in ("directory", "keys", "admin_keys", "policies", "vault", "trail", "billing")}
     given = named | {"who": Provide(provide_principal), "page": Provide(provide_page)}
     given["document"] = document.provide_document(ROUTES, given)
     return given

@@ -4,6 +4,7 @@ from controlplane.access.tables import ADMIN_KEYS
 from controlplane.audit.tables import AUDIT_ENTRIES, AUDIT_HEAD
 from controlplane.identity.tables import KEY_SECRETS, KEYS, TEAMS, TENANTS, USERS
 from controlplane.ledger import tables as ledger
+from controlplane.policies.tables import POLICIES
 from controlplane.secrets.tables import PROVIDER_KEYS
 from controlplane.store.metadata import METADATA
 
@@ -14,6 +15,7 @@ __all__ = [
     "KEYS",
     "KEY_SECRETS",
     "METADATA",
+    "POLICIES",
     "PROVIDER_KEYS",
     "TEAMS",
     "TENANTS",

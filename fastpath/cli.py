@@ -16,6 +16,7 @@ from fastpath import __version__
 from fastpath.bench.command import bench
 from fastpath.commands import CommandGroup, JoinedGroup
 from fastpath.compiled import outdated
+from fastpath.policy.command import policies_app
 
 if TYPE_CHECKING:
     from fastpath.settings import Settings
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(cls=JoinedGroup, help="Make, hash, list and change callers' keys.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(policies_app, name="policies")
 
 StateDir = Annotated[
     Path | None,

@@ -56,6 +56,7 @@ KEY_MAKERS = only(Role.ADMIN, Role.TENANT_ADMIN, Role.DEVELOPER)
 #: Taking a key away only tightens, and in an incident the person at hand must be able to.
 KEY_REVOKERS = only(Role.ADMIN, Role.OPERATOR, Role.TENANT_ADMIN, Role.DEVELOPER)
 ADMIN_KEY_READERS = only(Role.ADMIN, Role.AUDITOR, Role.TENANT_ADMIN)
+POLICY_READERS = only(Role.ADMIN, Role.OPERATOR, Role.AUDITOR, Role.TENANT_ADMIN)
 PROVIDER_KEEPERS = only(Role.ADMIN, Role.OPERATOR)
 PROVIDER_READERS = only(Role.ADMIN, Role.OPERATOR, Role.AUDITOR)
 AUDITORS = only(Role.ADMIN, Role.AUDITOR)

@@ -11,12 +11,14 @@ from controlplane.audit.trail import Trail
 from controlplane.identity.directory import Directory
 from controlplane.identity.keys import Keys
 from controlplane.paging import MOST, Page
+from controlplane.policies.policies import Policies
 from controlplane.secrets.vault import Vault
 
 Who = NamedDependency[Principal]
 TheDirectory = NamedDependency[Directory]
 TheKeys = NamedDependency[Keys]
 TheAdminKeys = NamedDependency[AdminKeys]
+ThePolicies = NamedDependency[Policies]
 TheVault = NamedDependency[Vault]
 TheTrail = NamedDependency[Trail]
 ThePage = NamedDependency[Page]

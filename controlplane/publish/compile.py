@@ -1,4 +1,4 @@
-"""From the database to a publication: the tenants and keys that the admin API owns, as the data plane reads them.
+"""From the database to a publication: the tenants, keys and policies of the admin API, as the data plane reads them.
 
 Owns the names that the data plane knows them by, and which keys are held back: a key is published only when the data
 plane holds all that limits it. Today it holds models and ends; a key that is limited to paths, networks or a data class
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +18,9 @@ from _native.keytable import Row
 from controlplane.identity.roster import KeySecret, read_holders, read_secrets
 from controlplane.identity.scope import ANY, Scope
 from controlplane.identity.tables import KEY_SECRETS, TEAMS, TENANTS, USERS
-from fastpath.settings import Key, Settings, Team, Tenant, User, encode_settings
+from controlplane.policies.policies import policy_of
+from controlplane.policies.tables import POLICIES
+from fastpath.settings import Key, Policy, Settings, Team, Tenant, User, encode_settings
 from fastpath.settings.syntax import check_label
 
 _MILLI: Final = 1000
@@ -46,13 +48,16 @@ async def compile_all(connection: AsyncConnection, at: int, pepper_id: str) -> C
     newest = await _read_current(connection)
     labels = _label_keys(good, names, newest)
     places = {tenant: place for place, tenant in enumerate(names.tenants)}
+    policies, silent = await _read_policies(connection, names)
     settings = Settings(
-        tenants=tuple(names.tenants.values()), keys=tuple(_key(secret, names, labels) for secret in good)
+        tenants=tuple(names.tenants.values()),
+        keys=tuple(_key(secret, names, labels) for secret in good),
+        policies=policies,
     )
     return Compiled(
         encode_settings(settings),
         tuple(_row(secret, places) for secret in good),
-        tuple(sorted(set(held_back.values()))),
+        tuple(sorted({*held_back.values(), *silent})),
         min((secret.ends for secret in good if secret.ends is not None), default=None),
     )
 
@@ -80,6 +85,26 @@ async def _read_names(connection: AsyncConnection) -> Names:
         if user.tenant_id in below and user.team_id in team_names:
             below[user.tenant_id][1].append(User(name=user_names[user.id], team=team_names[user.team_id]))
     return Names({row.id: _tenant(row, *below[row.id]) for row in tenants}, team_names, user_names)
+
+
+async def _read_policies(connection: AsyncConnection, names: Names) -> tuple[tuple[Policy, ...], list[str]]:
+    """The rules that are switched on, in the order in which they were made, and what is to be said of others."""
+    statement = select(POLICIES, TENANTS.c.owner).outerjoin(TENANTS, TENANTS.c.id == POLICIES.c.tenant_id)
+    on = statement.where(POLICIES.c.disabled.is_(False)).order_by(POLICIES.c.created_at, POLICIES.c.id)
+    found: list[Policy] = []
+    said: list[str] = []
+    for row in await connection.execute(on):
+        tenant = names.tenants.get(row.tenant_id or "")
+        label = row.name if tenant is None else _fit(f"{tenant.name}/{row.name}", f"policy:{row.id}")
+        if row.tenant_id is not None and tenant is None:
+            if row.owner == "file":
+                said.append(f"policy {row.name} ({row.id}) is of a tenant of the settings file: keep it there, too")
+            continue
+        try:
+            found.append(policy_of(row, label, tenant.name if tenant is not None else None))
+        except ValidationError as error:
+            said.append(f"policy {row.name} ({row.id}) is not in force, its row is damaged ({error}): write it anew")
+    return tuple(found), said
 
 
 async def _read_alive(connection: AsyncConnection, table: Table) -> list[Any]:

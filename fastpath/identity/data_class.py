@@ -10,6 +10,7 @@ from fastpath.policy.question import CLASSES
 from fastpath.settings import DataClass
 
 HEADER = b"x-fastpath-data-class"
+_CLASSES: dict[bytes, DataClass] = {name.encode(): name for name in CLASSES}  # the strictest first
 _DEFAULT: DataClass = "P2"  # neither keys nor tenants have a class of their own
 
 
@@ -18,8 +19,7 @@ def data_class(ctx: RequestContext) -> DataClass:
     exchange = ctx.exchange
     if HEADER not in exchange.fields:
         return _DEFAULT
-    said = {value.strip().decode("latin-1") for value in exchange.values(HEADER)}
-    found = [name for name in CLASSES if name in said]
-    if len(found) != len(said):
+    said = {value.strip(b" \t") for value in exchange.values(HEADER)}
+    if not said <= _CLASSES.keys():
         raise errors.invalid_request("The header x-fastpath-data-class must be P0, P1 or P2.")
-    return found[0]
+    return next(name for word, name in _CLASSES.items() if word in said)

@@ -8,8 +8,8 @@ Stiliadis, SIGCOMM 1998). Immutable but for what was looked up before; one loop,
 `reading` is the plain twin that tests compare this with.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -20,21 +20,22 @@ from fastpath.policy.timetable import Timetable
 from fastpath.settings import Conditions, Policy, Settings, Tenant
 from fastpath.settings.policies import Effect
 
-T = TypeVar("T")
+_FIELDS: Final = Conditions.__struct_fields__
 
 
 class Rulebook:
     """Judges requests by policies, in the order of the file."""
 
     def __init__(self, policies: Sequence[Policy], default: Effect, tenants: Sequence[Tenant] = ()) -> None:
-        self._teams = {(tenant.name, user.name): user.team for tenant in tenants for user in tenant.users}
-        rules = in_force(policies)
-        self._names = [rule.name for rule in rules]
+        self._tenants = tenants
+        self._teams: dict[str, dict[str, str | None]] | None = None
+        rules = [(1 << place, rule) for place, rule in enumerate(in_force(policies))]
+        self._names = [rule.name for _, rule in rules]
         self._lenient = default == "allow"
-        self._denies = _mask(rules, lambda rule: rule.effect == "deny")
-        self._exceptions = _mask(rules, lambda rule: rule.unless is not None)
+        self._denies = sum(bit for bit, rule in rules if rule.effect == "deny")
+        self._exceptions = sum(bit for bit, rule in rules if rule.unless is not None)
         self._when = Matcher(rules)
-        self._unless = Matcher([rule.unless or Conditions() for rule in rules])
+        self._unless = Matcher((bit, rule.unless) for bit, rule in rules if rule.unless is not None)
 
     def judge(self, question: Question, tiers: int) -> Verdict:
         """What a request may do, of the tiers that it could go to (not none)."""
@@ -48,7 +49,11 @@ class Rulebook:
 
     def team_of(self, tenant: str | None, user: str | None) -> str | None:
         """The team of a tenant's user, None when it has none."""
-        return self._teams.get((tenant, user)) if tenant is not None and user is not None else None
+        if tenant is None or user is None:
+            return None
+        if self._teams is None:  # keys of the control plane name their team, so this is for the file's alone
+            self._teams = {one.name: {each.name: each.team for each in one.users} for one in self._tenants}
+        return self._teams.get(tenant, {}).get(user)
 
     def _decide(self, held: int, excepted: int, tiers: int) -> Verdict:
         passed = denied = allowed = 0
@@ -71,25 +76,29 @@ class Rulebook:
 
 
 class Matcher:
-    """The conditions of all rules. `tiers`: the rules that hold for an endpoint of a tier, as far as tiers go."""
+    """Conditions of rules, each with its bit. `tiers`: the rules that hold for a tier, as far as tiers go."""
 
-    def __init__(self, rules: Sequence[Conditions]) -> None:
-        self._free_subjects = _mask(rules, lambda rule: rule.subjects is None)
+    def __init__(self, rules: Iterable[tuple[int, Conditions]]) -> None:
+        free = dict.fromkeys(_FIELDS, 0)  # the rules that leave it out
+        listed: dict[str, list[tuple[Any, int]]] = {field: [] for field in _FIELDS}
+        for bit, rule in rules:
+            for field in _FIELDS:
+                values = getattr(rule, field)
+                if values is None:
+                    free[field] |= bit
+                else:
+                    listed[field] += [(value, bit) for value in values]
+        self._free_subjects, self._free_tenants = free["subjects"], free["tenants"]
+        self._free_models, self._free_paths = free["models"], free["paths"]
+        self._free_networks, self._free_times = free["networks"], free["times"]
         self._keys, self._users, self._teams = (
-            Names(_of_kind(kind, _pairs(rules, lambda rule: rule.subjects))) for kind in ("key", "user", "team")
+            Names(_of_kind(kind, listed["subjects"])) for kind in ("key", "user", "team")
         )
-        self._free_tenants = _mask(rules, lambda rule: rule.tenants is None)
-        self._tenants = Names(_pairs(rules, lambda rule: rule.tenants))
-        self._free_models = _mask(rules, lambda rule: rule.models is None)
-        self._models = Names(_pairs(rules, lambda rule: rule.models))
-        self._free_paths = _mask(rules, lambda rule: rule.paths is None)
-        self._paths = Names(_pairs(rules, lambda rule: rule.paths))
-        self._classes = {name: _open_to(rules, name, lambda rule: rule.classes) for name in CLASSES}
-        self.tiers = {name: _open_to(rules, name, lambda rule: rule.tiers) for name in TIERS}
-        self._free_networks = _mask(rules, lambda rule: rule.networks is None)
-        self._networks = Networks(_pairs(rules, lambda rule: rule.networks))
-        self._free_times = _mask(rules, lambda rule: rule.times is None)
-        self._times = Timetable(_pairs(rules, lambda rule: rule.times))
+        self._tenants, self._models = Names(listed["tenants"]), Names(listed["models"])
+        self._paths = Names(listed["paths"])
+        self._networks, self._times = Networks(listed["networks"]), Timetable(listed["times"])
+        self._classes = {name: _open_to(name, free["classes"], listed["classes"]) for name in CLASSES}
+        self.tiers = {name: _open_to(name, free["tiers"], listed["tiers"]) for name in TIERS}
 
     def hold(self, question: Question, among: int) -> int:
         """The rules among these (-1: all) whose conditions hold, but for their tiers."""
@@ -130,19 +139,12 @@ def in_force(policies: Sequence[Policy]) -> list[Policy]:
     ]
 
 
-def _mask(rules: Sequence[T], true: Callable[[T], bool]) -> int:
-    return sum(1 << place for place, rule in enumerate(rules) if true(rule))
-
-
-def _pairs(rules: Sequence[Conditions], values: Callable[[Conditions], Sequence[T] | None]) -> Iterator[tuple[T, int]]:
-    for place, rule in enumerate(rules):
-        for value in values(rule) or ():
-            yield value, 1 << place
-
-
-def _open_to(rules: Sequence[Conditions], value: str, values: Callable[[Conditions], Sequence[str] | None]) -> int:
+def _open_to(value: str, free: int, listed: Sequence[tuple[str, int]]) -> int:
     """The rules that name a value, or none at all."""
-    return _mask(rules, lambda rule: (wanted := values(rule)) is None or value in wanted)
+    for named, rule in listed:
+        if named == value:
+            free |= rule
+    return free
 
 
 def _of_kind(kind: str, subjects: Iterable[tuple[str, int]]) -> Iterator[tuple[str, int]]:

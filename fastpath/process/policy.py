@@ -13,16 +13,18 @@ import msgspec
 from _native.keytable import KeyLookup
 from fastpath.publication import Publication, Refused
 from fastpath.settings import Control, Key, Settings, Tenant, decode_settings
+from fastpath.settings import Policy as Rule
 
 _DIGITS = 64
 
 
 class Policy(msgspec.Struct, frozen=True, eq=False):
-    """Tenants and keys of the admin API. Whether a key is good says its row in the table."""
+    """Tenants, keys and rules of the admin API. Whether a key is good says its row in the table."""
 
     tenants: tuple[Tenant, ...]
     keys: tuple[Key, ...]
     lookup: KeyLookup
+    rules: tuple[Rule, ...] = ()
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ def read_policy(publication: Publication) -> Policy:
     """What a verified publication says. Raises Refused("unfit") when this version cannot read it."""
     try:
         published = decode_settings(publication.settings)
-        return Policy(published.tenants, published.keys, publication.lookup())
+        return Policy(published.tenants, published.keys, publication.lookup(), published.policies)
     except (msgspec.MsgspecError, ValueError) as error:
         raise Refused("unfit", f"its settings are of another version of fastpath ({error}): use one version") from None
 
@@ -63,8 +65,21 @@ def join(settings: Settings, policy: Policy | None, nobody: Key, now: float) -> 
         elif key.tenant is None or key.tenant not in taken:
             good.append(key)
             ends += [end] if end else []
+    rules = tuple(rule for rule in policy.rules if rule.owner not in taken)
+    clashes += _judge_rules(settings, rules)
     joined = _complete(settings, (*settings.tenants, *tenants), (*settings.keys, *good), nobody)
+    joined = msgspec.structs.replace(joined, policies=(*settings.policies, *rules))
     return Joined(joined, tuple(clashes), min(ends, default=None))
+
+
+def _judge_rules(settings: Settings, rules: tuple[Rule, ...]) -> Iterator[str]:
+    """What is odd about rules that are in force all the same: leaving one out could let pass what it denies."""
+    named = {rule.name for rule in settings.policies}
+    for rule in rules:
+        if rule.name in named:
+            yield f"policy {rule.name} of the admin API has the name of one in the settings file: both hold; rename one"
+        if rule.effect == "allow" and settings.policy_default == "allow":
+            yield f"policy {rule.name} of the admin API allows what policy_default allows anyway: set that to deny"
 
 
 def _living(policy: Policy, now_ms: int) -> Iterator[tuple[Key, int]]:

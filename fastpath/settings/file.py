@@ -11,16 +11,27 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import inspect
 
-from fastpath.settings import Settings
+from fastpath.settings import Policy, Settings
 from fastpath.settings.findings import Finding
 from fastpath.settings.pepper import PepperError
+from fastpath.settings.policy_rules import find_policy_faults
 from fastpath.settings.problem import Path, Problem, SettingsError, format_path
 from fastpath.settings.rules import find_conflicts, find_foreign_hashes
 from fastpath.settings.secret import reveal_hook, secret_hook
 from fastpath.settings.walk import Walk
 from fastpath.settings.yaml_tree import MAX_BYTES, Node, Place, YamlError, compose, merge, node_of
 
-__all__ = ["Overrides", "PepperLookup", "Problem", "SettingsError", "load", "read", "validate"]
+__all__ = [
+    "Overrides",
+    "PepperLookup",
+    "Problem",
+    "SettingsError",
+    "check_policy",
+    "load",
+    "read",
+    "read_policy",
+    "validate",
+]
 
 Overrides: TypeAlias = Mapping[str, Any]
 """Values that win over the file, as nested dicts: `{"listen": {"port": 9000}}`."""
@@ -86,6 +97,34 @@ def validate(
     """Settings made in Python, put before the same judge as a file. Raises SettingsError with every mistake."""
     root = node_of(msgspec.to_builtins(settings, enc_hook=reveal_hook))
     return _judge(merge(root, node_of(dict(overrides))) if overrides else root, {}, source, pepper)
+
+
+def check_policy(policy: Policy) -> list[Problem]:
+    """What is wrong with one rule that was made elsewhere, by itself: whether its names exist is not asked."""
+    return _walk_policy(node_of(msgspec.to_builtins(policy)))[1]
+
+
+def read_policy(text: str, source: str) -> Policy:
+    """One rule from the text of a file, as under `policies` in a settings file. Raises SettingsError."""
+    try:
+        root = compose(text)
+    except YamlError as error:
+        raise SettingsError([Problem(*error.place, "", error.message)], source) from None
+    if root is None:
+        raise SettingsError([Problem(1, 1, "", "the file is empty: it needs a rule")], source)
+    values, problems = _walk_policy(root)
+    if problems:
+        raise SettingsError(problems, source)
+    return msgspec.convert(values, Policy)
+
+
+def _walk_policy(root: Node) -> tuple[Any, list[Problem]]:
+    walk = Walk({})
+    values = walk.value_of(root, inspect.type_info(Policy))
+    if isinstance(values, dict):
+        for path, message in find_policy_faults(values):
+            walk.report(_nearest(walk.places, path), path, message)
+    return values, walk.problems
 
 
 def _judge(root: Node, environ: Mapping[str, str], source: str, pepper: PepperLookup | None) -> Settings:

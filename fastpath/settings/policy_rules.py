@@ -36,7 +36,7 @@ def find_policy_faults(policy: Values, path: Path = ()) -> Iterator[Finding]:
     for place, conditions in _conditions(policy, path):
         for at, window in items_of(conditions, (*place, "times")):
             yield from _judge_window(at, window)
-    if policy.get("unless") == {}:
+    if isinstance(exceptions := policy.get("unless"), dict) and not any(exceptions.values()):
         yield (*path, "unless"), "excepts everything, so that the rule never holds: name conditions, or remove it"
     if policy.get("effect") == "allow" and policy.get("tenants") is None:
         for i, subject in enumerate(policy.get("subjects") or []):
@@ -61,7 +61,7 @@ def _conditions(policy: Values, path: Path) -> Iterator[tuple[Path, Values]]:
 
 def _judge_window(path: Path, window: Values) -> Iterator[Finding]:
     start, end = window.get("start"), window.get("end")
-    if not set(window) - {"time_zone"}:
+    if all(value is None for name, value in window.items() if name != "time_zone"):
         yield path, "is always: say days, hours or dates, or remove it"
     if start == "24:00":
         yield (*path, "start"), "must be before 24:00: that is 00:00 of the next day"

@@ -115,6 +115,8 @@ def cast_of(admin: Caller) -> Cast:
             issued = admin.make("/admin-keys", body)
             found[role] = admin.as_(issued["token"])
             known[f"{role} key"] = issued["admin_key"]["id"]
+    for caller, known in ((callers["tenant-admin"], ids), (strangers["tenant-admin"], others)):
+        known["policy"] = caller.make("/policies", {"name": "nights", "effect": "deny", "models": ["large"]})["id"]
     ids["provider"] = admin.make("/provider-keys", {"name": "openai", "value": "sk-of-the-tests"})["id"]
     return Cast(admin, callers, ids, others, strangers)
 

@@ -198,7 +198,12 @@ def test_answers_are_what_the_document_says(cast: Cast) -> None:
         if method != "GET" or path == "/openapi.json":
             continue
         kind = path.removeprefix("/admin/v1/").split("/")[0]
-        names = {"admin-keys": "developer key", "provider-keys": "provider", "invoices": "tenant"}
+        names = {
+            "admin-keys": "developer key",
+            "provider-keys": "provider",
+            "invoices": "tenant",
+            "policies": "policy",
+        }
         known = names.get(kind, kind.removesuffix("s"))
         answer = cast.admin.get(path.replace("{object_id}", cast.ids.get(known, "")))
         content = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]

@@ -49,6 +49,11 @@ EXPECTED = {
     "GET /admin/v1/admin-keys/{object_id}": "AUT",
     "PATCH /admin/v1/admin-keys/{object_id}": "AT",
     "DELETE /admin/v1/admin-keys/{object_id}": "AT",
+    "GET /admin/v1/policies": "AOUT",
+    "POST /admin/v1/policies": "AT",
+    "GET /admin/v1/policies/{object_id}": "AOUT",
+    "PATCH /admin/v1/policies/{object_id}": "AT",
+    "DELETE /admin/v1/policies/{object_id}": "AT",
     "GET /admin/v1/provider-keys": "AOU",
     "POST /admin/v1/provider-keys": "AO",
     "GET /admin/v1/provider-keys/{object_id}": "AOU",
@@ -87,6 +92,8 @@ def in_tenant(cast: Cast, kind: str) -> str:
     if kind == "admin-keys":
         body = {"name": fresh(), "role": "tenant-admin", "tenant_id": cast.ids["tenant"]}
         return str(cast.admin.make("/admin-keys", body)["admin_key"]["id"])
+    if kind == "policies":
+        return str(cast.callers["tenant-admin"].make("/policies", {"name": fresh(), "effect": "deny"})["id"])
     if kind == "provider-keys":
         return str(cast.admin.make("/provider-keys", {"name": fresh(), "value": "sk-x"})["id"])
     made = cast.admin.make(f"/{kind}", {"name": fresh(), **owner_of(cast, kind)})
@@ -100,7 +107,7 @@ def owner_of(cast: Cast, kind: str) -> dict[str, str]:
 
 def known(cast: Cast, kind: str) -> str:
     """What is there from the start and every role of the tenant sees."""
-    names = {"admin-keys": "developer key", "provider-keys": "provider", "invoices": "tenant"}
+    names = {"admin-keys": "developer key", "provider-keys": "provider", "invoices": "tenant", "policies": "policy"}
     return cast.ids[names.get(kind, kind.removesuffix("s"))]
 
 
@@ -118,6 +125,7 @@ def request_of(cast: Cast, place: str) -> tuple[str, str, Any]:
     if method == "POST":
         extra: dict[str, Any] = {
             "admin-keys": {"role": "developer", "user_id": cast.ids["user"]},
+            "policies": {"effect": "deny", "models": ["large"]},
             "provider-keys": {"value": "sk-x"},
         }.get(kind, owner_of(cast, kind))
         return method, path, {"name": fresh(), **extra}
@@ -177,8 +185,15 @@ def test_ranks_put_every_role_above_another_or_below() -> None:
 
 
 Probe = Callable[[Cast, str, str], tuple[str, str, Any]]
-OTHERS = ("tenant", "team", "user", "key", "developer key")
-KIND_OF = {"tenant": "tenants", "team": "teams", "user": "users", "key": "keys", "developer key": "admin-keys"}
+OTHERS = ("tenant", "team", "user", "key", "developer key", "policy")
+KIND_OF = {
+    "tenant": "tenants",
+    "team": "teams",
+    "user": "users",
+    "key": "keys",
+    "developer key": "admin-keys",
+    "policy": "policies",
+}
 ACTS: dict[str, tuple[tuple[str, str, Any], ...]] = {
     "tenant": (("GET", "", None),),
     "team": (("GET", "", None), ("PATCH", "", {"disabled": True}), ("DELETE", "", None)),
@@ -190,6 +205,7 @@ ACTS: dict[str, tuple[tuple[str, str, Any], ...]] = {
         ("POST", "/rotate", {}),
     ),
     "developer key": (("GET", "", None), ("PATCH", "", {"disabled": True}), ("DELETE", "", None)),
+    "policy": (("GET", "", None), ("PATCH", "", {"disabled": True}), ("DELETE", "", None)),
 }
 
 
@@ -226,6 +242,7 @@ def test_nothing_is_made_below_another_tenants_objects(cast: Cast) -> None:
         ("developer", "/keys", {"user_id": cast.other["user"]}),
         ("tenant-admin", "/admin-keys", {"role": "tenant-admin", "tenant_id": cast.other["tenant"]}),
         ("tenant-admin", "/admin-keys", {"role": "developer", "user_id": cast.other["user"]}),
+        ("tenant-admin", "/policies", {"effect": "deny", "tenant_id": cast.other["tenant"]}),
     ):
         foreign = cast.callers[role].call("POST", path, {"name": fresh(), **body})
         place = next(name for name in ("user_id", "team_id", "tenant_id") if name in body)

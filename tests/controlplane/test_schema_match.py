@@ -19,6 +19,7 @@ OURS = {
     "key_secrets",
     "admin_keys",
     "provider_keys",
+    "policies",
     "audit_entries",
     "audit_head",
 }

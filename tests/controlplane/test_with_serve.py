@@ -301,6 +301,30 @@ def running_chat(served: ControlledNode, token: str) -> Iterator[None]:
         connection.close()
 
 
+def test_rules_of_the_admin_api_hold_beside_those_of_the_file(node: Callable[..., ControlledNode]) -> None:
+    rule = {"name": "no-embeddings", "effect": "deny", "paths": ["/v1/embeddings"]}
+    served = node(policies=[rule])
+    api = served.admin_api()
+    token, _ = make_key(api)
+    other, _ = make_key(api, "umbrella")
+    tenant = next(each["id"] for each in api.get("/tenants")["data"] if each["name"] == "acme")
+    chief = api.as_(api.make("/admin-keys", {"name": "chief", "role": "tenant-admin", "tenant_id": tenant})["token"])
+    until(lambda: (served.ask(token), served.ask(other)) == (200, 200), "the keys never worked", IN_FORCE * SLACK)
+    made = chief.make("/policies", {"name": "not-now", "effect": "deny", "models": ["llama"]})
+    until(lambda: served.ask(token) == 403, "the rule never held", IN_FORCE * SLACK)
+    assert served.ask(other) == 200, "it is the other tenant's rule"
+    answer = httpx.post(
+        f"{served.url}/embeddings",
+        json={"model": "llama", "input": "x"},
+        headers={"authorization": f"Bearer {other}"},
+        timeout=PATIENCE,
+    )
+    assert answer.status_code == 403
+    assert "acme" not in answer.text
+    chief.call("DELETE", f"/policies/{made['id']}")
+    until(lambda: served.ask(token) == 200, "the rule went on holding", IN_FORCE * SLACK)
+
+
 def _models(served: ControlledNode, token: str) -> int:
     headers = {"authorization": f"Bearer {token}"}
     return httpx.get(f"{served.url}/models", headers=headers, timeout=PATIENCE).status_code

@@ -8,7 +8,8 @@ import pytest
 from fastpath.policy.question import EVERY_TIER, TIERS, Question
 from fastpath.policy.reading import judge
 from fastpath.policy.rulebook import Rulebook, compile_rulebook
-from fastpath.settings import Policy, Settings
+from fastpath.policy.stage import names_of
+from fastpath.settings import Policy, Settings, Tenant, User
 from fastpath.settings.policies import Effect
 
 #: Monday, 2026-11-23, 10:30 in Berlin and 09:30 in London.
@@ -144,6 +145,28 @@ def test_only_tiers_that_were_asked_for_count() -> None:
     assert book.judge(question, TIERS["L1"]) == judge(policies_of({"deny": "d", "tiers": ["L2"]}), "allow", question, 2)
     assert book.judge(question, TIERS["L1"]).rule is None, "a rule that took nothing is not named"
     assert book.judge(question, TIERS["L2"]).tiers == 0
+
+
+def test_a_secret_that_was_rotated_away_is_still_its_key() -> None:
+    """The control plane names it after the key and its public id: a rule about the key must hold on to it."""
+    assert names_of("acme/core/ann/laptop:0123abcd", published=True) == (
+        "acme/core/ann/laptop:0123abcd",
+        "acme/core/ann/laptop",
+    )
+    assert names_of("laptop:0123abcd", published=False) == ("laptop:0123abcd",), "so it is called in the file"
+    for name in ("laptop", "laptop:0123abc", "laptop:0123ABCD", ":0123abcd"):
+        assert names_of(name, published=True) == (name,)
+
+
+def test_the_team_of_a_key_is_its_users_where_it_has_none() -> None:
+    acme = Tenant(name="acme", users=(User(name="ann", team="core"), User(name="bob")))
+    book = Rulebook((), "deny", (acme,))
+    assert [book.team_of(tenant, user) for tenant, user in (("acme", "ann"), ("acme", "bob"), ("b", "ann"))] == [
+        "core",
+        None,
+        None,
+    ]
+    assert book.team_of(None, None) is None
 
 
 def test_nothing_is_compiled_where_nothing_is_ruled() -> None:

@@ -21,7 +21,9 @@ from fastpath.process.control import LONGEST_BACKOFF, ControlChild, backoff, set
 from fastpath.process.policy import Policy, join, make_nobody
 from fastpath.process.reload import keep_fixed
 from fastpath.settings import Control, Key, Settings, Tenant
+from fastpath.settings import Policy as Rule
 from fastpath.settings.file import SettingsError, load
+from fastpath.settings.policies import Effect
 from fastpath.settings.secret import Secret
 from scheduler.clock import SystemClock
 
@@ -188,6 +190,23 @@ def test_what_the_file_names_wins_with_all_that_hangs_below() -> None:
     assert joined.settings.keys[0].models == ("m",)
     assert [(tenant.name, tenant.currency) for tenant in joined.settings.tenants] == [("acme", "EUR"), ("other", "USD")]
     assert [clash.split(" of the")[0] for clash in joined.clashes] == ["tenant acme", "key one", "key four"]
+
+
+def test_rules_of_both_hold_but_for_those_of_a_tenant_that_the_file_has_too() -> None:
+    def rule(name: str, effect: Effect = "deny", owner: str | None = None) -> Rule:
+        return Rule(name=name, effect=effect, owner=owner)
+
+    published = replace(
+        policy([], []),
+        rules=(rule("same"), rule("acme/own", owner="acme"), rule("other/own", owner="other"), rule("wide", "allow")),
+    )
+    of_file = Settings(policies=(rule("same"),), tenants=(Tenant(name="acme"),))
+    joined = join(of_file, published, NOBODY, NOW)
+    assert [each.name for each in joined.settings.policies] == ["same", "same", "other/own", "wide"]
+    assert [clash.split(" of the")[0] for clash in joined.clashes] == ["policy same", "policy wide"]
+    strict = join(replace(of_file, policy_default="deny"), published, NOBODY, NOW)
+    assert [clash.split(" of the")[0] for clash in strict.clashes] == ["policy same"]
+    assert join(of_file, None, NOBODY, NOW).settings.policies == of_file.policies
 
 
 @pytest.mark.parametrize("published", [None, policy([], [])])

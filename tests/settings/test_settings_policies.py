@@ -4,8 +4,8 @@ import textwrap
 
 import pytest
 
-from fastpath.settings import Settings, decode_settings, encode_settings
-from fastpath.settings.file import load, validate
+from fastpath.settings import Conditions, Policy, Settings, TimeWindow, decode_settings, encode_settings
+from fastpath.settings.file import check_policy, load, read_policy, validate
 from fastpath.settings.policy_warnings import find_policy_warnings
 from fastpath.settings.problem import SettingsError
 
@@ -109,6 +109,30 @@ def test_mistakes_are_told_where_they_stand(policy: str, path: str, words: str) 
     problem = found[f"policies[0].{path}"]
     assert words in problem.message
     assert problem.line > 0
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(name="a", effect="deny", unless=Conditions()),
+        Policy(name="a", effect="deny", times=(TimeWindow(),)),
+        Policy(name="a", effect="deny", models=()),
+        Policy(name="a b", effect="deny"),
+    ],
+)
+def test_rules_made_in_python_are_judged_alike(policy: Policy) -> None:
+    assert check_policy(policy)
+    with pytest.raises(SettingsError):
+        validate(Settings(policies=(policy,)))
+
+
+def test_one_rule_is_read_from_a_file_of_its_own() -> None:
+    assert read_policy("{name: a, effect: deny, tiers: [L2]}", "rule.yaml") == Policy(
+        name="a", effect="deny", tiers=("L2",)
+    )
+    for text, words in (("", "is empty"), ("- a", "must be a mapping"), ("{name: a", "not valid YAML")):
+        with pytest.raises(SettingsError, match=words):
+            read_policy(text, "rule.yaml")
 
 
 def test_names_are_unique() -> None:
