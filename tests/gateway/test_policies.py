@@ -109,6 +109,15 @@ async def test_the_messages_dialect_has_its_own_shape(open_world: Open) -> None:
     assert reply.json["request_id"] == reply.header("x-request-id")
 
 
+async def test_an_upload_is_judged_before_it_goes_anywhere(open_world: Open) -> None:
+    world = await open_world(Policy(name="no-sound", effect="deny", paths=("/v1/audio/*",)))
+    form = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nllama\r\n--x--\r\n'
+    headers = [("authorization", f"Bearer {world.key}"), ("content-type", "multipart/form-data; boundary=x")]
+    reply = await world.served.ask(post(form, "/v1/audio/transcriptions", headers=headers))
+    assert (reply.status, reply.error["code"]) == (403, "policy_blocked")
+    assert world.asked() == {"L1": 0}
+
+
 async def test_what_no_rule_allows_is_refused_where_that_is_the_default(open_world: Open) -> None:
     world = await open_world(
         Policy(name="core-may", effect="allow", tenants=("acme",), subjects=("team:core",), models=("mini",)),

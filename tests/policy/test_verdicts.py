@@ -169,6 +169,20 @@ def test_the_team_of_a_key_is_its_users_where_it_has_none() -> None:
     assert book.team_of(None, None) is None
 
 
+def test_a_rulebook_is_kept_while_its_rules_stay() -> None:
+    rules = tuple(policies_of({"deny": "d", "models": ["x"]}))
+    running = compile_rulebook(Settings(policies=rules))
+    again = Settings(policies=tuple(policies_of({"deny": "d", "models": ["x"]})), tenants=(Tenant(name="new"),))
+    assert compile_rulebook(again, running) is running
+    assert compile_rulebook(Settings(policies=rules, policy_default="deny"), running) is not running
+    assert compile_rulebook(Settings(policies=(*rules, *rules)), running) is not running
+    assert compile_rulebook(Settings(), running) is None
+    by_team = tuple(policies_of({"deny": "d", "unless": {"subjects": ["team:core"]}}))
+    running = compile_rulebook(Settings(policies=by_team))
+    assert compile_rulebook(Settings(policies=by_team), running) is running
+    assert compile_rulebook(Settings(policies=by_team, tenants=(Tenant(name="new"),)), running) is not running
+
+
 def test_nothing_is_compiled_where_nothing_is_ruled() -> None:
     assert compile_rulebook(Settings()) is None
     assert compile_rulebook(Settings(policy_default="deny")) is not None
