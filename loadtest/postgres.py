@@ -60,6 +60,7 @@ class Cluster:
     def start(self) -> None:
         """Starts it and waits until it answers, recovery included. fsync is off: a killed process loses no page."""
         options = ["-c", "listen_addresses=", "-k", str(self.folder), "-F", "-c", "shared_buffers=64MB"]
+        options += ["-c", "dynamic_shared_memory_type=mmap"]  # killed, it leaves nothing in /dev/shm
         self._server = subprocess.Popen(
             [self._bin / "postgres", "-D", self.folder / "data", *options],
             cwd=self.folder,
