@@ -15,6 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
+import msgspec
+
 from _native.transport import Poller
 from backends.base import EndpointSpec
 from backends.http.client import HttpBackend
@@ -24,6 +26,8 @@ from fastpath.door.granian import GranianDoor
 from fastpath.door.native import NativeDoor
 from fastpath.idempotency.store import RESULTS, Store
 from fastpath.identity.keys import KeyTable
+from fastpath.identity.published import Published, PublishedKeys
+from fastpath.identity.recall import Recall
 from fastpath.limits.desk import Desk
 from fastpath.limits.thresholds import Crossing
 from fastpath.money.catalog import Catalog, open_catalog
@@ -74,6 +78,7 @@ class App:
         self._swept = clock.monotonic()
         self._let_off = False
         self._settings = settings
+        self._recall = Recall(self._runtime)
         self._listener: socket.socket | None = None
         self._outbox = _open_outbox(settings, clock)
         if self._outbox is not None:
@@ -99,18 +104,27 @@ class App:
         await self._door.start(listener, self._settings.timeouts.client_stall)
         self._tick.every(self._sweep)
 
-    def reload(self, settings: Settings) -> None:
-        """Swaps settings at once; running requests keep the snapshot they were admitted under."""
+    def reload(self, settings: Settings, published: Published | None = None) -> None:
+        """Swaps settings, and what was published, at once. Running requests keep the snapshot they were admitted under
+        and end when their key may no longer make them."""
         if settings.dns != self._settings.dns:
             query = AresQuery(settings.dns.nameservers)
             self._resolver.configure(query, settings.dns.min_ttl, settings.dns.max_ttl)
-        snapshot = self._compile(settings, self._pipeline.snapshot)
+        snapshot = self._compile(settings, self._pipeline.snapshot, published)
+        before = self._pipeline.snapshot.keys
         self._settings = settings
         self._pipeline.publish(snapshot)
+        if before is not None:
+            before.retire()
         for spec in [spec for spec in self._backends if spec not in snapshot.specs]:
             backend = self._backends.pop(spec)
             backend.pool.retire()
             self._retired.add(backend)
+        self._recall.renew(snapshot.keys)
+
+    def note_condition(self, *, degraded: bool) -> None:
+        """Whether something is wrong on this node while traffic goes on: callers' /readyz says so."""
+        self._runtime.degraded = degraded
 
     async def drain(self, deadline: float) -> None:
         """Stops accepting; returns when all requests are done, after `deadline` seconds by ending them in-band."""
@@ -155,15 +169,17 @@ class App:
             for delivery in self._runtime.deliveries
         ]
 
-    def _compile(self, settings: Settings, running: Snapshot | None) -> Snapshot:
+    def _compile(self, settings: Settings, running: Snapshot | None, published: Published | None = None) -> Snapshot:
         version = running.version + 1 if running is not None else 1
         created = int(self._clock.now())
-        keys = make_key_table(settings)
-        desk = Desk.open(settings, self._runtime.metrics.arena, self._note_crossing)
+        keys = make_key_table(settings, published, self._clock)
+        same = running is not None and settings is self._settings
+        joined = join_published(settings, published)
+        desk = Desk.open(joined, self._runtime.metrics.arena, self._note_crossing)
         table, catalog = self._runtime.table, read_catalog(settings, self._catalog)
         self._catalog = catalog
         return compile_snapshot(
-            settings, version, table, self._backend_for, keys, created, catalog, desk, running
+            joined, version, table, self._backend_for, keys, created, catalog, desk, running, same_models=same
         )
 
     def _count_key(self, result: str) -> None:
@@ -199,6 +215,7 @@ class App:
             delivery.sweep(now)
             relayed += delivery.ctx.exchange.buffered + delivery.unfinished
         self._runtime.budget.note_relayed(relayed)
+        self._recall.sweep()
         self._door.sweep(now)
 
     def _report(self, error: BaseException) -> None:
@@ -221,16 +238,19 @@ def build(
     return App(settings, metrics, records, budget, tick, clock)
 
 
-def make_key_table(settings: Settings) -> KeyTable | None:
-    """The keys of the settings, None when there are none. Raises SettingsError when they cannot be checked here."""
-    if not settings.keys:
+def make_key_table(settings: Settings, published: Published | None, clock: Clock) -> KeyTable | None:
+    """The keys there are, None when there are none. Raises SettingsError when they cannot be checked here."""
+    if not settings.keys and published is None:
         return None
     folder = state_folder(settings.state_dir, os.environ, os.geteuid())
     try:
         pepper = read_pepper(folder)
         if pepper is None:
             raise ValueError(f"{folder} holds no pepper: run `fastpath keys new` there first")
-        return KeyTable(settings.keys, KeyHasher(pepper))
+        if published is None:
+            return KeyTable(settings.keys, KeyHasher(pepper), clock.now)
+        taken = {tenant.name for tenant in settings.tenants}
+        return PublishedKeys(settings.keys, KeyHasher(pepper), clock.now, published, taken)
     except (PepperError, ValueError) as error:
         raise SettingsError([Problem(0, 0, "keys", str(error))], "settings") from error
 
@@ -241,6 +261,17 @@ def read_catalog(settings: Settings, known: Catalog | None = None) -> Catalog:
         return open_catalog(settings.prices, known)
     except PriceError as error:
         raise SettingsError([Problem(0, 0, "prices", text) for text in error.problems], "settings") from error
+
+
+def join_published(settings: Settings, published: Published | None) -> Settings:
+    """The settings with the published tenants and rules beside those of the file."""
+    if published is None:
+        return settings
+    taken = {tenant.name for tenant in settings.tenants}
+    tenants, policies = published.tenants(taken), published.policies(taken)
+    return msgspec.structs.replace(
+        settings, tenants=(*settings.tenants, *tenants), policies=(*settings.policies, *policies)
+    )
 
 
 def _make_door(settings: Settings, pipeline: Pipeline, clock: Clock, poller: Poller) -> GranianDoor | NativeDoor:

@@ -18,6 +18,8 @@ cdef class RequestContext:
     cdef public Members members
     cdef public bytes body
     cdef public long long reserved
+    cdef public double ends
+    cdef public str asked
     cdef readonly double arrived
     cdef public double read_at
     cdef public double upstream

@@ -37,6 +37,8 @@ class RequestContext:
         self.route: Route | None = None
         self.body: bytes = b""
         self.reserved = 0  # bytes of the body in the worker's memory budget
+        self.ends = 0.0  # Unix seconds: when its caller's key does; 0: never
+        self.asked = ""  # the model that the caller named, whichever answers
         self.decision: Decision | None = None
         self.members: Members | None = None  # where its decision fields are in the body
         self.ticket: Ticket | None = None  # what it holds of its caller's limits and budgets

@@ -18,6 +18,7 @@ from fastpath.errors import GatewayError, Header
 from fastpath.idempotency.caller import HEADER as IDEMPOTENCY_KEY
 from fastpath.idempotency.stage import Keyed
 from fastpath.identity.client import ClientAddress
+from fastpath.identity.recall import objection
 from fastpath.identity.stage import identify
 from fastpath.limits.stage import limit
 from fastpath.policy.stage import govern
@@ -52,10 +53,8 @@ class Pipeline:
         path = self._match(ctx)
         if not path.is_open:
             identify(ctx)
-        if self._runtime.draining and path.template == "/readyz":
-            raise errors.overloaded("This worker is draining.")
         if path.body == "none":
-            self._answer(ctx, local.ANSWERS[path.template](ctx))
+            self._answer(ctx, self._reply_of(ctx, path))
             return
         check_head(ctx, path)
         self._read(ctx, path)
@@ -77,6 +76,8 @@ class Pipeline:
     def dispatch(self, ctx: RequestContext, model: str, call: CallMaker) -> Delivery:
         """Route, govern, limit and relay; the delivery settles. `call` makes the request of each attempt."""
         route(ctx, model)
+        if ctx.snapshot is not self.snapshot:
+            self._recheck(ctx)
         if ctx.snapshot.rulebook is not None:
             govern(ctx)
         assert ctx.route is not None
@@ -101,6 +102,21 @@ class Pipeline:
         return self._runtime.clock.monotonic()
 
     # -- steps
+
+    def _reply_of(self, ctx: RequestContext, path: ApiPath) -> bytes:
+        """What the gateway answers itself."""
+        if path.template != "/readyz":
+            return local.ANSWERS[path.template](ctx)
+        if self._runtime.draining:
+            raise errors.overloaded("This worker is draining.")
+        return local.readiness(ctx, self._runtime.degraded)
+
+    def _recheck(self, ctx: RequestContext) -> None:
+        """The callers' keys changed while the body came in. Raises 401 or 403."""
+        keys = self.snapshot.keys
+        error = objection(ctx, keys) if keys is not None else None
+        if error is not None:
+            raise error
 
     def _open(self, exchange: Exchange) -> RequestContext:
         label = exchange.fields.get(b"x-request-id")

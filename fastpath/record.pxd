@@ -9,6 +9,7 @@ cdef class DecisionRecord:
     cdef public str client
     cdef public str label
     cdef public str key
+    cdef public str data_class
     cdef public str model
     cdef public str endpoint
     cdef public str tier

@@ -25,6 +25,7 @@ class DecisionRecord:
         self.client = client
         self.label = label  # the caller's own x-request-id: a label, never a key
         self.key: str | None = None
+        self.data_class: str | None = None  # P0 (most sensitive) to P2; None: neither it nor its key says
         self.model: str | None = None
         self.endpoint: str | None = None
         self.tier: str | None = None
@@ -69,6 +70,7 @@ class DecisionRecord:
         line.text("client", self.client)
         line.text("label", self.label)
         line.text("key", self.key)
+        line.text("data_class", self.data_class)
         line.text("model", self.model)
         line.text("endpoint", self.endpoint)
         line.text("tier", self.tier)

@@ -26,4 +26,5 @@ cdef class Runtime:
     cdef public dict in_flight
     cdef public bint draining
     cdef public object idempotency
+    cdef public bint degraded
     cdef public object books

@@ -68,4 +68,5 @@ class Runtime:
         self.in_flight: dict[str, int] = {}
         self.draining = False
         self.idempotency: Store | None = None  # None: idempotency keys mean nothing here
+        self.degraded = False  # something is wrong on this node while traffic goes on
         self.books: Books | None = None  # None: there is no ledger to tell

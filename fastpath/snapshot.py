@@ -125,12 +125,18 @@ def compile_snapshot(
     catalog: Catalog,
     desk: "Desk | None",
     running: Snapshot | None = None,
+    *,
+    same_models: bool = False,
 ) -> Snapshot:
-    """Settings -> Snapshot. `backend_for` returns the running backend of an unchanged spec. running: the one in use."""
+    """Settings -> Snapshot. `backend_for` returns the running backend of an unchanged spec. running: the one in use.
+    same_models: its routes stay, so that other callers alone cost no more where there are more models."""
+    rulebook = compile_rulebook(settings, running.rulebook if running is not None else None)
+    if running is not None and same_models:
+        routes, created, specs = running.routes, running.created, running.specs
+        return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook)
     routes = {model.name: _route(model, settings, table, backend_for, catalog) for model in settings.models}
     specs = frozenset(target.spec for route in routes.values() for target in route.targets)
     table.retain(specs)
-    rulebook = compile_rulebook(settings, running.rulebook if running is not None else None)
     return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook)
 
 

@@ -86,8 +86,8 @@ def _holder(row: Any) -> Holder:
 
 
 def _secret(row: Any, holder: Holder) -> KeySecret:
-    own = scope_of(row)
-    scope = holder.scope if own == Scope() else meet_all((holder.scope, own))
+    limited = any(getattr(row, field) is not None for field in FIELDS)  # most keys are not: 10 us less for each
+    scope = meet_all((holder.scope, scope_of(row))) if limited else holder.scope
     ends = [end for end in (row.expires_at, row.valid_until) if end is not None]
     return KeySecret(row.hash, row.public_id, row.id, row.name, holder, scope, min(ends, default=None))
 

@@ -1,13 +1,9 @@
 """From the database to a publication: the tenants, keys and policies of the admin API, as the data plane reads them.
 
-Owns the names that the data plane knows them by, and which keys are held back: a key is published only when the data
-plane holds all that limits it. Today it holds models and ends; a key that is limited to paths, networks or a data class
-would work everywhere if it were published, so it is not. Does not own the rows' layout (`_native.keytable`). Reads in
-one transaction, keeps nothing.
+Owns the names that the data plane knows them by, the places that rows point at, and which keys are held back. Does not
+own the rows' layout (`_native.keytable`). Reads in one transaction, keeps nothing.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct, ValidationError
@@ -17,74 +13,94 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from _native.keytable import Row
 from controlplane.identity.roster import KeySecret, read_holders, read_secrets
 from controlplane.identity.scope import ANY, Scope
-from controlplane.identity.tables import KEY_SECRETS, TEAMS, TENANTS, USERS
+from controlplane.identity.tables import TEAMS, TENANTS, USERS
 from controlplane.policies.policies import policy_of
 from controlplane.policies.tables import POLICIES
-from fastpath.settings import Key, Policy, Settings, Team, Tenant, User, encode_settings
+from fastpath.settings import Policy, Team, Tenant, User
+from fastpath.settings.roster import Grant, Roster, encode_roster
 from fastpath.settings.syntax import check_label
 
 _MILLI: Final = 1000
 """Microseconds, as the database has times, per millisecond, as rows have them."""
-_LEAST_LIMITED: Final = 0
-"""The data class of a row that may send all of them."""
+_CLASSES: Final = ("P0", "P1", "P2")
+"""By their number in rows."""
 
 
 class Compiled(Struct, frozen=True):
-    """`settings`: as `encode_settings`. `held_back`: a sentence each. `ends`: the next key's, in microseconds."""
+    """`roster`: as `encode_roster`; `rows` point into it. `held_back`: a sentence each."""
 
-    settings: bytes
+    roster: bytes
     rows: tuple[Row, ...]
     held_back: tuple[str, ...]
-    ends: int | None
 
 
 async def compile_all(connection: AsyncConnection, at: int, pepper_id: str) -> Compiled:
-    """Everything that is good at `at` (microseconds). `pepper_id`: under which this node hashes keys."""
+    """Everything that is good at `at` (microseconds) or will be. `pepper_id`: under which this node hashes keys."""
     names = await _read_names(connection)
     holders = await read_holders(connection)
     secrets = [secret async for batch in read_secrets(connection, holders, at) for secret in batch]
     held_back = {secret.hash: reason for secret in secrets if (reason := _hold_back(secret, names, pepper_id))}
-    good = [secret for secret in secrets if secret.hash not in held_back]
-    newest = await _read_current(connection)
-    labels = _label_keys(good, names, newest)
-    places = {tenant: place for place, tenant in enumerate(names.tenants)}
+    places = _places(names)
+    rows = tuple(_row(secret, places) for secret in secrets if secret.hash not in held_back)
     policies, silent = await _read_policies(connection, names)
-    settings = Settings(
+    roster = Roster(
         tenants=tuple(names.tenants.values()),
-        keys=tuple(_key(secret, names, labels) for secret in good),
+        tenant_ids=tuple(places.tenants),
+        team_ids=tuple(places.teams),
+        user_ids=tuple(places.users),
+        grants=tuple(_grant(scope) for scope in places.grants),
         policies=policies,
     )
-    return Compiled(
-        encode_settings(settings),
-        tuple(_row(secret, places) for secret in good),
-        tuple(sorted({*held_back.values(), *silent})),
-        min((secret.ends for secret in good if secret.ends is not None), default=None),
-    )
+    return Compiled(encode_roster(roster), rows, tuple(sorted({*held_back.values(), *silent})))
 
 
 class Names(Struct, frozen=True):
-    """Published objects by their id: tenants whole, teams and users by the name that the data plane has for them."""
+    """Published objects by their id: tenants whole, and who is below them, in the order in which they stand there."""
 
     tenants: dict[str, Tenant]
-    teams: dict[str, str]
-    users: dict[str, str]
+    teams: dict[str, list[str]]
+    users: dict[str, list[str]]
+
+
+class Places(Struct, frozen=True):
+    """Where everything stands that rows point at: by id, and grants by the scope that they are made of."""
+
+    tenants: dict[str, int]
+    teams: dict[str, int]
+    users: dict[str, int]
+    grants: dict[Scope, int]
 
 
 async def _read_names(connection: AsyncConnection) -> Names:
     teams, users = await _read_alive(connection, TEAMS), await _read_alive(connection, USERS)
     team_names = {team.id: team.name for team in teams}
-    user_names = {user.id: _fit(f"{team_names.get(user.team_id, '')}/{user.name}", user.id) for user in users}
     below: dict[str, tuple[list[Team], list[User]]] = {}
     tenants = [row for row in await _read_alive(connection, TENANTS) if row.owner == "api"]
+    found = Names({}, {row.id: [] for row in tenants}, {row.id: [] for row in tenants})
     for row in tenants:
         below[row.id] = [], []
     for team in teams:
         if team.tenant_id in below:
             below[team.tenant_id][0].append(Team(name=team.name))
+            found.teams[team.tenant_id].append(team.id)
     for user in users:
         if user.tenant_id in below and user.team_id in team_names:
-            below[user.tenant_id][1].append(User(name=user_names[user.id], team=team_names[user.team_id]))
-    return Names({row.id: _tenant(row, *below[row.id]) for row in tenants}, team_names, user_names)
+            team_name = team_names[user.team_id]
+            below[user.tenant_id][1].append(User(name=_fit(f"{team_name}/{user.name}", user.id), team=team_name))
+            found.users[user.tenant_id].append(user.id)
+    found.tenants.update({row.id: _tenant(row, *below[row.id]) for row in tenants})
+    return found
+
+
+def _places(names: Names) -> Places:
+    """Of all but the grants, which are added as rows need them."""
+    teams = [team for tenant in names.tenants for team in names.teams[tenant]]
+    users = [user for tenant in names.tenants for user in names.users[tenant]]
+    return Places(_number(list(names.tenants)), _number(teams), _number(users), {})
+
+
+def _number(ids: list[str]) -> dict[str, int]:
+    return {each: place for place, each in enumerate(ids)}
 
 
 async def _read_policies(connection: AsyncConnection, names: Names) -> tuple[tuple[Policy, ...], list[str]]:
@@ -113,80 +129,42 @@ async def _read_alive(connection: AsyncConnection, table: Table) -> list[Any]:
     return list(await connection.execute(alive.order_by(table.c.created_at, table.c.id)))
 
 
-async def _read_current(connection: AsyncConnection) -> frozenset[str]:
-    """Hashes of the secrets that were not rotated away."""
-    statement = select(KEY_SECRETS.c.hash).where(KEY_SECRETS.c.valid_until.is_(None))
-    return frozenset((await connection.execute(statement)).scalars())
-
-
 def _tenant(row: Any, teams: list[Team], users: list[User]) -> Tenant:
     return Tenant(name=row.name, time_zone=row.time_zone, currency=row.currency, teams=tuple(teams), users=tuple(users))
 
 
 def _hold_back(secret: KeySecret, names: Names, pepper_id: str) -> str:
     """Why a key is not published; "" when it is."""
-    label = f"key {secret.name} ({secret.key})"
+    reason = ""
     if secret.holder.tenant not in names.tenants:
-        return f"{label} belongs to a tenant of the settings file: keep it there, too"
-    if secret.hash.split(":")[1] != pepper_id:
-        return f"{label} was made under another pepper than this state folder's: rotate it here"
-    limits = [field for field, limited in _LIMITS.items() if limited(secret.scope)]
-    if limits:
-        return (
-            f"{label} is not in force: this version cannot hold a caller to its {' and '.join(limits)}; take that "
-            "limit off the key and its owners, or wait for one that can"
-        )
-    return f"{label} may use no model: its owners leave it none" if secret.scope.models == () else ""
-
-
-_LIMITS: Final[Mapping[str, Callable[[Scope], bool]]] = {
-    "paths": lambda scope: scope.paths is not None and ANY not in scope.paths,
-    "networks": lambda scope: scope.networks is not None,
-    "data class": lambda scope: scope.data_class not in (None, "P0"),
-}
-
-
-def _label_keys(secrets: list[KeySecret], names: Names, current: frozenset[str]) -> dict[str, str]:
-    """The name of each secret in logs: tenant/team/user/key; one that was rotated away has its public id behind it.
-
-    Where names with slashes would read the same, or are too long, the key's id stands for them.
-    """
-    by_key = {secret.key: _path(secret, names) for secret in secrets}
-    shared = Counter(by_key.values())
-    labels = {}
-    for secret in secrets:
-        path = by_key[secret.key]
-        label = f"key:{secret.key}" if shared[path] > 1 else _fit(path, f"key:{secret.key}")
-        labels[secret.hash] = label if secret.hash in current else _fit(f"{label}:{secret.public_id}", secret.hash)
-    return labels
-
-
-def _path(secret: KeySecret, names: Names) -> str:
-    return f"{names.tenants[secret.holder.tenant].name}/{names.users[secret.holder.user]}/{secret.name}"
+        reason = "belongs to a tenant of the settings file: keep it there, too"
+    elif secret.hash[3:11] != pepper_id:
+        reason = "was made under another pepper than this state folder's: rotate it here"
+    elif secret.scope.models == ():
+        reason = "may use no model: its owners leave it none"
+    return reason and f"key {secret.name} ({secret.key}) {reason}"
 
 
 def _fit(label: str, otherwise: str) -> str:
     return label if check_label(label) is None else otherwise
 
 
-def _key(secret: KeySecret, names: Names, labels: Mapping[str, str]) -> Key:
-    holder = secret.holder
-    return Key(
-        name=labels[secret.hash],
-        hash=secret.hash,
-        models=secret.scope.models if secret.scope.models is not None else (ANY,),
-        tenant=names.tenants[holder.tenant].name,
-        team=names.teams[holder.team],
-        user=names.users[holder.user],
-        ids=(holder.tenant, holder.team, holder.user, secret.key),
-    )
+def _grant(scope: Scope) -> Grant:
+    paths = None if scope.paths is not None and ANY in scope.paths else scope.paths
+    models = scope.models if scope.models is not None else (ANY,)
+    return Grant(models, paths, scope.networks, scope.data_class)
 
 
-def _row(secret: KeySecret, places: Mapping[str, int]) -> Row:
+def _row(secret: KeySecret, places: Places) -> Row:
+    """Notes the scope among the places when it is new."""
+    holder, scope = secret.holder, secret.scope
     return Row(
-        digest=bytes.fromhex(secret.hash.rpartition(":")[2]),
+        digest=bytes.fromhex(secret.hash[-64:]),
         key_id=bytes.fromhex(secret.key),
-        tenant=places[secret.holder.tenant],
+        tenant=places.tenants[holder.tenant],
+        team=places.teams[holder.team],
+        user=places.users[holder.user],
+        grant=places.grants.setdefault(scope, len(places.grants)),
         valid_until=0 if secret.ends is None else max(1, secret.ends // _MILLI),
-        data_class=_LEAST_LIMITED,
+        data_class=_CLASSES.index(scope.data_class or "P0"),
     )

@@ -1,8 +1,9 @@
 """Keeps the folder of publications at what the database says.
 
-Owns when: at the start, after a change (at most one publication in `SPACING`; changes meanwhile share the next), when a
-key ends, and when another control process changed the same database, which is looked for once a second. Does not own
-what is published (`compile`), nor its files (`fastpath.publication`). Concurrency: one task; the disk is one thread's.
+Owns when: at the start, after a change (at most one publication in `SPACING`; changes meanwhile share the next), and
+when another control process changed the same database, which is looked for once a second. That a key ends is no change:
+its row says when. Does not own what is published (`compile`), nor its files (`fastpath.publication`). Concurrency: one
+task; the disk is one thread's.
 """
 
 import asyncio
@@ -66,6 +67,7 @@ class Press:
         self._last: Compiled | None = None
         self._seq = -1
         self._told = ""
+        self._said: frozenset[str] = frozenset()
 
     def changed(self) -> None:
         """Something was committed."""
@@ -98,18 +100,26 @@ class Press:
         async with self._database.read() as connection:
             seq = await _read_head(connection)
             compiled = await compile_all(connection, micros(self._now()), self._pepper_id)
-        fresh = self._last is None or (compiled.settings, compiled.rows) != (self._last.settings, self._last.rows)
+        fresh = self._last is None or (compiled.roster, compiled.rows) != (self._last.roster, self._last.rows)
         if fresh:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, compiled)
+            # Until it is known that this one is out, nobody knows what the next one would be a change to.
+            before, self._last = self._last, None
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, compiled, before)
             self.published += 1
         self._report(compiled)
         self._last, self._seq = compiled, seq
         return fresh
 
-    def _write(self, compiled: Compiled) -> None:
+    def _write(self, compiled: Compiled, before: Compiled | None) -> None:
+        """The rows that changed, as long as what they point at stands where it stood; else all of them."""
         if self._publisher is None:
             self._publisher = self._open_folder()
-        self._publisher.publish_all(compiled.settings, compiled.rows)
+        if before is None or before.roster != compiled.roster:
+            self._publisher.publish_all(compiled.roster, compiled.rows)
+            return
+        old = {row.digest: row for row in before.rows}
+        changed = [row for row in compiled.rows if old.pop(row.digest, None) != row]
+        self._publisher.publish_changes(compiled.roster, changed, old)
 
     async def _try(self) -> bool:
         try:
@@ -130,9 +140,6 @@ class Press:
                 return
 
     async def _stale(self) -> bool:
-        ends = self._last.ends if self._last is not None else None
-        if ends is not None and micros(self._now()) >= ends:
-            return True
         try:
             async with self._database.read() as connection:
                 return await _read_head(connection) != self._seq
@@ -140,10 +147,10 @@ class Press:
             return True  # the next try says it
 
     def _report(self, compiled: Compiled) -> None:
-        known = frozenset(self._last.held_back) if self._last is not None else frozenset()
         for sentence in compiled.held_back:
-            if sentence not in known:
+            if sentence not in self._said:
                 _LOG.warning("%s", sentence)
+        self._said = frozenset(compiled.held_back)
 
     def _tell(self, problem: str, *, trace: bool = False) -> None:
         if problem != self._told:

@@ -42,14 +42,14 @@ def health(ctx: RequestContext) -> bytes:
     return b'{"status":"ok"}'
 
 
-def readiness(ctx: RequestContext) -> bytes:
-    """GET /readyz: this worker has a configuration and takes requests."""
-    return msgspec.json.encode({"status": "ready", "snapshot": ctx.snapshot.version})
+def readiness(ctx: RequestContext, degraded: bool) -> bytes:
+    """GET /readyz: this worker has a configuration and takes requests; `degraded`: something else on its node does not
+    work. What that is says the admin port: it is not the callers' business."""
+    return msgspec.json.encode({"status": "degraded" if degraded else "ready", "snapshot": ctx.snapshot.version})
 
 
 ANSWERS = {
     "/v1/models": list_models,
     "/v1/models/{id}": show_model,
     "/healthz": health,
-    "/readyz": readiness,
 }

@@ -28,7 +28,7 @@ class ClientAddress:
             return peer
         nearest = peer
         for text in reversed(b",".join(chain).decode("latin-1").split(",")):
-            address = _parse(text)
+            address = parse_address(text)
             if address is None:
                 return nearest
             nearest = str(address)
@@ -38,13 +38,14 @@ class ClientAddress:
 
     def trusts(self, text: str) -> bool:
         """Whether this address is one of our own proxies."""
-        address = _parse(text)
+        address = parse_address(text)
         return address is not None and any(
             address.version == block.version and address in block for block in self._trusted
         )
 
 
-def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address as text; of an IPv4 one in IPv6, the former. None when it is none."""
     try:
         address = ipaddress.ip_address(text.strip())
     except ValueError:

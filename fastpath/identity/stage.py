@@ -2,23 +2,34 @@
 
 from fastpath import errors
 from fastpath.context import RequestContext
+from fastpath.identity.scope import DATA_CLASS, classify, enforce
 
 
 def identify(ctx: RequestContext) -> None:
-    """Sets ctx.key from `Authorization: Bearer`. Raises 401; wrong, unknown and malformed keys read the same."""
+    """Sets ctx.key from `Authorization: Bearer`. Raises 401; wrong, unknown, ended and malformed keys read the same.
+
+    Raises 403 for what the key may not be used for, 400 for a data class that does not exist.
+    """
     keys = ctx.snapshot.keys
     if keys is None:
+        if DATA_CLASS in ctx.exchange.fields:
+            classify(ctx, None)
         return
     credential = _single_credential(ctx)
     key = keys.find(credential)
     if key is None:
-        message = "No API key was sent: set `Authorization: Bearer YOUR_KEY`." if credential is None else _REFUSED
+        message = "No API key was sent: set `Authorization: Bearer YOUR_KEY`." if credential is None else REFUSED
         raise errors.unauthenticated(message)
     ctx.key = key
     ctx.record.key = key.name
+    terms = keys.terms(key) if keys.scoped else None
+    if terms is not None:
+        enforce(ctx, terms)
+    if terms is not None or DATA_CLASS in ctx.exchange.fields:
+        classify(ctx, terms)
 
 
-_REFUSED = "The API key is not valid here. Check it, or ask the operator of this gateway for one."
+REFUSED = "The API key is not valid here. Check it, or ask the operator of this gateway for one."
 
 
 def _single_credential(ctx: RequestContext) -> bytes | None:

@@ -39,15 +39,19 @@ class Book:
         self._arena = arena
         self._capacity = capacity
         self._keys = {key.name: _chain(key, tenants.get(key.tenant or "")) for key in settings.keys}
+        self._tenants = tenants
         self._models = {model.name: model for model in settings.models}
         self._total = settings.timeouts.total
 
-    def plan(self, key: str | None, model: str) -> Plan:
-        """The plan of a key's requests for a model: names as the settings have them, None without keys.
+    def plan(self, key: str | None, model: str, caller: Key | None = None) -> Plan:
+        """The plan of a key's requests for a model: names as the settings have them, None without keys. caller: the
+        key itself, which tells whose it is where the settings do not have it.
 
         For the caller to keep, by both names and in a bounded map: models are those of the settings, and `*` is one.
         """
         members = self._keys.get(key, ()) if key is not None else ()
+        if not members and caller is not None:
+            members = _chain(caller, self._tenants.get(caller.tenant or ""))
         bounds = [bound for member in members for bound in member.bounds(model)]
         known = self._models.get(model)
         if known is not None:

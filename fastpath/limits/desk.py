@@ -57,14 +57,14 @@ class Desk:
         """A desk for these settings, None where they limit nothing."""
         return Desk(Book(settings, arena, capacity), alert) if has_limits(settings) else None
 
-    def standing(self, key: str | None, model: str) -> Standing:
-        """Names as the settings have them; None where no key is asked for."""
+    def standing(self, key: str | None, model: str, caller: Key | None = None) -> Standing:
+        """Names as the settings have them; None where no key is asked for. caller: as in `Book.plan`."""
         pair = (key, model)
         found = self._standings.get(pair)
         if found is None:
             if len(self._standings) >= MOST_KEPT:
                 self._standings.clear()
-            found = self._standings[pair] = Standing(self._book.plan(key, model))
+            found = self._standings[pair] = Standing(self._book.plan(key, model, caller))
         return found
 
     def admit(

@@ -44,7 +44,7 @@ def _standing(ctx: RequestContext, desk: Desk) -> Standing:
     route, key = ctx.route, ctx.key
     assert route is not None
     name = key.name if key is not None else None
-    standing = desk.standing(name, route.name)
+    standing = desk.standing(name, route.name, key)
     cheaper = standing.substitute(ctx.record.ts)
     if cheaper is None:
         return standing
@@ -56,7 +56,7 @@ def _standing(ctx: RequestContext, desk: Desk) -> Standing:
     if ctx.snapshot.rulebook is not None:
         govern(ctx)  # what may be sent to one model may not be sent to another
     ctx.reply_headers.append((b"x-fastpath-substitute", cheaper.encode()))
-    return desk.standing(name, cheaper)
+    return desk.standing(name, cheaper, key)
 
 
 def _tokens(ctx: RequestContext, bounded: bool) -> tuple[int, int]:

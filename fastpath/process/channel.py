@@ -23,10 +23,16 @@ class Attach(msgspec.Struct, frozen=True, tag=True):
 
 
 class Configure(msgspec.Struct, frozen=True, tag=True):
-    """Settings to start with, or to swap in. `settings` is what `encode_settings` made."""
+    """Settings to start with, or to swap in. `settings` is what `encode_settings` made.
+
+    `tables`: how many key tables were handed over before it (`tables.send_tables`); `roster`: what `encode_roster` made
+    of whom they point at.
+    """
 
     number: int
     settings: bytes
+    roster: bytes = b""
+    tables: int = 0
 
 
 class Configured(msgspec.Struct, frozen=True, tag=True):
@@ -39,6 +45,12 @@ class Configured(msgspec.Struct, frozen=True, tag=True):
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The worker accepts connections."""
+
+
+class Condition(msgspec.Struct, frozen=True, tag=True):
+    """Whether something is wrong on this node while traffic goes on."""
+
+    degraded: bool
 
 
 class PulseRequest(msgspec.Struct, frozen=True, tag=True):
@@ -73,7 +85,7 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
     deadline: float
 
 
-ToWorker = Attach | Configure | PulseRequest | DebugRequest | Drain
+ToWorker = Attach | Configure | Condition | PulseRequest | DebugRequest | Drain
 ToSupervisor = Configured | Ready | Pulse | Debug
 Question = Configure | PulseRequest | DebugRequest
 Answer = Configured | Pulse | Debug

@@ -15,7 +15,8 @@ from typing import Any, Final
 from fastpath.observe.exposition import render
 from fastpath.observe.metrics import Metrics
 from fastpath.observe.pool import Pool
-from fastpath.process.member import Launch, Member, spawn
+from fastpath.process.channel import Condition
+from fastpath.process.member import Given, Launch, Member, spawn
 from scheduler.clock import Clock
 
 ANSWER_WITHIN: Final = 1.0
@@ -29,7 +30,7 @@ GRACE: Final = 5.0
 
 
 class Fleet:
-    """Keeps `size` workers alive. `settings` is what new ones get; `say` prints a line for the operator.
+    """Keeps `size` workers alive. `given` is what new ones get; `say` prints a line for the operator.
 
     `metrics` counts in the arena that the workers share, and `pool` judges what it says.
     """
@@ -38,7 +39,7 @@ class Fleet:
         self,
         launch: Launch,
         size: int,
-        settings: bytes,
+        given: Given,
         metrics: Metrics,
         pool: Pool,
         clock: Clock,
@@ -46,7 +47,7 @@ class Fleet:
     ) -> None:
         self._launch = launch
         self._size = size
-        self._settings = settings
+        self._given = given
         self._metrics = metrics
         self._pool = pool
         self._clock = clock
@@ -57,6 +58,7 @@ class Fleet:
         self._draining = asyncio.Event()
         self._hurry = asyncio.Event()
         self._early_deaths = 0
+        self.degraded: Callable[[], tuple[str, ...]] = tuple  # what is wrong while traffic goes on
         self.started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         metrics.read("fastpath_workers", lambda: {(): self.alive()})
         metrics.read("fastpath_workers_wanted", lambda: {(): self._size})
@@ -84,23 +86,24 @@ class Fleet:
         while True:
             await asyncio.sleep(POLL_EVERY)
             self._reap_arena()
+            self._tell_condition()
             if self._pool.due:
                 self._pool.look(self._metrics.arena.series())
             await self._refresh()
 
-    async def configure(self, settings: bytes) -> str:
-        """Gives all workers new settings; "" or why they were refused, and then no worker has them.
+    async def configure(self, given: Given) -> str:
+        """Gives all workers something new to run by; "" or why they were refused, and then no worker has them.
 
         One ready worker is asked first: workers are alike, so what it accepts the others accept.
         """
         first = next((member for member in self._members.values() if member.ready), None)
         if first is not None:
-            problem = await self._try(first, settings)
+            problem = await self._try(first, given)
             if problem:
                 return problem
-        self._settings = settings
+        self._given = given
         others = [member for member in self._members.values() if member is not first]
-        await asyncio.gather(*(self._swap(member, settings) for member in others))
+        await asyncio.gather(*(self._swap(member, given) for member in others))
         return ""
 
     async def drain(self, deadline: float) -> None:
@@ -143,21 +146,27 @@ class Fleet:
         """Whether every slot has a worker that takes requests."""
         return len(self._members) == self._size and all(member.ready for member in self._members.values())
 
+    def _tell_condition(self) -> None:
+        condition = Condition(bool(self.degraded()))
+        for member in self._members.values():
+            if member.ready:
+                member.tell(condition)
+
     def _reap_arena(self) -> None:
         self._metrics.arena.reap(int(self._clock.monotonic() * 1e9))
 
     async def _refresh(self) -> None:
         await asyncio.gather(*(member.refresh(ANSWER_WITHIN) for member in list(self._members.values())))
 
-    async def _try(self, member: Member, settings: bytes) -> str:
-        answer = await member.configure(settings, RELOAD_WITHIN)
+    async def _try(self, member: Member, given: Given) -> str:
+        answer = await member.configure(given, RELOAD_WITHIN)
         if answer is None:  # dead, or stuck and then useless: its replacement starts with the settings that work
             member.kill()
             return f"worker {member.pid} did not survive them"
         return answer.problem
 
-    async def _swap(self, member: Member, settings: bytes) -> None:
-        answer = await member.configure(settings, RELOAD_WITHIN)
+    async def _swap(self, member: Member, given: Given) -> None:
+        answer = await member.configure(given, RELOAD_WITHIN)
         if answer is None or not answer.ok:
             reason = answer.problem if answer else "it does not answer"
             self._say(f"worker {member.pid} did not take the new settings: {reason}")
@@ -194,7 +203,7 @@ class Fleet:
             return f"it cannot be started: {error.strerror}"
         if self._draining.is_set():
             member.kill()
-        code = await member.live(self._launch.attach, self._settings)
+        code = await member.live(self._launch.attach, self._given)
         del self._members[slot]
         if member.problem and not self.started.done():
             self.started.set_result(member.problem)

@@ -19,6 +19,7 @@ from fastpath.process.channel import (
     Answer,
     Attach,
     Channel,
+    Condition,
     Configure,
     Configured,
     Debug,
@@ -32,6 +33,7 @@ from fastpath.process.channel import (
     ToWorker,
     open_supervisor_end,
 )
+from fastpath.process.tables import open_line, send_tables
 
 _ALLOWED: Final = frozenset(
     ("PATH", "HOME", "LANG", "TZ", "PYTHONPATH", "PYTHONUNBUFFERED", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")
@@ -39,6 +41,17 @@ _ALLOWED: Final = frozenset(
 _ALLOWED_PREFIXES: Final = ("LC_", "XDG_", "FASTPATH_DEBUG")
 
 Asked = TypeVar("Asked", Configured, Pulse, Debug)
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What workers run by: settings, and the key tables with whom their rows point at. See `channel.Configure`.
+
+    `tables` are descriptors; whoever made this keeps them open as long as a worker may be given it.
+    """
+
+    settings: bytes
+    roster: bytes = b""
+    tables: tuple[int, ...] = ()
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -56,10 +69,11 @@ class Launch(msgspec.Struct, frozen=True):
     environ: Mapping[str, str]
     withheld: Collection[str] = ()
 
-    def command(self, channel_fd: int) -> list[str]:
+    def command(self, channel_fd: int, tables_fd: int) -> list[str]:
         """The argument vector. Nothing secret may be in it: everyone on the machine can read it."""
         worker = [sys.executable, "-P", "-m", "fastpath.process.worker"]
         descriptors = {"--listen-fd": self.listen_fd, "--arena-fd": self.arena_fd, "--channel-fd": channel_fd}
+        descriptors["--tables-fd"] = tables_fd
         options = [word for option, fd in descriptors.items() for word in (option, str(fd))]
         return [*worker, *options, "--app", self.app]
 
@@ -80,6 +94,7 @@ class Member:
         self,
         process: "subprocess.Popen[bytes]",
         channel: Channel[ToSupervisor, ToWorker],
+        line: socket.socket,
         exited: "asyncio.Future[int]",
         on_ready: Callable[[], None],
     ) -> None:
@@ -89,15 +104,17 @@ class Member:
         self.problem = ""
         self._process = process
         self._channel = channel
+        self._line = line
         self._on_ready = on_ready
         self._numbers = 0
+        self._told = Condition(degraded=False)
         self._waiting: dict[int, asyncio.Future[Answer | None]] = {}
         self._outstanding: dict[type, asyncio.Future[Answer | None]] = {}
 
-    async def live(self, attach: Attach, settings: bytes) -> int:
+    async def live(self, attach: Attach, given: Given) -> int:
         """Shows the worker the arena, configures it and listens to it until it has exited; gives its exit code."""
         self._channel.send(attach)
-        configured = self._ask(lambda number: Configure(number, settings))
+        configured = self._configure(given)
         configured.add_done_callback(self._on_configured)
         listening = asyncio.create_task(self._listen())
         try:
@@ -107,13 +124,14 @@ class Member:
             self.ready = False
             listening.cancel()
             await asyncio.wait({listening})
+            self._line.close()
             await self._channel.close()
         self._process.returncode = code  # Popen did not wait for it, the fleet did
         return code
 
-    async def configure(self, settings: bytes, within: float) -> Configured | None:
-        """Asks it to swap in new settings; None when it does not answer in time, though it may do it later."""
-        future = self._ask(lambda number: Configure(number, settings))
+    async def configure(self, given: Given, within: float) -> Configured | None:
+        """Asks it to swap in what it is given; None when it does not answer in time, though it may do it later."""
+        future = self._configure(given)
         await asyncio.wait({future}, timeout=within)
         return _answer(future, Configured)
 
@@ -132,6 +150,12 @@ class Member:
         answer = _answer(future, Debug)
         return [{"worker": self.pid, **request} for request in answer.requests] if answer else []
 
+    def tell(self, condition: Condition) -> None:
+        """Tells it how the node is, unless it knows."""
+        if condition != self._told:
+            self._told = condition
+            self._channel.send(condition)
+
     def drain(self, deadline: float) -> None:
         """Tells it to finish within `deadline` seconds and exit."""
         self.ready = False
@@ -141,6 +165,14 @@ class Member:
         """Ends it now, unless it has ended."""
         if not self.exited.done():
             os.kill(self.pid, signal.SIGKILL)
+
+    def _configure(self, given: Given) -> "asyncio.Future[Answer | None]":
+        if given.tables:
+            try:
+                send_tables(self._line, self._numbers + 1, given.tables)
+            except OSError:  # it is dead, or takes nothing: no answer will come
+                return asyncio.get_running_loop().create_future()
+        return self._ask(lambda number: Configure(number, given.settings, given.roster, len(given.tables)))
 
     def _ask(self, make: Callable[[int], Question]) -> "asyncio.Future[Answer | None]":
         self._numbers += 1
@@ -199,17 +231,18 @@ async def spawn(
     Raises OSError when there is no descriptor or process to be had.
     """
     ours, theirs = socket.socketpair()
-    with theirs:
-        process = _exec(launch, theirs.fileno())
+    line, far_line = open_line()
+    with theirs, far_line:
+        process = _exec(launch, theirs.fileno(), far_line.fileno())
     exited = on_exit(process.pid)
-    return Member(process, await open_supervisor_end(ours), exited, on_ready)
+    return Member(process, await open_supervisor_end(ours), line, exited, on_ready)
 
 
-def _exec(launch: Launch, channel_fd: int) -> "subprocess.Popen[bytes]":
+def _exec(launch: Launch, channel_fd: int, tables_fd: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        launch.command(channel_fd),
+        launch.command(channel_fd, tables_fd),
         env=child_environment(launch.environ, launch.withheld),
         stdin=subprocess.DEVNULL,
-        pass_fds=[fd for fd in (launch.listen_fd, launch.arena_fd, channel_fd) if fd >= 0],
+        pass_fds=[fd for fd in (launch.listen_fd, launch.arena_fd, channel_fd, tables_fd) if fd >= 0],
         close_fds=True,
     )

@@ -1,8 +1,8 @@
 """A node's end of the control plane: its child, what it published, and the settings that come of both.
 
 Owns: the order (the last publication is read before the first worker starts, so a revoked key stays revoked whatever
-died meanwhile), following the folder, keys that end by themselves, and what is said when something is wrong. Does not:
-give anything to workers; the supervisor does. Concurrency: the supervisor's loop.
+died meanwhile), following the folder, and what is said when something is wrong. Does not: give anything to workers; the
+supervisor does; nor look at keys: which are good says each row. Concurrency: the supervisor's loop.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fastpath.process.control import ControlChild, ExpectExit, Say, settings_line
-from fastpath.process.policy import Joined, Policy, join, make_nobody, news_in, read_policy
+from fastpath.process.policy import Joined, Policy, find_clashes, join, make_nobody, news_in, read_policy
 from fastpath.publication import (
     Accepted,
     Folder,
@@ -43,19 +43,17 @@ Apply = Callable[[Policy], Awaitable[str]]
 class ControlPlane:
     """Of one node. `folder`: the state folder. `policy` is what workers run by, None before the first."""
 
-    def __init__(self, child: ControlChild, folder: Path, pepper: bytes, clock: Clock, say: Say) -> None:
+    def __init__(self, child: ControlChild, folder: Path, pepper: bytes, say: Say) -> None:
         self.child = child
         self.policy: Policy | None = None
         self._folder = folder
         self._pepper = pepper
         self._pepper_id = pepper_id(pepper)
         self._nobody = make_nobody(self._pepper_id)
-        self._clock = clock
         self._say = say
         self._apply: Apply | None = None
         self._follower: Follower | None = None
         self._nudges: NudgeListener | None = None
-        self._ends: int | None = None
         self._told: frozenset[str] = frozenset()
         self._problem = ""
 
@@ -68,17 +66,15 @@ class ControlPlane:
         await self._outlive(lambda: self.child.run(expect_exit))
 
     async def follow(self, apply: Apply) -> None:
-        """Takes every publication and lets keys end, until it is cancelled."""
+        """Takes every publication, until it is cancelled."""
         self._apply = apply
         await self._outlive(self._follow)
 
     async def _follow(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._expire())
-            while self._follower is None:  # the first control process has yet to say who signs
-                await asyncio.sleep(LOOK_EVERY / 4)
-                await self._open()
-            tasks.create_task(self._follower.run())
+        while self._follower is None:  # the first control process has yet to say who signs
+            await asyncio.sleep(LOOK_EVERY / 4)
+            await self._open()
+        await self._follower.run()
 
     async def close(self) -> None:
         """Follows no more."""
@@ -88,19 +84,25 @@ class ControlPlane:
             self._nudges.close()
 
     def join(self, settings: Settings, policy: Policy | None = None) -> Joined:
-        """The settings of the file with a policy, or with the one in use."""
-        return join(settings, policy or self.policy, self._nobody, self._clock.now())
+        """What workers get of the settings of the file, with a policy or with the one in use."""
+        return join(settings, policy or self.policy, self._nobody)
 
-    def use(self, joined: Joined, policy: Policy | None = None) -> None:
+    def use(self, settings: Settings, policy: Policy | None = None) -> None:
         """Notes what workers run by now, and says what is new about clashes."""
-        self.policy = policy or self.policy
-        self._ends = joined.ends
-        fresh = news_in(joined.clashes, self._told)
-        self._told = frozenset(joined.clashes)
+        if policy is not None:
+            self._keep(policy)
+        clashes = find_clashes(settings, self.policy)
+        fresh = news_in(clashes, self._told)
+        self._told = frozenset(clashes)
         for clash in fresh[:MOST_SAID]:
             self._say(clash)
         if len(fresh) > MOST_SAID:
             self._say(f"and {len(fresh) - MOST_SAID} more like these")
+
+    def _keep(self, policy: Policy) -> None:
+        if self.policy is not None and self.policy is not policy:
+            self.policy.close()
+        self.policy = policy
 
     def problems(self) -> tuple[str, ...]:
         """What is wrong with it now; traffic goes on all the same."""
@@ -135,22 +137,11 @@ class ControlPlane:
     async def _prepare(self, publication: Publication) -> Callable[[], None]:
         policy = await asyncio.to_thread(read_policy, publication)
         if self._apply is None:
-            self.policy = policy
+            self._keep(policy)
         elif problem := await self._apply(policy):
+            policy.close()
             raise Refused("unfit", problem)
         return self._clear
-
-    async def _expire(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            due = self._ends is not None and self._clock.now() * 1000 >= self._ends
-            if due and (problem := await self._reapply()):
-                self._note(f"a key that has ended could not be taken away: {problem}")
-
-    async def _reapply(self) -> str:
-        if self._apply is None or self.policy is None:
-            return ""
-        return await self._apply(self.policy)
 
     def _note(self, problem: str) -> None:
         if problem and problem != self._problem:
@@ -168,4 +159,4 @@ def open_plane(control: Control, folder: Path, environ: Mapping[str, str], clock
     except PepperError as error:
         raise SettingsError([Problem(0, 0, "state_dir", str(error))], "settings") from None
     child = ControlChild(settings_line(control, folder, environ), environ, clock, say)
-    return ControlPlane(child, folder, pepper, clock, say)
+    return ControlPlane(child, folder, pepper, say)

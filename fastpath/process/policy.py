@@ -1,47 +1,55 @@
-"""What the control plane published, joined with the settings file: the settings that workers run by.
+"""What the control plane published, beside the settings file: what workers are given.
 
-Owns the join and its rule: what the file names wins, and what the admin API names the same is left out, with all that
-hangs below it, and reported. A key that is not good at this moment (expired, disabled, revoked) is simply not there.
-Does not own where a publication comes from (`plane`). Pure.
+Owns the rule that what the file names wins, told as sentences; workers hold to it (`fastpath.identity.published`). Does
+not own where a publication comes from (`plane`), nor any key: rows stay in their table.
 """
 
+import os
 import secrets
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 
 import msgspec
 
-from _native.keytable import KeyLookup
+from _native.keytable import KeyTable
+from fastpath.identity.published import Published
 from fastpath.publication import Publication, Refused
-from fastpath.settings import Control, Key, Settings, Tenant, decode_settings
+from fastpath.settings import Control, Key, Settings
 from fastpath.settings import Policy as Rule
 
 _DIGITS = 64
 
 
-class Policy(msgspec.Struct, frozen=True, eq=False):
-    """Tenants, keys and rules of the admin API. Whether a key is good says its row in the table."""
+class Policy:
+    """One publication, verified, with descriptors of its tables of its own. Close it when nobody may be given it."""
 
-    tenants: tuple[Tenant, ...]
-    keys: tuple[Key, ...]
-    lookup: KeyLookup
-    rules: tuple[Rule, ...] = ()
+    def __init__(self, roster: bytes, published: Published, tables: tuple[int, ...] = ()) -> None:
+        self.roster = roster
+        self.published = published
+        self.tables = tables
+
+    def close(self) -> None:
+        """Lets the descriptors go. Workers that have the tables keep them."""
+        for descriptor in self.tables:
+            os.close(descriptor)
+        self.tables = ()
 
 
 class Joined(msgspec.Struct, frozen=True):
-    """Settings for workers; `clashes`: one sentence each; `ends`: Unix ms of the next key that ends, None for none."""
+    """Settings of the file as workers get them, beside what is published. See `process.member.Given`."""
 
     settings: Settings
-    clashes: tuple[str, ...] = ()
-    ends: int | None = None
+    roster: bytes = b""
+    tables: tuple[int, ...] = ()
 
 
 def read_policy(publication: Publication) -> Policy:
     """What a verified publication says. Raises Refused("unfit") when this version cannot read it."""
+    held = [table for table in (publication.base, publication.delta) if table is not None]
     try:
-        published = decode_settings(publication.settings)
-        return Policy(published.tenants, published.keys, publication.lookup(), published.policies)
+        published = Published.open(publication.settings, [table.table for table in held])
     except (msgspec.MsgspecError, ValueError) as error:
         raise Refused("unfit", f"its settings are of another version of fastpath ({error}): use one version") from None
+    return Policy(publication.settings, published, tuple(os.dup(table.sealed.descriptor) for table in held))
 
 
 def make_nobody(pepper_id: str) -> Key:
@@ -49,30 +57,24 @@ def make_nobody(pepper_id: str) -> Key:
     return Key(name="nobody", hash=f"b2:{pepper_id}:{secrets.token_hex(_DIGITS // 2)}")
 
 
-def join(settings: Settings, policy: Policy | None, nobody: Key, now: float) -> Joined:
-    """`settings` of the file with what is published. `now`: Unix seconds. No secret of `control` goes to workers."""
+def join(settings: Settings, policy: Policy | None, nobody: Key) -> Joined:
+    """What workers get: settings of the file, and what is published. No secret of `control` goes to them."""
+    # That there is one is all that workers need to know: it reads what they write down.
+    own = msgspec.structs.replace(settings, control=Control(), keys=settings.keys or (nobody,))
+    return Joined(own) if policy is None else Joined(own, policy.roster, policy.tables)
+
+
+def find_clashes(settings: Settings, policy: Policy | None) -> tuple[str, ...]:
+    """A sentence for each tenant and key that is published and not used, because the file has it."""
     if policy is None:
-        return Joined(_complete(settings, settings.tenants, settings.keys, nobody))
+        return ()
     taken = {tenant.name for tenant in settings.tenants}
-    tenants = tuple(tenant for tenant in policy.tenants if tenant.name not in taken)
-    clashes = [_clash("tenant", tenant.name) for tenant in policy.tenants if tenant.name in taken]
-    good: list[Key] = []
-    ends: list[int] = []
-    of_file = {key.name for key in settings.keys} | {key.hash for key in settings.keys}
-    for key, end in _living(policy, int(now * 1000)):
-        if key.name in of_file or key.hash in of_file:
-            clashes.append(_clash("key", key.name))
-        elif key.tenant is None or key.tenant not in taken:
-            good.append(key)
-            ends += [end] if end else []
-    rules = tuple(rule for rule in policy.rules if rule.owner not in taken)
-    clashes += _judge_rules(settings, rules)
-    joined = _complete(settings, (*settings.tenants, *tenants), (*settings.keys, *good), nobody)
-    joined = msgspec.structs.replace(joined, policies=(*settings.policies, *rules))
-    return Joined(joined, tuple(clashes), min(ends, default=None))
+    tenants = [tenant.name for tenant in policy.published.roster.tenants if tenant.name in taken]
+    rules = _judge_rules(settings, policy.published.policies(taken))
+    return (*(_clash("tenant", name) for name in tenants), *_twins(settings, policy), *rules)
 
 
-def _judge_rules(settings: Settings, rules: tuple[Rule, ...]) -> Iterator[str]:
+def _judge_rules(settings: Settings, rules: Sequence[Rule]) -> Iterator[str]:
     """What is odd about rules that are in force all the same: leaving one out could let pass what it denies."""
     named = {rule.name for rule in settings.policies}
     for rule in rules:
@@ -82,26 +84,14 @@ def _judge_rules(settings: Settings, rules: tuple[Rule, ...]) -> Iterator[str]:
             yield f"policy {rule.name} of the admin API allows what policy_default allows anyway: set that to deny"
 
 
-def _living(policy: Policy, now_ms: int) -> Iterator[tuple[Key, int]]:
-    """Keys that are good now, and when each ends (Unix ms, 0: never)."""
-    for key in policy.keys:
-        row = policy.lookup.find(_digest(key), now_ms)
-        if row >= 0:
-            yield key, policy.lookup.valid_until(row)
-
-
-def _digest(key: Key) -> bytes:
-    text = key.hash.rpartition(":")[2]
-    try:
-        digest = bytes.fromhex(text)
-    except ValueError:
-        digest = b""
-    return digest if len(digest) == _DIGITS // 2 else bytes(_DIGITS // 2)
-
-
-def _complete(settings: Settings, tenants: tuple[Tenant, ...], keys: tuple[Key, ...], nobody: Key) -> Settings:
-    # That there is one is all that workers need to know: it reads what they write down.
-    return msgspec.structs.replace(settings, control=Control(), tenants=tenants, keys=keys or (nobody,))
+def _twins(settings: Settings, policy: Policy) -> Iterator[str]:
+    """Keys of the file that the table has too."""
+    lookup = policy.published.lookup
+    for key in settings.keys:
+        digest = bytes.fromhex(key.hash[-_DIGITS:])
+        tables: list[KeyTable] = [table for table in (lookup.base, lookup.delta) if table is not None]
+        if any(table.index_of(digest) >= 0 for table in tables):
+            yield _clash("key", key.name)
 
 
 def _clash(kind: str, name: str) -> str:

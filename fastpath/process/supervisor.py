@@ -25,7 +25,7 @@ from fastpath.process.channel import Attach
 from fastpath.process.fleet import Fleet
 from fastpath.process.handover import Inheritance, Successor, inherit, own_command
 from fastpath.process.listen import ListenError, open_for_callers, open_listener, url_of
-from fastpath.process.member import Launch
+from fastpath.process.member import Given, Launch
 from fastpath.process.node_map import NodeMap, open_map, sizes_for
 from fastpath.process.notify import Notifier
 from fastpath.process.reload import FileWatch, keep_fixed
@@ -37,7 +37,7 @@ from scheduler.clock import Clock, SystemClock
 
 if TYPE_CHECKING:  # loaded when configured: it brings cryptography
     from fastpath.process.plane import ControlPlane
-    from fastpath.process.policy import Policy
+    from fastpath.process.policy import Joined, Policy
 
 APP: Final = "fastpath.app:build"
 LOOK_EVERY: Final = 1.0
@@ -158,13 +158,16 @@ async def _begin_plane(settings: Settings, environ: Mapping[str, str], clock: Cl
     return plane
 
 
-def _for_workers(settings: Settings, plane: "ControlPlane | None") -> bytes:
+def _for_workers(settings: Settings, plane: "ControlPlane | None") -> Given:
     """What the first workers get."""
     if plane is None:
-        return encode_settings(settings)
-    joined = plane.join(settings)
-    plane.use(joined)
-    return encode_settings(joined.settings)
+        return Given(encode_settings(settings))
+    plane.use(settings)
+    return _given(plane.join(settings))
+
+
+def _given(joined: "Joined") -> Given:
+    return Given(encode_settings(joined.settings), joined.roster, joined.tables)
 
 
 class Supervisor:
@@ -201,7 +204,6 @@ class Supervisor:
         self._handover_wanted = asyncio.Event()
         self._handed_over = False
         self._configuring = asyncio.Lock()
-        self._given = b""
 
     async def serve(self, inheritance: Inheritance | None = None) -> int:
         """Starts, serves, drains; gives the exit status. `inheritance` is what a predecessor left."""
@@ -212,7 +214,7 @@ class Supervisor:
             chores = [tasks.create_task(self._fleet.poll())]
             self._fleet.start(tasks)
             if self.plane is not None:
-                self._admin.degraded = self.plane.problems
+                self._admin.degraded = self._fleet.degraded = self.plane.problems
                 tasks.create_task(self.plane.run(self._fleet.expect_exit))
             problem = await self._wait_for_start()
             if problem:
@@ -321,14 +323,13 @@ class Supervisor:
     async def _configure(self, settings: Settings) -> str:
         """Gives workers the settings of a file, with what is published; "" or why they stay as they were."""
         async with self._configuring:
-            joined = self.plane.join(settings) if self.plane is not None else None
-            encoded = encode_settings(joined.settings if joined else settings)
-            problem = await self._fleet.configure(encoded)
+            given = Given(encode_settings(settings)) if self.plane is None else _given(self.plane.join(settings))
+            problem = await self._fleet.configure(given)
             if problem:
                 return problem
-            self._settings, self._given = settings, encoded
-            if self.plane is not None and joined is not None:
-                self.plane.use(joined)
+            self._settings = settings
+            if self.plane is not None:
+                self.plane.use(settings)
             if self.pool is not None:
                 self.pool.configure(models_of(settings))
             return ""
@@ -337,12 +338,9 @@ class Supervisor:
         """Gives workers what was published, with the settings of the file; "" or why they stay as they were."""
         assert self.plane is not None
         async with self._configuring:
-            joined = self.plane.join(self._settings, policy)
-            encoded = encode_settings(joined.settings)
-            problem = await self._fleet.configure(encoded) if encoded != self._given else ""
+            problem = await self._fleet.configure(_given(self.plane.join(self._settings, policy)))
             if not problem:
-                self._given = encoded
-                self.plane.use(joined, policy)
+                self.plane.use(self._settings, policy)
             return problem
 
     def _warn(self, settings: Settings) -> None:

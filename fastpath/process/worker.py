@@ -17,10 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import msgspec
 import uvloop
 
 from _native.arena import Arena
 from fastpath.arena import join_arena
+from fastpath.identity.published import Published
 from fastpath.observe.access_log import NoRecords, Records, RecordWriter
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
@@ -28,6 +30,7 @@ from fastpath.observe.metrics import Metrics
 from fastpath.process.channel import (
     Attach,
     Channel,
+    Condition,
     Configure,
     Configured,
     Debug,
@@ -41,8 +44,10 @@ from fastpath.process.channel import (
 )
 from fastpath.process.listen import open_in_worker
 from fastpath.process.node_map import attach_map
+from fastpath.process.tables import TablesError, prepare, take_tables
 from fastpath.settings import Settings, decode_settings
 from fastpath.settings.problem import SettingsError
+from fastpath.settings.roster import Roster, decode_roster
 from scheduler.clock import Clock, SystemClock
 
 OVERTIME: Final = 3.0  # seconds that an app may take beyond its deadline to end what is left
@@ -62,8 +67,13 @@ class App(Protocol):
         """Accepts connections on `listener`, which it takes over."""
         ...
 
-    def reload(self, settings: Settings) -> None:
-        """Swaps settings at once. Raises SettingsError and changes nothing when it cannot."""
+    def reload(self, settings: Settings, published: Published | None = None) -> None:
+        """Swaps settings, and what the control plane published, at once. Settings that are the very same as before
+        need not be compiled anew. Raises SettingsError and changes nothing when it cannot."""
+        ...
+
+    def note_condition(self, *, degraded: bool) -> None:
+        """Whether something is wrong on this node while traffic goes on."""
         ...
 
     async def drain(self, deadline: float) -> None:
@@ -100,6 +110,13 @@ def tune_interpreter() -> None:
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, 20, 100)
     sys.setswitchinterval(SWITCH_AFTER)
+
+
+def keep_for_long() -> None:
+    """Takes what a swap made out of the cycle collector too: 10,000 roster entries would be looked through again and
+    again. Old objects are freed by their count as before."""
+    gc.collect(0)
+    gc.freeze()
 
 
 Build = Callable[[Settings, Metrics, Records, MemoryBudget, Tick, Clock], App]
@@ -149,16 +166,20 @@ class Worker:
         channel: Channel[ToWorker, ToSupervisor],
         listener: socket.socket,
         arena_fd: int,
+        tables: socket.socket,
         build: Build,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._channel = channel
         self._listener = listener
         self._arena_fd = arena_fd
+        self._tables = tables
         self._arena: Arena | None = None
         self._build = build
         self._loop = loop
         self._settings = Settings()
+        self._encoded = b""
+        self._roster = b"", Roster()
         self._instruments: Instruments | None = None
         self._app: App | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -204,6 +225,9 @@ class Worker:
             self._attach(message)
         elif isinstance(message, PulseRequest):
             self._answer_pulse(message.number)
+        elif isinstance(message, Condition):
+            if self._app is not None:
+                self._app.note_condition(degraded=message.degraded)
         elif isinstance(message, DebugRequest):
             requests = self._app.debug_requests() if self._app else []
             self._channel.send(Debug(message.number, requests))
@@ -217,22 +241,38 @@ class Worker:
             self._arena = join_arena(Path(message.folder), message.secret)
 
     async def _configure(self, message: Configure) -> None:
-        settings = decode_settings(message.settings)
+        same = message.settings == self._encoded
+        settings = self._settings if same else decode_settings(message.settings)
         try:
+            published = self._take(message)
             if self._app is None:
-                await self._start(settings)
+                await self._start(settings, published)
             else:
-                self._app.reload(settings)
-        except (SettingsError, OSError) as error:
+                self._app.reload(settings, published)
+                keep_for_long()
+        except (SettingsError, TablesError, OSError, ValueError, msgspec.MsgspecError) as error:
             self._refuse(message.number, str(error))
             return
-        self._settings = settings
+        self._settings, self._encoded = settings, message.settings
         self._channel.send(Configured(message.number, ok=True))
 
-    async def _start(self, settings: Settings) -> None:
+    def _take(self, message: Configure) -> Published | None:
+        """What was published, None before anything was. A roster that is the same as before is not decoded again."""
+        if not message.tables:
+            return None
+        tables = take_tables(self._tables, message.number, message.tables)
+        if message.roster != self._roster[0]:
+            self._roster = message.roster, decode_roster(message.roster)
+        return Published(self._roster[1], tables)
+
+    async def _start(self, settings: Settings, published: Published | None) -> None:
         assert self._arena is not None  # Attach is the first message
+        if settings.control is not None:
+            prepare()
         given = self._instruments = Instruments(settings, self._arena, self._loop)
         app = self._build(settings, given.metrics, given.records, given.budget, given.tick, given.clock)
+        if published is not None:
+            app.reload(settings, published)
         await app.start(open_in_worker(self._listener, settings.listen))
         self._app = app
         given.metrics.publish()
@@ -266,16 +306,19 @@ class Worker:
             await self._app.close()
         if self._instruments is not None:
             self._instruments.close()
+        self._tables.close()
         await self._channel.close()
 
 
-async def serve(listen_fd: int, arena_fd: int, channel_fd: int, build: Build) -> int:
+async def serve(listen_fd: int, arena_fd: int, channel_fd: int, tables_fd: int, build: Build) -> int:
     """Runs a worker over inherited descriptors; gives the exit status."""
     loop = asyncio.get_running_loop()
     listener = socket.socket(fileno=listen_fd)
     listener.setblocking(False)
     channel = await open_worker_end(socket.socket(fileno=channel_fd))
-    worker = Worker(channel, listener, arena_fd, build, loop)
+    tables = socket.socket(fileno=tables_fd)
+    tables.setblocking(False)
+    worker = Worker(channel, listener, arena_fd, tables, build, loop)
     loop.add_signal_handler(signal.SIGTERM, worker.on_terminate)
     return await worker.run()
 
@@ -293,6 +336,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--arena-fd", type=int, required=True)
     parser.add_argument("--channel-fd", type=int, required=True)
+    parser.add_argument("--tables-fd", type=int, required=True)
     parser.add_argument("--app", required=True)
     options = parser.parse_args(arguments)
     faulthandler.enable()
@@ -302,7 +346,8 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(number, signal.SIG_IGN)
     build = find_build(options.app)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(serve(options.listen_fd, options.arena_fd, options.channel_fd, build))
+        descriptors = options.listen_fd, options.arena_fd, options.channel_fd, options.tables_fd
+        return runner.run(serve(*descriptors, build))
 
 
 if __name__ == "__main__":

@@ -11,4 +11,4 @@ def route(ctx: RequestContext, model: str) -> None:
     if found is None or not may_use(ctx.key, model):
         raise errors.unknown_model(model)
     ctx.route = found
-    ctx.record.model = model
+    ctx.asked = ctx.record.model = model

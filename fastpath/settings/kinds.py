@@ -21,6 +21,7 @@ from fastpath.settings.syntax import (
     check_label_pattern,
     check_model_name,
     check_model_pattern,
+    check_moment,
     check_nameserver,
     check_network,
     check_path_pattern,
@@ -30,6 +31,7 @@ from fastpath.settings.syntax import (
     check_url,
 )
 
+DataClass = Literal["P0", "P1", "P2"]
 Tier = Literal["L0", "L1", "L2"]
 DataClass = Literal["P0", "P1", "P2"]
 Door = Literal["auto", "granian", "native"]
@@ -64,3 +66,4 @@ ClockTime = Annotated[
 Date = Annotated[
     str, Meta(extra={"check": check_date}, extra_json_schema={"pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$|\$\{"})
 ]
+Moment = Annotated[str, Meta(extra={"check": check_moment})]

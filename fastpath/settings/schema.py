@@ -18,6 +18,7 @@ from fastpath.settings.idempotency import Idempotency
 from fastpath.settings.kinds import (
     ApiPath,
     Bytes,
+    DataClass,
     Delay,
     Door,
     FilePath,
@@ -25,6 +26,7 @@ from fastpath.settings.kinds import (
     KeyHash,
     Label,
     ModelName,
+    Moment,
     Nameserver,
     Network,
     Picker,
@@ -196,6 +198,31 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         tuple[ModelName, ...],
         Meta(min_length=1, description='Names of the models this key may use. `"*"` stands for all of them.'),
     ] = ("*",)
+    paths: Annotated[
+        Annotated[tuple[ApiPath, ...], Meta(min_length=1)] | None,
+        Meta(
+            description="API paths this key may use; `/v1/models` is one, and stands for its parts too. None: all.",
+        ),
+    ] = None
+    networks: Annotated[
+        Annotated[tuple[Network, ...], Meta(min_length=1)] | None,
+        Meta(
+            description="Addresses or networks this key may be used from. The caller's address is that of its "
+            "connection, or the one that `listen.trusted_proxies` tell. None: anywhere.",
+        ),
+    ] = None
+    data_class: Annotated[
+        DataClass | None,
+        Meta(
+            description="Most sensitive class of data that may be sent with this key: P0 is the most sensitive, P2 is "
+            "public. A request says its class in `x-fastpath-data-class`; one that does not counts as this class. "
+            "None: any may be sent."
+        ),
+    ] = None
+    expires: Annotated[
+        Moment | None,
+        Meta(description="When the key ends, such as `2027-01-31T18:00:00Z`. Running answers end too. None: never."),
+    ] = None
     insight: Annotated[
         bool,
         Meta(

@@ -7,7 +7,7 @@ sentence repeats the text: it may have come from `${NAME}`. Knows nothing of fil
 import ipaddress
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -141,6 +141,21 @@ def check_secret(text: str) -> str | None:
 def check_api_path(text: str) -> str | None:
     """An API path as callers write it."""
     return None if _API_PATH.fullmatch(text) else "must be an API path such as /v1/embeddings"
+
+
+def seconds_of(moment: str) -> float:
+    """Unix seconds of a good moment."""
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def check_moment(text: str) -> str | None:
+    """A date and time with its distance from UTC (ISO 8601), after 1970."""
+    try:
+        moment = datetime.fromisoformat(text)
+        good = moment.tzinfo is not None and moment.timestamp() > 0
+    except (ValueError, OverflowError):
+        good = False
+    return None if good else "must be a date and time with its zone, such as 2027-01-31T18:00:00Z"
 
 
 def check_time_zone(text: str) -> str | None:

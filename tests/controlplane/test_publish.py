@@ -5,21 +5,23 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from msgspec.structs import replace
 
+from _native.keytable import ROW_SIZE, KeyTable, build
 from controlplane.app import Rooms
 from controlplane.publish.compile import Compiled, compile_all
 from controlplane.publish.press import LOOK_EVERY, Press, open_press, open_publisher
 from controlplane.settings import ControlSettings
 from controlplane.store.metadata import micros
-from fastpath.publication import Folder, PublicationError, Publisher, make_signer, read_trust
-from fastpath.settings import Settings, decode_settings
+from fastpath.identity.published import Published, PublishedKeys
+from fastpath.publication import Folder, Manifest, PublicationError, Publisher, make_signer, read_trust
+from fastpath.settings import Key, Settings
 from fastpath.settings.control import PUBLISHED, TRUSTED
 from fastpath.settings.file import validate
+from fastpath.settings.roster import decode_roster
 from tests.controlplane.conftest import LIVING, make_tree
 
 PEPPER = b"p" * 32
@@ -30,93 +32,88 @@ async def compiled(rooms: Rooms, at: float | None = None) -> Compiled:
         return await compile_all(connection, micros(at or time.time()), rooms.hasher.pepper_id)
 
 
-async def settings_of(rooms: Rooms) -> Settings:
-    return decode_settings((await compiled(rooms)).settings)
+async def published(rooms: Rooms, at: float | None = None) -> Published:
+    """As a worker opens it."""
+    found = await compiled(rooms, at)
+    return Published.open(found.roster, [KeyTable.open(build(found.rows, rooms.hasher.pepper_id))])
+
+
+async def key_of(rooms: Rooms, token: str) -> Key | None:
+    """What a worker makes of a token."""
+    keys = PublishedKeys((), rooms.hasher, time.time, await published(rooms), frozenset())
+    return keys.find(b"Bearer " + token.encode())
 
 
 async def test_a_tree_becomes_a_tenant_and_a_key_that_settings_could_have(rooms: Rooms, api: httpx.AsyncClient) -> None:
     tree = await make_tree(api, currency="EUR", time_zone="Europe/Berlin", models=["small"])
     await api.patch(f"/keys/{tree['key']['id']}", json={"expires_at": LIVING})
     found = await compiled(rooms)
-    settings = decode_settings(found.settings)
+    (tenant,), (row,) = decode_roster(found.roster).tenants, found.rows
+    key = await key_of(rooms, tree["token"])
+    assert key is not None
     of_file = Settings.for_upstream("http://127.0.0.1:9/v1")
-    validate(replace(of_file, tenants=settings.tenants, keys=settings.keys))
-    (tenant,), (key,), (row,) = settings.tenants, settings.keys, found.rows
+    validate(replace(of_file, tenants=(tenant,), keys=(key,)))
     assert (tenant.name, tenant.currency, tenant.time_zone) == ("acme", "EUR", "Europe/Berlin")
     assert [team.name for team in tenant.teams] == ["acme-team"]
     assert [(user.name, user.team) for user in tenant.users] == [("acme-team/acme-user", "acme-team")]
-    assert key.name == "acme/acme-team/acme-user/acme-key"
+    assert key.name == f"acme/acme-team/acme-user/{tree['key']['id']}"
     assert (key.tenant, key.team, key.user, key.models) == ("acme", "acme-team", "acme-team/acme-user", ("small",))
+    assert key.ids == tuple(tree[kind]["id"] for kind in ("tenant", "team", "user", "key"))
     assert key.hash == rooms.hasher.hash_bytes(tree["token"].encode())
     assert (row.digest.hex(), row.key_id.hex()) == (key.hash[-64:], tree["key"]["id"])
     assert row.valid_until == LIVING * 1000
-    assert found.ends == LIVING * 1_000_000
     assert found.held_back == ()
 
 
-async def test_old_secrets_have_their_own_names_and_are_gone_when_they_end(
+async def test_both_secrets_of_a_key_that_was_rotated_are_that_key_and_the_old_one_has_its_end(
     rooms: Rooms, api: httpx.AsyncClient
 ) -> None:
     tree = await make_tree(api)
-    old = tree["token"].split("-")[1]
-    await api.post(f"/keys/{tree['key']['id']}/rotate", json={"overlap": 100})
-    label = "acme/acme-team/acme-user/acme-key"
-    assert sorted(key.name for key in (await settings_of(rooms)).keys) == [label, f"{label}:{old}"]
-    later = decode_settings((await compiled(rooms, time.time() + 101)).settings)
-    assert [key.name for key in later.keys] == [label]
+    newer = (await api.post(f"/keys/{tree['key']['id']}/rotate", json={"overlap": 100})).json()["token"]
+    found = [await key_of(rooms, token) for token in (tree["token"], newer)]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert (found[0].name, found[0].ids) == (found[1].name, found[1].ids)
+    old = bytes.fromhex(found[0].hash[-64:])
+    assert [bool(row.valid_until) for row in (await compiled(rooms)).rows if row.digest == old] == [True]
+    assert len((await compiled(rooms, time.time() + 101)).rows) == 1
 
 
-async def test_names_that_would_read_the_same_are_told_apart(rooms: Rooms, api: httpx.AsyncClient) -> None:
-    for number, (team, user) in enumerate((("a/b", "c"), ("a", "b/c"))):
-        tree = await make_tree(api, f"t{number}")
-        above = (await api.post("/teams", json={"name": team, "tenant_id": tree["tenant"]["id"]})).json()
-        below = (await api.post("/users", json={"name": user, "team_id": above["id"]})).json()
-        await api.post("/keys", json={"name": "k", "user_id": below["id"]})
-    names = [key.name for key in (await settings_of(rooms)).keys]
-    assert len(set(names)) == len(names) == 4
-    tenant = await make_tree(api, "same")
-    ids = []
-    for team, user in (("x/y", "z"), ("x", "y/z")):
-        above = (await api.post("/teams", json={"name": team, "tenant_id": tenant["tenant"]["id"]})).json()
-        below = (await api.post("/users", json={"name": user, "team_id": above["id"]})).json()
-        ids.append((await api.post("/keys", json={"name": "k", "user_id": below["id"]})).json()["key"]["id"])
-    names = [key.name for key in (await settings_of(rooms)).keys]
-    assert len(set(names)) == len(names) == 7
-    assert {f"key:{each}" for each in ids} <= set(names)
+async def test_equal_grants_stand_once_and_rows_point_at_theirs(rooms: Rooms, api: httpx.AsyncClient) -> None:
+    trees = [await make_tree(api, f"t{number}", models=["small"] if number % 2 else ["large"]) for number in range(4)]
+    roster = decode_roster((await compiled(rooms)).roster)
+    assert sorted(grant.models for grant in roster.grants) == [("large",), ("small",)]
+    keys = [await key_of(rooms, tree["token"]) for tree in trees]
+    assert [key and (key.tenant, key.models) for key in keys] == [
+        (f"t{number}", ("small",) if number % 2 else ("large",)) for number in range(4)
+    ]
 
 
-@pytest.mark.parametrize(
-    ("scope", "says"),
-    [
-        ({"networks": ["10.0.0.0/8"]}, "its networks"),
-        ({"paths": ["/v1/embeddings"]}, "its paths"),
-        ({"data_class": "P2"}, "its data class"),
-        ({"paths": ["/v1/embeddings"], "networks": ["::/0"]}, "its paths and networks"),
-    ],
-)
-async def test_a_key_is_held_back_where_nothing_would_hold_its_limit(
-    rooms: Rooms, api: httpx.AsyncClient, scope: dict[str, Any], says: str
-) -> None:
-    tree = await make_tree(api)
-    assert (await api.patch(f"/teams/{tree['team']['id']}", json=scope)).status_code == 200
-    found = await compiled(rooms)
-    assert (found.rows, decode_settings(found.settings).keys) == ((), ())
-    (reason,) = found.held_back
-    assert tree["key"]["id"] in reason
-    assert says in reason
+async def test_what_owners_limit_is_in_the_grant(rooms: Rooms, api: httpx.AsyncClient) -> None:
+    tree = await make_tree(api, paths=["/v1/embeddings", "/v1/models"], data_class="P1", networks=["10.0.0.0/8"])
+    limits = {"networks": ["10.1.0.0/16", "fd00::/8"], "paths": ["/v1/embeddings"]}
+    await api.patch(f"/teams/{tree['team']['id']}", json={"networks": ["10.0.0.0/9"]})
+    await api.patch(f"/keys/{tree['key']['id']}", json={"networks": ["10.1.0.0/16"], "paths": limits["paths"]})
+    key = await key_of(rooms, tree["token"])
+    assert key is not None
+    assert (key.paths, key.networks, key.data_class) == (("/v1/embeddings",), ("10.1.0.0/16",), "P1")
+    assert (await compiled(rooms)).rows[0].data_class == 1
+    assert (await compiled(rooms)).held_back == ()
 
 
 async def test_a_limit_to_everything_is_none(rooms: Rooms, api: httpx.AsyncClient) -> None:
-    await make_tree(api, paths=["*"], data_class="P0")
-    assert len((await compiled(rooms)).rows) == 1
+    tree = await make_tree(api, paths=["*"])
+    key = await key_of(rooms, tree["token"])
+    assert key is not None
+    assert (key.paths, key.networks, key.data_class) == (None, None, None)
 
 
 async def test_what_is_disabled_or_deleted_is_absent(rooms: Rooms, api: httpx.AsyncClient) -> None:
     tree, other = await make_tree(api), await make_tree(api, "umbrella")
     await api.patch(f"/tenants/{tree['tenant']['id']}", json={"disabled": True})
-    assert [tenant.name for tenant in (await settings_of(rooms)).tenants] == ["umbrella"]
+    assert [tenant.name for tenant in (await published(rooms)).roster.tenants] == ["umbrella"]
     await api.delete(f"/keys/{other['key']['id']}")
-    assert ((await settings_of(rooms)).keys, (await compiled(rooms)).rows) == ((), ())
+    assert [await key_of(rooms, each["token"]) for each in (tree, other)] == [None, None]
 
 
 @pytest.fixture
@@ -158,6 +155,33 @@ async def test_changes_in_a_row_share_a_publication_and_the_same_is_not_publishe
     await api.post("/admin-keys", json={"name": "eve", "role": "auditor"})  # no caller's key
     assert await press.publish() is False
     assert press.published == settled
+
+
+async def test_a_change_of_one_key_writes_that_key_and_not_all_of_them(
+    rooms: Rooms, api: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    state, pepper_id = tmp_path / "fifth", rooms.hasher.pepper_id
+    press = Press(rooms.database, lambda: open_publisher(state, PEPPER, pepper_id), pepper_id, time.time)
+    empty = len(build([], pepper_id))
+
+    async def publish() -> Manifest:
+        assert await press.publish()
+        envelope, trust = Folder(state / PUBLISHED).envelope(), read_trust(state / TRUSTED)
+        assert envelope is not None
+        assert trust is not None
+        return trust.open(envelope)
+
+    trees = [await make_tree(api, f"t{number}") for number in range(3)]
+    before = await publish()
+    assert (before.base.size, before.delta) == (empty + 3 * ROW_SIZE, None)
+    await api.delete(f"/keys/{trees[0]['key']['id']}")
+    deleted = await publish()
+    assert deleted.base == before.base
+    assert deleted.delta is not None
+    assert deleted.delta.size == empty + ROW_SIZE
+    await api.patch(f"/tenants/{trees[1]['tenant']['id']}", json={"name": "renamed"})
+    assert (await publish()).delta is None  # a row that did not change would point at something else by now
+    await press.close()
 
 
 async def test_a_folder_that_is_taken_is_waited_for_and_what_was_committed_last_is_published(

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,13 @@ class ControlledNode(GatewayNode):
         body = {"model": "llama", "messages": [{"role": "user", "content": "hi"}]}
         headers = {"authorization": f"Bearer {key}"} if key else {}
         return httpx.post(f"{self.url}/chat/completions", json=body, headers=headers, timeout=PATIENCE).status_code
+
+    def state_for_callers(self) -> str:
+        """What /readyz says to callers, 200 in any case."""
+        answer = httpx.get(f"{self.url.removesuffix('/v1')}/readyz", timeout=PATIENCE)
+        assert answer.status_code == 200
+        status: str = answer.json()["status"]
+        return status
 
     def ready(self) -> Any:
         """What /readyz of the admin port says."""
@@ -124,6 +131,7 @@ def test_a_key_of_the_admin_api_works_until_it_is_deleted_and_stays_gone(node: C
     assert [second.ask(each) for each in (kept, token, "")] == [200, 401, 401]
     second.line("the control process is gone and will be started again")
     assert second.ready()["status"] == "degraded"
+    until(lambda: second.state_for_callers() == "degraded", "callers' /readyz does not say it")
 
 
 def test_both_workers_follow_and_a_rotated_key_has_two_secrets(node: Callable[..., ControlledNode]) -> None:
@@ -148,8 +156,10 @@ def test_a_killed_control_process_takes_no_traffic_along_and_comes_back(node: Ca
     served.line("the control process is gone and will be started again, traffic goes on: it was killed by SIGKILL")
     said = served.ready()
     assert said == {"status": "degraded", "problems": ["the control process is not serving"]}
+    until(lambda: served.state_for_callers() == "degraded", "callers' /readyz does not say it")
     assert served.ask(token) == 200
     until(lambda: served.ready() == {"status": "ready"}, "it did not come back")
+    until(lambda: served.state_for_callers() == "ready", "callers' /readyz goes on saying degraded")
     assert served.control() != old
     until(lambda: len(served.urls()) == 2, "it did not say where it serves")
     again = Caller(httpx.Client(base_url=served.urls()[1], timeout=PATIENCE), api.token)
@@ -210,14 +220,89 @@ def test_a_key_ends_on_time_while_the_control_process_stands_still(node: Callabl
         control.kill()
 
 
-def test_a_limit_that_nothing_would_hold_keeps_the_key_out_of_force(node: Callable[..., ControlledNode]) -> None:
+def test_a_key_is_held_to_its_paths_networks_and_data_class(node: Callable[..., ControlledNode]) -> None:
     served = node()
     api = served.admin_api()
     token, key = make_key(api, networks=["10.0.0.0/8"])
-    assert "cannot hold a caller to its networks" in served.line("is not in force")
-    assert served.ask(token) == 401
-    api.edit(f"/keys/{key['id']}", {"networks": None, "models": ["other"]})
-    until(lambda: served.ask(token) == 404, "the key did not come into force with its models")
+    until(lambda: served.ask(token) == 403, "a key that may not be used from here is not refused", IN_FORCE * SLACK)
+    api.edit(f"/keys/{key['id']}", {"networks": ["127.0.0.0/8"], "paths": ["/v1/chat/completions"]})
+    until(lambda: served.ask(token) == 200, "the key did not come into force", IN_FORCE * SLACK)
+    assert _models(served, token) == 403
+    api.edit(f"/keys/{key['id']}", {"paths": None, "data_class": "P1", "models": ["other"]})
+    until(lambda: served.ask(token) == 404, "the models do not hold", IN_FORCE * SLACK)
+    assert _models(served, token) == 200
+    assert _models(served, token, "P0") == 403
+    assert _models(served, token, "P2") == 200
+    assert _models(served, token, "secret") == 400
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        ({"disabled": True}, "invalid_api_key"),
+        ({"expires_at": 2}, "invalid_api_key"),
+        ({"models": ["other"]}, "permission_denied"),
+        ({"paths": ["/v1/embeddings"]}, "permission_denied"),
+        ({"networks": ["10.0.0.0/8"]}, "permission_denied"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_is_taken_away_ends_running_streams_everywhere(
+    tmp_path: Path, mock_process: Callable[..., ModelServer], edit: dict[str, Any], code: str
+) -> None:
+    upstream = mock_process("--model", "llama", "--tokens", "5000", "--rate", "20")
+    served = ControlledNode(tmp_path / "node", upstream.url, workers=2, log={"access": "access.log"})
+    try:
+        api = served.admin_api()
+        token, key = make_key(api)
+        kept, _ = make_key(api, "umbrella")
+        until(lambda: _models(served, token) == _models(served, kept) == 200, "the keys never worked")
+        with ExitStack() as stack:
+            streams = [stack.enter_context(running_stream(served, token)) for _ in range(4)]
+            other = stack.enter_context(running_stream(served, kept))
+            given = {name: int(time.time()) + value if name == "expires_at" else value for name, value in edit.items()}
+            api.edit(f"/keys/{key['id']}", given)
+            began = time.monotonic()
+            ends = [stream.read() for stream in streams]
+            assert time.monotonic() - began < (IN_FORCE + 2) * SLACK
+            assert b"data: [DONE]" not in b"".join(ends)
+            last = [json.loads(end.strip().rpartition(b"data: ")[2])["error"] for end in ends]
+            assert [error["code"] for error in last] == [code] * 4
+            assert other.read(20), "another tenant's stream was ended too"
+        lines = until_lines(tmp_path / "node" / "access.log", 4, code)
+        assert {(line["status"], line["outcome"], line["error"]) for line in lines} == {(200, "broken", code)}
+        assert all(line["output_tokens"] > 0 and line["key"].endswith(key["id"]) for line in lines)
+    finally:
+        served.end()
+
+
+def until_lines(log: Path, count: int, code: str) -> list[dict[str, Any]]:
+    """Access lines with that error, as soon as there are so many."""
+    found: list[dict[str, Any]] = []
+
+    def read() -> bool:
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        found[:] = [line for line in lines if line["error"] == code and line["stream"]]
+        return len(found) == count
+
+    until(read, f"there are no {count} lines with {code}")
+    return found
+
+
+@contextmanager
+def running_stream(served: ControlledNode, token: str) -> Iterator[http.client.HTTPResponse]:
+    """A stream that has begun."""
+    body = {"model": "llama", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    connection = http.client.HTTPConnection(served.url.split("/")[2], timeout=PATIENCE)
+    try:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        assert answer.read(10)
+        yield answer
+    finally:
+        connection.close()
 
 
 def test_workers_finish_first_and_the_control_process_is_the_last_to_go(
@@ -325,8 +410,8 @@ def test_rules_of_the_admin_api_hold_beside_those_of_the_file(node: Callable[...
     until(lambda: served.ask(token) == 200, "the rule went on holding", IN_FORCE * SLACK)
 
 
-def _models(served: ControlledNode, token: str) -> int:
-    headers = {"authorization": f"Bearer {token}"}
+def _models(served: ControlledNode, token: str, data_class: str = "") -> int:
+    headers = {"authorization": f"Bearer {token}"} | ({"x-fastpath-data-class": data_class} if data_class else {})
     return httpx.get(f"{served.url}/models", headers=headers, timeout=PATIENCE).status_code
 
 

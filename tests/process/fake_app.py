@@ -47,8 +47,11 @@ class FakeApp:
     async def start(self, listener: socket.socket) -> None:
         self._server = await asyncio.start_server(self._serve, sock=listener)
 
-    def reload(self, settings: Settings) -> None:
+    def reload(self, settings: Settings, published: object = None) -> None:
         self._models = _models_of(settings)
+
+    def note_condition(self, *, degraded: bool) -> None:
+        pass
 
     async def drain(self, deadline: float) -> None:
         self.ready = False

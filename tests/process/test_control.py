@@ -7,30 +7,31 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from _native.keytable import TOMBSTONE, KeyLookup, KeyTable, Row, build
+from _native.keytable import KeyTable, Row, build
 from controlplane.secrets.master import EnvironmentSource
 from controlplane.settings import read_settings
+from fastpath.app import join_published
 from fastpath.cli import app
+from fastpath.identity.published import Published
 from fastpath.process.control import LONGEST_BACKOFF, ControlChild, backoff, settings_line
-from fastpath.process.policy import Policy, join, make_nobody
+from fastpath.process.policy import Policy, find_clashes, join, make_nobody
 from fastpath.process.reload import keep_fixed
 from fastpath.settings import Control, Key, Settings, Tenant
 from fastpath.settings import Policy as Rule
 from fastpath.settings.file import SettingsError, load
 from fastpath.settings.policies import Effect
+from fastpath.settings.roster import Grant, Roster, encode_roster
 from fastpath.settings.secret import Secret
 from scheduler.clock import SystemClock
 
 ROOT = Path(__file__).parent.parent.parent
 PEPPER = "00000000"
 NOBODY = make_nobody(PEPPER)
-NOW = 1_800_000_000.0
 
 
 class Reaper:
@@ -143,77 +144,51 @@ def test_a_node_without_it_loads_nothing_for_it() -> None:
     assert not loaded & {"cryptography", "fastpath.publication", "fastpath.process.plane", "controlplane", "sqlalchemy"}
 
 
-def key(name: str, digest: int, **more: Any) -> Key:
-    return Key(name=name, hash=f"b2:{PEPPER}:{bytes([digest] * 32).hex()}", **more)
+def policy(digests: list[int], *tenants: str, rules: tuple[Rule, ...] = ()) -> Policy:
+    """Keys of the first tenant."""
+    table = KeyTable.open(build([Row(bytes([digest] * 32), bytes(16)) for digest in digests], PEPPER))
+    roster = Roster(tuple(Tenant(name=name) for name in tenants), tenants, grants=(Grant(),), policies=rules)
+    return Policy(encode_roster(roster), Published(roster, [table]))
 
 
-def row(digest: int, **more: Any) -> Row:
-    return Row(bytes([digest] * 32), bytes(16), **more)
+def test_workers_get_the_file_as_it_is_and_the_roster_beside_it() -> None:
+    of_file = Settings(keys=(Key(name="mine", hash=f"b2:{PEPPER}:{'04' * 32}"),), tenants=(Tenant(name="acme"),))
+    published = policy([1, 2], "acme", "other")
+    given = join(of_file, published, NOBODY)
+    assert given.settings == replace(of_file, control=Control())
+    assert given.roster == published.roster
+    another = join(of_file, policy([1], "third"), NOBODY)
+    assert another.settings == given.settings  # so that workers compile nothing anew
 
 
-def policy(keys: list[Key], rows: list[Row], delta: list[Row] | None = None, *tenants: str) -> Policy:
-    base = KeyTable.open(build(rows, PEPPER))
-    over = KeyTable.open(build(delta, PEPPER, base.root)) if delta else None
-    return Policy(tuple(Tenant(name=name) for name in tenants), tuple(keys), KeyLookup(base, over))
-
-
-def names(settings: Settings) -> list[str]:
-    return [each.name for each in settings.keys]
-
-
-def test_only_keys_that_are_good_now_are_there_and_the_next_end_is_known() -> None:
-    ms = int(NOW * 1000)
-    published = policy(
-        [key(name, digest) for digest, name in enumerate(("a", "b", "c", "d", "stranger"), 1)],
-        [row(1), row(2, valid_until=ms + 5000), row(3, valid_until=ms), row(4)],
-        [row(4, flags=TOMBSTONE)],
-    )
-    joined = join(Settings(), published, NOBODY, NOW)
-    assert names(joined.settings) == ["a", "b"]
-    assert joined.ends == ms + 5000
-    assert names(join(Settings(), published, NOBODY, NOW + 5).settings) == ["a"]
-
-
-def test_what_the_file_names_wins_with_all_that_hangs_below() -> None:
-    published = policy(
-        [key("one", 1), key("two", 2, tenant="acme"), key("three", 3, tenant="other"), key("four", 4)],
-        [row(1), row(2), row(3), row(4)],
-        None,
-        "acme",
-        "other",
-    )
-    of_file = Settings(
-        keys=(key("one", 9, models=("m",)), key("mine", 4)), tenants=(Tenant(name="acme", currency="EUR"),)
-    )
-    joined = join(of_file, published, NOBODY, NOW)
-    assert names(joined.settings) == ["one", "mine", "three"]
-    assert joined.settings.keys[0].models == ("m",)
-    assert [(tenant.name, tenant.currency) for tenant in joined.settings.tenants] == [("acme", "EUR"), ("other", "USD")]
-    assert [clash.split(" of the")[0] for clash in joined.clashes] == ["tenant acme", "key one", "key four"]
+def test_what_the_file_has_too_is_told() -> None:
+    of_file = Settings(keys=(Key(name="mine", hash=f"b2:{PEPPER}:{'04' * 32}"),), tenants=(Tenant(name="acme"),))
+    clashes = find_clashes(of_file, policy([1, 4], "acme", "other"))
+    assert [clash.split(" of the")[0] for clash in clashes] == ["tenant acme", "key mine"]
+    assert find_clashes(of_file, policy([1], "other")) == find_clashes(of_file, None) == ()
 
 
 def test_rules_of_both_hold_but_for_those_of_a_tenant_that_the_file_has_too() -> None:
     def rule(name: str, effect: Effect = "deny", owner: str | None = None) -> Rule:
         return Rule(name=name, effect=effect, owner=owner)
 
-    published = replace(
-        policy([], []),
-        rules=(rule("same"), rule("acme/own", owner="acme"), rule("other/own", owner="other"), rule("wide", "allow")),
-    )
+    rules = (rule("same"), rule("acme/own", owner="acme"), rule("other/own", owner="other"), rule("wide", "allow"))
+    published = policy([], rules=rules)
     of_file = Settings(policies=(rule("same"),), tenants=(Tenant(name="acme"),))
-    joined = join(of_file, published, NOBODY, NOW)
-    assert [each.name for each in joined.settings.policies] == ["same", "same", "other/own", "wide"]
-    assert [clash.split(" of the")[0] for clash in joined.clashes] == ["policy same", "policy wide"]
-    strict = join(replace(of_file, policy_default="deny"), published, NOBODY, NOW)
-    assert [clash.split(" of the")[0] for clash in strict.clashes] == ["policy same"]
-    assert join(of_file, None, NOBODY, NOW).settings.policies == of_file.policies
+    joined = join_published(of_file, published.published)
+    assert [each.name for each in joined.policies] == ["same", "same", "other/own", "wide"]
+    assert [clash.split(" of the")[0] for clash in find_clashes(of_file, published)] == ["policy same", "policy wide"]
+    strict = find_clashes(replace(of_file, policy_default="deny"), published)
+    assert [clash.split(" of the")[0] for clash in strict] == ["policy same"]
+    assert join_published(of_file, None).policies == of_file.policies
 
 
-@pytest.mark.parametrize("published", [None, policy([], [])])
+@pytest.mark.parametrize("published", [None, policy([])])
 def test_without_any_key_nobody_may_call_and_not_everybody(published: Policy | None) -> None:
-    joined = join(Settings(control=Control(database=Secret("sqlite:////x"))), published, NOBODY, NOW)
-    assert joined.settings.keys == (NOBODY,)
-    assert joined.settings.control == Control()  # that there is one, and nothing about it
+    of_file = Settings(control=Control(database=Secret("sqlite:////x")))
+    given = join(of_file, published, NOBODY).settings
+    assert given.keys == (NOBODY,)
+    assert given.control == Control()  # that there is one, and nothing about it
 
 
 def test_it_changes_only_with_a_restart() -> None:

@@ -1,0 +1,58 @@
+"""Whom the rows of a published key table point at: tenants, teams, users and grants, each by its place.
+
+Owns the shape and the codec of the settings piece of a publication. A row says a place; a team's is its place among the
+teams of all tenants in order, a user's likewise. Does not own the rows (`_native.keytable`). Every Struct is frozen, so
+any thread may read it.
+"""
+
+import msgspec
+from msgspec import Struct
+
+from fastpath.settings.kinds import DataClass
+from fastpath.settings.policies import Policy
+from fastpath.settings.secret import reveal_hook, secret_hook
+from fastpath.settings.tenancy import Tenant
+
+
+class Grant(Struct, frozen=True, array_like=True):
+    """What some keys may be used for, their owners considered. None: all; empty: nothing. See `settings.Key`."""
+
+    models: tuple[str, ...] = ("*",)
+    paths: tuple[str, ...] | None = None
+    networks: tuple[str, ...] | None = None
+    data_class: DataClass | None = None
+
+
+class Roster(Struct, frozen=True, array_like=True):
+    """The distinct ones, however many keys there are. Ids stand in the order of what they name."""
+
+    tenants: tuple[Tenant, ...] = ()
+    tenant_ids: tuple[str, ...] = ()
+    team_ids: tuple[str, ...] = ()
+    user_ids: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    policies: tuple[Policy, ...] = ()  # in the order in which they were made
+
+    def team_names(self) -> list[str]:
+        """By place."""
+        return [team.name for tenant in self.tenants for team in tenant.teams]
+
+    def user_names(self) -> list[str]:
+        """By place."""
+        return [user.name for tenant in self.tenants for user in tenant.users]
+
+
+def encode_roster(roster: Roster) -> bytes:
+    """MessagePack, for a publication and for the pipe to a worker."""
+    return msgspec.msgpack.encode(roster, enc_hook=reveal_hook)
+
+
+def decode_roster(data: bytes) -> Roster:
+    """Reverse of `encode_roster`. Raises msgspec.ValidationError or DecodeError, ValueError when ids are missing."""
+    roster = msgspec.msgpack.decode(data, type=Roster, dec_hook=secret_hook)
+    teams = sum(len(tenant.teams) for tenant in roster.tenants)
+    users = sum(len(tenant.users) for tenant in roster.tenants)
+    named = (len(roster.tenants), teams, users)
+    if named != (len(roster.tenant_ids), len(roster.team_ids), len(roster.user_ids)):
+        raise ValueError("tenants, teams or users without ids")
+    return roster
