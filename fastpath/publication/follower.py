@@ -16,6 +16,9 @@ from fastpath.publication.problem import PublicationError, Refused
 
 POLL: Final = 1.0
 """Seconds between two looks at the folder when no nudge comes."""
+AGAIN: Final = 10
+"""Looks after which one that was unfit is tried again: a worker may have been short of something, and what is waiting may
+be a revocation."""
 
 Prepare = Callable[[Publication], Awaitable[Callable[[], None]]]
 """Makes ready what a publication says and gives the swap, which must not fail. Raises Refused("unfit") to stay."""
@@ -33,6 +36,7 @@ class Follower:
         self._poll = poll
         self._thread = ThreadPoolExecutor(1, "publication")
         self._told = ""
+        self._unfit = False
         self.version = 0
 
     async def start(self) -> bool:
@@ -44,9 +48,11 @@ class Follower:
 
     async def run(self) -> None:
         """Follows until it is cancelled."""
+        looks = 0
         while True:
             nudged = await self._nudges.wait(self._poll)
-            await self.look(again=nudged)
+            looks += 1
+            await self.look(again=nudged or (self._unfit and looks % AGAIN == 0))
 
     async def look(self, *, again: bool = False) -> bool:
         """Takes the current publication unless it was judged before; whether one was swapped in."""
@@ -64,9 +70,10 @@ class Follower:
                 return False
             await self._swap(publication)
         except (Refused, PublicationError, OSError) as problem:
+            self._unfit = isinstance(problem, Refused) and problem.reason == "unfit"
             self._tell(str(problem))
             return False
-        self._told = ""
+        self._unfit, self._told = False, ""
         return True
 
     async def _swap(self, publication: Publication) -> None:

@@ -80,6 +80,19 @@ async def test_an_unfit_one_is_not_made_the_last_one(plane: Plane, node: Node) -
         await restarted.until(lambda: restarted.taken[-1].settings == b"three")
 
 
+async def test_an_unfit_one_is_tried_again_without_a_nudge(plane: Plane, node: Node) -> None:
+    unfit: set[bytes] = {b"two"}
+    node.prepare = choosy(node.prepare, unfit)  # type: ignore[method-assign]
+    async with node.following(poll=0.005):
+        plane.publisher.publish_all(b"one", rows(10))
+        await node.until(lambda: node.taken)
+        plane.publisher.publish_changes(b"two")
+        await eventually(lambda: node.verifier.refusals.get("unfit", 0) > 2)
+        unfit.clear()
+        await node.until(lambda: node.taken[-1].settings == b"two")
+    assert len(node.said) == 1
+
+
 def choosy(prepare: Prepare, unfit: set[bytes]) -> Any:
     async def judged(publication: Publication) -> Callable[[], None]:
         if publication.settings in unfit:
