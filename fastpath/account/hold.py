@@ -31,6 +31,7 @@ def hold(ctx: RequestContext) -> None:
     """
     route, path, record = ctx.route, ctx.path, ctx.record
     assert route is not None
+    assert path is not None
     tariff, plain = route.tariff, _is_plain(ctx)
     if tariff is None:
         if not plain or not _hold_by_lane(ctx, _FREE):

@@ -31,7 +31,6 @@ from fastpath.settings.syntax import (
     check_url,
 )
 
-DataClass = Literal["P0", "P1", "P2"]
 Tier = Literal["L0", "L1", "L2"]
 DataClass = Literal["P0", "P1", "P2"]
 Door = Literal["auto", "granian", "native"]
