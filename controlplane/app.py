@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from controlplane.access.admin_keys import AdminKeys
 from controlplane.access.credentials import Credentials
+from controlplane.access.visitors import open_visitors
 from controlplane.api import access, audit, document, identity, policies, secrets, usage
 from controlplane.api.errors import (
     answer_bug,
@@ -104,13 +105,14 @@ async def open_rooms(
         async with (
             open_press(database, folder, pepper, hasher.pepper_id, now) as press,
             open_billing(database, pepper, settings.outbox_folder, settings.plan, now) as billing,
+            open_visitors(settings.issuers, database, now) as visitors,
         ):
             trail = HeardTrail(database, now, press.changed)
             yield Rooms(
                 database,
                 hasher,
                 trail,
-                Credentials(database, hasher, now),
+                Credentials(database, hasher, now, visitors),
                 Directory(database, trail),
                 Keys(database, trail, hasher),
                 AdminKeys(database, trail, hasher),

@@ -1,7 +1,7 @@
 """A client of the admin API for the command line.
 
 Owns the requests, and how answers that refuse are told. Blocks; one thread. The admin key comes from the environment or
-a private file, never from an argument.
+a private file, never from an argument; a token of an identity provider stands in the same place.
 """
 
 import http.client
@@ -16,6 +16,7 @@ from fastpath.settings.secret import Secret
 from fastpath.settings.syntax import is_loopback
 
 PATIENCE: Final = 30.0
+MOST_KEY: Final = 16 * 1024
 URL: Final = "http://127.0.0.1:8342"
 
 
@@ -26,7 +27,7 @@ class ClientError(Exception):
 def find_key(environ: Mapping[str, str], key_file: Path | None) -> Secret:
     """The admin key: of a private file, else of FASTPATH_ADMIN_KEY. Raises ClientError."""
     try:
-        content = None if key_file is None else read_private(key_file, 4096)
+        content = None if key_file is None else read_private(key_file, MOST_KEY)
     except PrivateFileError as error:
         raise ClientError(str(error)) from None
     if key_file is not None and content is None:

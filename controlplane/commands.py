@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from controlplane.client import Client
     from controlplane.settings import ControlSettings
     from controlplane.store.database import Database
+    from fastpath.settings import AdminIssuer
 
 DATABASE_VARIABLE = "FASTPATH_DATABASE"
 MASTER_VARIABLE = "FASTPATH_MASTER_KEY"
@@ -90,6 +91,10 @@ def run_control(
     cert: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM certificate chain: HTTPS.")] = None,
     cert_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let other machines reach it without TLS.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="Settings file, for its `control.issuers` alone."),
+    ] = None,
     state_dir: StateDir = None,
 ) -> None:
     """Serve the admin API. The database is FASTPATH_DATABASE, else SQLite in the state folder."""
@@ -106,6 +111,7 @@ def run_control(
         cert=str(cert) if cert else None,
         cert_key=str(cert_key) if cert_key else None,
         insecure=insecure,
+        issuers=_issuers(config),
     )
     raise typer.Exit(run(settings))
 
@@ -322,6 +328,20 @@ def load_settings(state_dir: Path | None) -> "ControlSettings":
         database=None if database is None else Secret(database),
         master_key=EnvironmentSource(MASTER_VARIABLE) if MASTER_VARIABLE in os.environ else None,
     )
+
+
+def _issuers(config: Path | None) -> "tuple[AdminIssuer, ...]":
+    """Whose tokens administrators may send, of a settings file."""
+    from fastpath.settings.file import read
+    from fastpath.settings.problem import SettingsError
+
+    if config is None:
+        return ()
+    try:
+        control = read(config, os.environ).control
+    except SettingsError as error:
+        stop("\n".join(problem.format(error.source) for problem in error.problems))
+    return () if control is None else control.issuers
 
 
 def _on_database(state_dir: Path | None, work: "Callable[[Database], Any]") -> Any:

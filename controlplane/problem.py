@@ -25,6 +25,11 @@ def unauthenticated() -> Problem:
     return Problem(401, "invalid_api_key", "Send a valid admin key as `Authorization: Bearer`.")
 
 
+def token_expired() -> Problem:
+    """A token that was good: its holder has to get a new one."""
+    return Problem(401, "token_expired", "The token has expired. Get a new one from your identity provider.")
+
+
 def forbidden(message: str, code: str = "forbidden", param: str | None = None) -> Problem:
     """The key is good, but its role or its scope does not allow this."""
     return Problem(403, code, message, param)

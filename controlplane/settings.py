@@ -11,6 +11,8 @@ from msgspec import Meta, Struct
 
 from controlplane.secrets.master import FileSource, Source
 from controlplane.settlement.plan import BATCH, Plan
+from fastpath.identity.token.trust import problems
+from fastpath.settings.issuers import AdminIssuer
 from fastpath.settings.secret import Secret, reveal_hook, secret_hook
 from fastpath.settings.syntax import is_loopback
 
@@ -46,6 +48,9 @@ class ControlSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     outbox: Annotated[
         str | None, Meta(description="Folder that workers write usage to. None: in the state folder.")
     ] = None
+    issuers: Annotated[
+        tuple[AdminIssuer, ...], Meta(description="Whose tokens administrators may send in place of an admin key.")
+    ] = ()
     settle_batch: Annotated[int, Meta(ge=1, le=100_000, description="Facts that are booked at once, at most.")] = BATCH
 
     @property
@@ -97,6 +102,9 @@ def check_settings(settings: ControlSettings) -> None:
         raise ControlSettingsError("the state folder is empty: name one with --state-dir")
     if (settings.cert is None) != (settings.cert_key is None):
         raise ControlSettingsError("a certificate needs its key, and a key its certificate: give both or neither")
+    for issuer in settings.issuers:
+        if wrong := problems(issuer):
+            raise ControlSettingsError(f"issuer {issuer.name}: {'; '.join(wrong)}")
     if settings.cert is None and not settings.insecure and not is_loopback(settings.host):
         raise ControlSettingsError(
             f"{settings.host} can be reached by others, who would read admin keys on the way: give a certificate, "

@@ -50,12 +50,17 @@ from scheduler.endpoint import EndpointTable
 from scheduler.retry import RetryBudget
 
 if TYPE_CHECKING:
+    from fastpath.identity.callers import Callers
+    from fastpath.identity.token.issuers import Issuers
     from fastpath.outbox.writer import OutboxWriter
 
 _log = logging.getLogger("fastpath.budgets")
+_tokens_log = logging.getLogger("fastpath.tokens")
 
 #: Seconds between two sweeps that are 0.1 apart, after which the loop or its process must have stood still.
 STOOD_STILL = 0.3
+#: Seconds that a start waits for identity providers' keys: without them tokens are answered 503, keys are served.
+FIRST_KEYS = 3.0
 
 
 class App:
@@ -80,6 +85,7 @@ class App:
         self._settings = settings
         self._recall = Recall(self._runtime)
         self._listener: socket.socket | None = None
+        self._issuers: Issuers | None = None
         self._outbox = _open_outbox(settings, clock)
         if self._outbox is not None:
             self._runtime.books = Books(self._outbox)
@@ -101,6 +107,8 @@ class App:
 
     async def start(self, listener: socket.socket) -> None:
         self._listener = listener
+        if self._issuers is not None:
+            await self._issuers.begin(FIRST_KEYS)
         await self._door.start(listener, self._settings.timeouts.client_stall)
         self._tick.every(self._sweep)
 
@@ -146,6 +154,8 @@ class App:
         self._door.close()
         for backend in [*self._backends.values(), *self._retired]:
             await backend.close()
+        if self._issuers is not None:
+            await self._issuers.close()
         await self._resolver.close()
         await asyncio.sleep(0)  # whoever was cut is told in the next turn, and settles
         if self._runtime.idempotency is not None:
@@ -178,12 +188,32 @@ class App:
         desk = Desk.open(joined, self._runtime.metrics.arena, self._note_crossing)
         table, catalog = self._runtime.table, read_catalog(settings, self._catalog)
         self._catalog = catalog
+        tokens = self._open_tokens(joined, version)
         return compile_snapshot(
-            joined, version, table, self._backend_for, keys, created, catalog, desk, running, same_models=same
+            joined, version, table, self._backend_for, keys, created, catalog, desk, running, tokens, same_models=same
         )
 
     def _count_key(self, result: str) -> None:
         self._runtime.metrics.count("fastpath_idempotency_total", (result,))
+
+    def _open_tokens(self, settings: Settings, version: int) -> "Callers | None":
+        """Whom tokens stand for, None where no issuer is believed. Raises SettingsError."""
+        if not settings.issuers and self._issuers is None:
+            return None
+        from fastpath.identity.callers import Callers  # 13 MB, for those who configured issuers
+        from fastpath.identity.token.issuers import Issuers
+
+        if self._issuers is None:
+            clock, say = self._clock, _tokens_log.warning
+            self._issuers = Issuers(clock.monotonic, clock.now, self._resolver.addresses, lambda line: say("%s", line))
+        try:
+            self._issuers.use(settings.issuers)
+        except ValueError as error:
+            raise SettingsError([Problem(0, 0, "issuers", str(error))], "settings") from error
+        return Callers(self._issuers, settings, version, self._count_refusal) if settings.issuers else None
+
+    def _count_refusal(self, issuer: str, reason: str) -> None:
+        self._runtime.metrics.count("fastpath_token_refusals_total", (issuer or "unknown", reason))
 
     def _note_crossing(self, crossing: Crossing) -> None:
         self._runtime.metrics.count(

@@ -269,6 +269,8 @@ def _summarise(settings: "Settings") -> str:
         "endpoint": sum(len(model.endpoints) for model in settings.models),
         "key": len(settings.keys),
     }
+    if settings.issuers:
+        counts["issuer"] = len(settings.issuers)
     things = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
     return f"{things}; callers on {listen.place}, admin on {listen.admin_host}:{listen.admin_port}"
 

@@ -92,6 +92,17 @@ def unauthenticated(message: str) -> GatewayError:
     )
 
 
+def token_expired() -> GatewayError:
+    """401 for a token that was good: its client has to get a new one, and may know to."""
+    return GatewayError(
+        401,
+        "token_expired",
+        "The token has expired. Get a new one from your identity provider.",
+        type="authentication_error",
+        headers=[(b"www-authenticate", b'Bearer error="invalid_token"')],
+    )
+
+
 def unknown_model(name: str) -> GatewayError:
     message = f"The model {name[:200]!r} does not exist or this key may not use it. GET /v1/models lists yours."
     return GatewayError(404, "model_not_found", message, param="model")

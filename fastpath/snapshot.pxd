@@ -34,6 +34,7 @@ cdef class Snapshot:
     cdef readonly object accounts
     cdef readonly object desk
     cdef readonly object rulebook
+    cdef readonly object tokens
     cdef readonly long long json_body
     cdef readonly long long upload_body
     cdef readonly long long response_body

@@ -17,6 +17,7 @@ from scheduler.endpoint import EndpointTable
 from scheduler.picker import PICKERS, Picker
 
 if TYPE_CHECKING:
+    from fastpath.identity.callers import Callers
     from fastpath.limits.desk import Desk
 
 ANY_MODEL = "*"
@@ -82,6 +83,7 @@ class Snapshot:
         accounts: Accounts,
         desk: "Desk | None" = None,
         rulebook: Rulebook | None = None,
+        tokens: "Callers | None" = None,
     ) -> None:
         self.version = version
         self.settings = settings
@@ -92,6 +94,7 @@ class Snapshot:
         self.accounts = accounts
         self.desk = desk  # None: nothing is limited
         self.rulebook = rulebook  # None: nothing is ruled
+        self.tokens = tokens  # None: no issuer of tokens is believed
         self.json_body = settings.limits.json_body
         self.upload_body = settings.limits.upload_body
         self.response_body = settings.limits.response_body
@@ -125,6 +128,7 @@ def compile_snapshot(
     catalog: Catalog,
     desk: "Desk | None",
     running: Snapshot | None = None,
+    tokens: "Callers | None" = None,
     *,
     same_models: bool = False,
 ) -> Snapshot:
@@ -133,11 +137,11 @@ def compile_snapshot(
     rulebook = compile_rulebook(settings, running.rulebook if running is not None else None)
     if running is not None and same_models:
         routes, created, specs = running.routes, running.created, running.specs
-        return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook)
+        return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook, tokens)
     routes = {model.name: _route(model, settings, table, backend_for, catalog) for model in settings.models}
     specs = frozenset(target.spec for route in routes.values() for target in route.targets)
     table.retain(specs)
-    return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook)
+    return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook, tokens)
 
 
 def _route(

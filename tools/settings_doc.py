@@ -129,7 +129,7 @@ def _default(field: inspect.Field) -> str:
         return "default: its own defaults"
     if plain is None:
         return "default: none"
-    return f"default `{plain if isinstance(plain, str) else json.dumps(plain)}`"
+    return f"default `{plain if isinstance(plain, str) and plain else json.dumps(plain)}`"
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,8 @@
 """From the token that a request presents to the principal it speaks for.
 
 Owns the one lookup: by keyed hash, bound as a parameter, whatever was presented. Does not own admin keys' lives
-(`admin_keys`). A key is good only while its tenant and its user live and are enabled.
+(`admin_keys`), nor tokens of identity providers, which have a dot (`visitors`). A key is good only while its tenant and
+its user live and are enabled.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from sqlalchemy import Executable, and_, select
 from controlplane.access.principal import Principal
 from controlplane.access.roles import Role
 from controlplane.access.tables import ADMIN_KEYS
+from controlplane.access.visitors import Visitors
 from controlplane.identity.tables import TEAMS, TENANTS, USERS
 from controlplane.problem import unauthenticated
 from controlplane.store.database import Database
@@ -22,15 +24,23 @@ MICROS: Final = 1_000_000
 
 
 class Credentials:
-    """Finds principals. now: Unix seconds."""
+    """Finds principals. now: Unix seconds. visitors: None where no issuer of tokens is believed."""
 
-    def __init__(self, database: Database, hasher: KeyHasher, now: Callable[[], float]) -> None:
+    def __init__(
+        self, database: Database, hasher: KeyHasher, now: Callable[[], float], visitors: Visitors | None = None
+    ) -> None:
+        self._visitors = visitors
         self._database = database
         self._hasher = hasher
         self._now = now
 
     async def find(self, authorization: str | None) -> Principal:
-        """The principal of an `Authorization` header. Raises a 401 that does not say what is wrong with it."""
+        """The principal of an `Authorization` header. Raises a 401 that does not say what is wrong with it.
+
+        Of a token also a 403, when it is good and gives no role here, and a 503 while its issuer's keys are unknown.
+        """
+        if self._visitors is not None and authorization is not None and "." in authorization:
+            return await self._visitors.find(authorization)
         token = bearer(authorization)
         async with self._database.read() as connection:
             row = (await connection.execute(_lookup(self._hasher.hash_bytes(token)))).first()

@@ -72,21 +72,24 @@ class Places(Struct, frozen=True):
 
 
 async def _read_names(connection: AsyncConnection) -> Names:
-    teams, users = await _read_alive(connection, TEAMS), await _read_alive(connection, USERS)
+    teams, users = await _read_kept(connection, TEAMS), await _read_kept(connection, USERS)
     team_names = {team.id: team.name for team in teams}
     below: dict[str, tuple[list[Team], list[User]]] = {}
-    tenants = [row for row in await _read_alive(connection, TENANTS) if row.owner == "api"]
+    tenants = [row for row in await _read_kept(connection, TENANTS) if row.owner == "api" and not row.disabled]
     found = Names({}, {row.id: [] for row in tenants}, {row.id: [] for row in tenants})
     for row in tenants:
         below[row.id] = [], []
     for team in teams:
         if team.tenant_id in below:
-            below[team.tenant_id][0].append(Team(name=team.name))
+            made = Team(name=team.name, id=team.id, token_models=_token_models(team))
+            below[team.tenant_id][0].append(made)
             found.teams[team.tenant_id].append(team.id)
     for user in users:
         if user.tenant_id in below and user.team_id in team_names:
             team_name = team_names[user.team_id]
-            below[user.tenant_id][1].append(User(name=_fit(f"{team_name}/{user.name}", user.id), team=team_name))
+            name = _fit(f"{team_name}/{user.name}", user.id)
+            listed = User(name=name, team=team_name, id=user.id, token_models=_token_models(user))
+            below[user.tenant_id][1].append(listed)
             found.users[user.tenant_id].append(user.id)
     found.tenants.update({row.id: _tenant(row, *below[row.id]) for row in tenants})
     return found
@@ -123,14 +126,33 @@ async def _read_policies(connection: AsyncConnection, names: Names) -> tuple[tup
     return tuple(found), said
 
 
-async def _read_alive(connection: AsyncConnection, table: Table) -> list[Any]:
-    """In the order in which they were made, so that what is published changes only where something changed."""
-    alive = select(table).where(table.c.deleted_at.is_(None), table.c.disabled.is_(False))
-    return list(await connection.execute(alive.order_by(table.c.created_at, table.c.id)))
+async def _read_kept(connection: AsyncConnection, table: Table) -> list[Any]:
+    """All that were not deleted, disabled ones among them: a token may name those, and is to find them closed.
+
+    In the order in which they were made, so that what is published changes only where something changed.
+    """
+    kept = select(table).where(table.c.deleted_at.is_(None))
+    return list(await connection.execute(kept.order_by(table.c.created_at, table.c.id)))
+
+
+def _token_models(row: Any) -> tuple[str, ...]:
+    """What tokens of identity providers may use for it: none where the data plane could not hold them to its limits."""
+    limited = row.networks is not None or row.data_class not in (None, "P0") or ANY not in (row.paths or (ANY,))
+    if row.disabled or limited or row.paths == []:
+        return ()
+    return (ANY,) if row.models is None else tuple(row.models)
 
 
 def _tenant(row: Any, teams: list[Team], users: list[User]) -> Tenant:
-    return Tenant(name=row.name, time_zone=row.time_zone, currency=row.currency, teams=tuple(teams), users=tuple(users))
+    return Tenant(
+        name=row.name,
+        id=row.id,
+        time_zone=row.time_zone,
+        currency=row.currency,
+        token_models=_token_models(row),
+        teams=tuple(teams),
+        users=tuple(users),
+    )
 
 
 def _hold_back(secret: KeySecret, names: Names, pepper_id: str) -> str:

@@ -1,4 +1,4 @@
-"""The identify stage: a key, or none where none are configured."""
+"""The identify stage: a key, a token that stands for one, or neither where none are configured."""
 
 from fastpath import errors
 from fastpath.context import RequestContext
@@ -10,19 +10,23 @@ def identify(ctx: RequestContext) -> None:
 
     Raises 403 for what the key may not be used for, 400 for a data class that does not exist.
     """
-    keys = ctx.snapshot.keys
-    if keys is None:
+    keys, tokens = ctx.snapshot.keys, ctx.snapshot.tokens
+    if keys is None and tokens is None:
         if DATA_CLASS in ctx.exchange.fields:
             classify(ctx, None)
         return
     credential = _single_credential(ctx)
-    key = keys.find(credential)
+    key = None
+    if tokens is not None and credential is not None and b"." in credential:  # keys of ours have none
+        key = tokens.find(credential, ctx.record.id)
+    if key is None and keys is not None:
+        key = keys.find(credential)
     if key is None:
         message = "No API key was sent: set `Authorization: Bearer YOUR_KEY`." if credential is None else REFUSED
         raise errors.unauthenticated(message)
     ctx.key = key
     ctx.record.key = key.name
-    terms = keys.terms(key) if keys.scoped else None
+    terms = keys.terms(key) if keys is not None and keys.scoped else None
     if terms is not None:
         enforce(ctx, terms)
     if terms is not None or DATA_CLASS in ctx.exchange.fields:

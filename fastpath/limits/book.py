@@ -1,4 +1,4 @@
-"""Who belongs to whom, compiled from settings: from a key and a model to the plan of their requests.
+"""Who belongs to whom, compiled from settings: from a caller and a model to the plan of their requests.
 
 Owns the order of owners (tenant, team, user, key, then the model for all) and which of their limits meet one request.
 Immutable but for nothing: plans are kept by whoever asks. One Book per snapshot.
@@ -31,27 +31,37 @@ class Member(msgspec.Struct, frozen=True):
         return found
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """A caller without a key in the settings: names of tenant, team and user, None where there is none."""
+
+    tenant: str | None = None
+    team: str | None = None
+    user: str | None = None
+
+
+Caller = str | Holder | None
+"""Who asks: a key's name, whoever came with a token, or None where no key is asked for."""
+
+
 class Book:
-    """All owners of the settings, by the name of the key that stands for them."""
+    """All owners of the settings, by the name of the key that stands for them or by their own names."""
 
     def __init__(self, settings: Settings, arena: Arena, capacity: Capacity | None = None) -> None:
         tenants = {tenant.name: tenant for tenant in settings.tenants}
         self._arena = arena
         self._capacity = capacity
+        self._tenants = tenants
         self._keys = {key.name: _chain(key, tenants.get(key.tenant or "")) for key in settings.keys}
         self._tenants = tenants
         self._models = {model.name: model for model in settings.models}
         self._total = settings.timeouts.total
 
-    def plan(self, key: str | None, model: str, caller: Key | None = None) -> Plan:
-        """The plan of a key's requests for a model: names as the settings have them, None without keys. caller: the
-        key itself, which tells whose it is where the settings do not have it.
+    def plan(self, caller: Caller, model: str) -> Plan:
+        """The plan of a caller's requests for a model, whose names are as the settings have them.
 
-        For the caller to keep, by both names and in a bounded map: models are those of the settings, and `*` is one.
+        For the caller to keep, by both and in a bounded map: models are those of the settings, and `*` is one.
         """
-        members = self._keys.get(key, ()) if key is not None else ()
-        if not members and caller is not None:
-            members = _chain(caller, self._tenants.get(caller.tenant or ""))
+        members = self._members(caller)
         bounds = [bound for member in members for bound in member.bounds(model)]
         known = self._models.get(model)
         if known is not None:
@@ -59,6 +69,13 @@ class Book:
         budgets = [(member.owner, budget) for member in members for budget in member.budgets]
         lease = round(LEASES_PER_TOTAL * self._patience(known) * SECOND)
         return Plan(self._arena, bounds, budgets, model=model, capacity=self._capacity, lease=lease)
+
+    def _members(self, caller: Caller) -> tuple[Member, ...]:
+        """Everyone who answers for a caller, the widest first."""
+        if isinstance(caller, Holder):
+            home = self._tenants.get(caller.tenant or "")
+            return () if home is None else tuple(_above(home, caller.team, caller.user))
+        return self._keys.get(caller, ()) if caller is not None else ()
 
     def _patience(self, model: Model | None) -> float:
         """The longest that a request may take, in seconds."""
@@ -70,15 +87,20 @@ def _chain(key: Key, tenant: Tenant | None) -> tuple[Member, ...]:
     if tenant is None:
         owner = Owner("key", (key.name,))
         return (Member(owner, key.limits, key.model_limits, key.budgets),)
-    user = next((user for user in tenant.users if user.name == key.user), None)
-    team_name = key.team or (user.team if user is not None else None)
-    team = next((team for team in tenant.teams if team.name == team_name), None)
+    return (*_above(tenant, key.team, key.user), _member("key", (key.name,), key, tenant))
+
+
+def _above(tenant: Tenant, team_name: str | None, user_name: str | None) -> list[Member]:
+    """A tenant with the team and the user of these names, where it has them. The user's team stands in for none."""
+    user = next((user for user in tenant.users if user.name == user_name), None)
+    wanted = team_name or (user.team if user is not None else None)
+    team = next((team for team in tenant.teams if team.name == wanted), None)
     found = [_member("tenant", (tenant.name,), tenant, tenant)]
     if team is not None:
         found.append(_member("team", (tenant.name, team.name), team, tenant))
     if user is not None:
         found.append(_member("user", (tenant.name, user.name), user, tenant))
-    return (*found, _member("key", (key.name,), key, tenant))
+    return found
 
 
 def _member(scope: Scope, words: tuple[str, ...], one: Tenant | Team | User | Key, home: Tenant) -> Member:

@@ -20,5 +20,5 @@ cdef class Desk:
     cdef object _alert
     cdef dict _standings
 
-    cpdef Standing standing(self, str key, str model, object caller=*)
+    cpdef Standing standing(self, object caller, str model)
     cpdef admit(self, Standing standing, double now, double wall, long long input, long long output, long long money)

@@ -7,7 +7,7 @@ Owns the bounded memory of plans of one snapshot. Does not own what a plan says 
 from _native.arena import Arena
 from fastpath.errors import Header
 from fastpath.limits.admission import Rejection, Ticket, admit
-from fastpath.limits.book import Book
+from fastpath.limits.book import Book, Caller, Holder
 from fastpath.limits.meters import Meters
 from fastpath.limits.plan import Capacity, Plan
 from fastpath.limits.thresholds import Alert, degraded_model
@@ -44,27 +44,35 @@ class Standing:
         return self.meters.headers(now)
 
 
+def caller_of(key: Key | None) -> Caller:
+    """Whose limits a request meets: the key's, or those of whom a token or a published key stands for: only keys of the
+    settings have limits of their own, and none has ids."""
+    if key is None:
+        return None
+    return key.name if key.hash and not key.ids else Holder(key.tenant, key.team, key.user)
+
+
 class Desk:
     """The plans of one snapshot. None of its keys and models is limited: `Desk.open` gives none."""
 
     def __init__(self, book: Book, alert: Alert) -> None:
         self._book = book
         self._alert = alert
-        self._standings: dict[tuple[str | None, str], Standing] = {}
+        self._standings: dict[tuple[Caller, str], Standing] = {}
 
     @staticmethod
     def open(settings: Settings, arena: Arena, alert: Alert, capacity: Capacity | None = None) -> "Desk | None":
         """A desk for these settings, None where they limit nothing."""
         return Desk(Book(settings, arena, capacity), alert) if has_limits(settings) else None
 
-    def standing(self, key: str | None, model: str, caller: Key | None = None) -> Standing:
-        """Names as the settings have them; None where no key is asked for. caller: as in `Book.plan`."""
-        pair = (key, model)
+    def standing(self, caller: Caller, model: str) -> Standing:
+        """How a caller stands with a model, whose names are as the settings have them."""
+        pair = (caller, model)
         found = self._standings.get(pair)
         if found is None:
             if len(self._standings) >= MOST_KEPT:
                 self._standings.clear()
-            found = self._standings[pair] = Standing(self._book.plan(key, model, caller))
+            found = self._standings[pair] = Standing(self._book.plan(caller, model))
         return found
 
     def admit(

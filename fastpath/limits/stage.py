@@ -8,7 +8,7 @@ is reckoned here, when it is known who answers. Synchronous.
 from fastpath.account.hold import hold
 from fastpath.context import RequestContext
 from fastpath.limits.admission import Rejection
-from fastpath.limits.desk import Desk, Standing
+from fastpath.limits.desk import Desk, Standing, caller_of
 from fastpath.limits.refusal import describe, forbidden_degrade
 from fastpath.policy.stage import govern
 from fastpath.runtime import Runtime
@@ -41,10 +41,10 @@ def limit(ctx: RequestContext, runtime: Runtime) -> None:
 
 def _standing(ctx: RequestContext, desk: Desk) -> Standing:
     """How the caller stands with the model it asked for, or with the cheaper one that its budget sends it to."""
-    route, key = ctx.route, ctx.key
+    route = ctx.route
     assert route is not None
-    name = key.name if key is not None else None
-    standing = desk.standing(name, route.name, key)
+    caller = caller_of(ctx.key)
+    standing = desk.standing(caller, route.name)
     cheaper = standing.substitute(ctx.record.ts)
     if cheaper is None:
         return standing
@@ -56,7 +56,7 @@ def _standing(ctx: RequestContext, desk: Desk) -> Standing:
     if ctx.snapshot.rulebook is not None:
         govern(ctx)  # what may be sent to one model may not be sent to another
     ctx.reply_headers.append((b"x-fastpath-substitute", cheaper.encode()))
-    return desk.standing(name, cheaper, key)
+    return desk.standing(caller, cheaper)
 
 
 def _tokens(ctx: RequestContext, bounded: bool) -> tuple[int, int]:

@@ -147,6 +147,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("result",),
         16,
     ),
+    _counter(
+        "fastpath_token_refusals_total",
+        "Tokens of identity providers that were refused, by the issuer's name and the reason.",
+        ("issuer", "reason"),
+        _PAIRS,
+    ),
     _gauge("fastpath_memory_budget_bytes", "Bytes of bodies and relay buffers: used, and the limit.", ("kind",), 2),
     _gauge("fastpath_workers", "Worker processes alive."),
     _gauge("fastpath_workers_wanted", "Worker processes that the settings ask for."),

@@ -44,6 +44,8 @@ def settings_line(control: Control, folder: Path, environ: Mapping[str, str]) ->
         "port": control.port,
         "end_with_stdin": True,
     }
+    if control.issuers:
+        line["issuers"] = msgspec.to_builtins(control.issuers)
     if control.database is not None:
         line["database"] = control.database.reveal()
     if MASTER_KEY in environ:  # as `fastpath control` has it: one installation, one master key

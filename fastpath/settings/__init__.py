@@ -1,9 +1,10 @@
-"""Settings: their schema (schema, tenancy, policies, control, idempotency, over kinds), the file they come from (file,
-over yaml_tree and walk), the rules that hold between them (rules, tenancy_rules, policy_rules), and how mistakes are
-told (problem). Users import from here."""
+"""Settings: their schema (schema, tenancy, issuers, policies, control, idempotency, over kinds), the file they come from
+(file, over yaml_tree and walk), the rules that hold between them (rules, tenancy_rules, issuer_rules, policy_rules), and
+how mistakes are told (problem). Users import from here."""
 
 from fastpath.settings.control import Control
 from fastpath.settings.idempotency import Idempotency
+from fastpath.settings.issuers import AdminIssuer, ClaimNames, Grant, Issuer, TrustedIssuer
 from fastpath.settings.kinds import DataClass, Door, Picker, Tier
 from fastpath.settings.policies import Conditions, Policy, TimeWindow
 from fastpath.settings.schema import (
@@ -27,14 +28,18 @@ from fastpath.settings.schema import (
 from fastpath.settings.tenancy import Budget, Limit, ModelClamp, ModelLimits, ModelPrice, Team, Tenant, Threshold, User
 
 __all__ = [
+    "AdminIssuer",
     "Budget",
+    "ClaimNames",
     "Conditions",
     "Control",
     "DataClass",
     "Dns",
     "Door",
     "Endpoint",
+    "Grant",
     "Idempotency",
+    "Issuer",
     "Key",
     "Limit",
     "Limits",
@@ -55,6 +60,7 @@ __all__ = [
     "TimeWindow",
     "Timeouts",
     "Tls",
+    "TrustedIssuer",
     "User",
     "decode_settings",
     "encode_settings",

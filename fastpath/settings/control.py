@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from fastpath.settings.issuers import AdminIssuer
 from fastpath.settings.kinds import Host, Port
 from fastpath.settings.secret import Secret
 
@@ -48,3 +49,10 @@ class Control(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "hold a password. No worker ever sees it. None: `control.db` in the state folder.",
         ),
     ] = None
+    issuers: Annotated[
+        tuple[AdminIssuer, ...],
+        Meta(
+            description="Identity providers whose tokens administrators may send in place of an admin key. Apart "
+            "from those of callers: a token opens what it was made for."
+        ),
+    ] = ()

@@ -11,6 +11,7 @@ from typing import Any
 from fastpath.settings import Control, Listen, Settings
 from fastpath.settings.findings import Finding, Values, find_repeats_in, items_of, suggest
 from fastpath.settings.policy_rules import find_policy_conflicts
+from fastpath.settings.issuer_rules import find_issuer_conflicts
 from fastpath.settings.problem import Path, format_path
 from fastpath.settings.syntax import is_loopback, url_identity, url_label
 from fastpath.settings.tenancy_rules import find_tenancy_conflicts
@@ -33,6 +34,7 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     yield from _find_reversed(values)
     yield from find_tenancy_conflicts(values, hidden)
     yield from find_policy_conflicts(values, hidden)
+    yield from find_issuer_conflicts(values, hidden)
 
 
 def find_foreign_hashes(values: Values, pepper_id: str | None, state_dir: str) -> Iterator[Finding]:
@@ -110,7 +112,8 @@ def _given(values: Values, section: str, *names: str) -> Path:
 
 def _find_open_door(values: Values) -> Iterator[Finding]:
     reachable = _setting(values, "listen", "unix") is None and not is_loopback(_setting(values, "listen", "host"))
-    open_to_all = reachable and not values.get("keys") and values.get("control") is None
+    asks = values.get("keys") or values.get("issuers") or values.get("control") is not None
+    open_to_all = reachable and not asks
     if open_to_all and not _setting(values, "listen", "insecure"):
         message = (
             "is reachable from other machines while no keys are configured, so anyone could use the models: add "

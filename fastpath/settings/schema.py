@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from fastpath.settings.control import Control
 from fastpath.settings.idempotency import Idempotency
+from fastpath.settings.issuers import Issuer
 from fastpath.settings.kinds import (
     ApiPath,
     Bytes,
@@ -627,6 +628,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             description="Who keys belong to: limits and budgets that several keys share. Empty: every key stands for "
             "itself."
+        ),
+    ] = ()
+    issuers: Annotated[
+        tuple[Issuer, ...],
+        Meta(
+            description="Identity providers whose tokens (JWT) callers may send in place of a key. With any, every "
+            "request needs a key or a token."
         ),
     ] = ()
     control: Annotated[

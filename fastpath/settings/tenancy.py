@@ -186,6 +186,17 @@ class Team(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limits: Annotated[tuple[Limit, ...], Meta(description="What its keys may use together.")] = ()
     model_limits: Annotated[tuple[ModelLimits, ...], Meta(description="The same for single models.")] = ()
     budgets: Annotated[tuple[Budget, ...], Meta(description="What its keys may spend together.")] = ()
+    token_models: Annotated[
+        tuple[ModelName, ...],
+        Meta(description="Models that tokens of identity providers may use for it, at most. Empty: none."),
+    ] = ("*",)
+    id: Annotated[
+        str,
+        Meta(
+            description="Its id, which bills carry in place of the name. The control plane sets it for its own; leave "
+            "it out."
+        ),
+    ] = ""
 
 
 class User(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -196,6 +207,17 @@ class User(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limits: Annotated[tuple[Limit, ...], Meta(description="What the user's keys may use together.")] = ()
     model_limits: Annotated[tuple[ModelLimits, ...], Meta(description="The same for single models.")] = ()
     budgets: Annotated[tuple[Budget, ...], Meta(description="What the user's keys may spend together.")] = ()
+    token_models: Annotated[
+        tuple[ModelName, ...],
+        Meta(description="Models that tokens of identity providers may use for it, at most. Empty: none."),
+    ] = ("*",)
+    id: Annotated[
+        str,
+        Meta(
+            description="Its id, which bills carry in place of the name. The control plane sets it for its own; leave "
+            "it out."
+        ),
+    ] = ""
 
 
 class Tenant(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -225,6 +247,17 @@ class Tenant(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     budgets: Annotated[tuple[Budget, ...], Meta(description="What all its keys may spend together.")] = ()
     teams: Annotated[tuple[Team, ...], Meta(description="Teams of the tenant, which its keys and users name.")] = ()
     users: Annotated[tuple[User, ...], Meta(description="Users of the tenant, which its keys name.")] = ()
+    token_models: Annotated[
+        tuple[ModelName, ...],
+        Meta(description="Models that tokens of identity providers may use for it, at most. Empty: none."),
+    ] = ("*",)
+    id: Annotated[
+        str,
+        Meta(
+            description="Its id, which bills carry in place of the name. The control plane sets it for its own; leave "
+            "it out."
+        ),
+    ] = ""
 
 
 class ModelPrice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -25,7 +25,7 @@ def find_tenancy_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Findin
         yield from find_repeats_in(list(items_of(tenant, (*path, "users"))), "name")
         yield from _find_unknown_team(path, tenant, hidden)
     yield from _find_strangers(values, hidden)
-    known = _known_models(values, hidden)
+    known = known_models(values, hidden)
     for path, owner in _owners(values):
         for limit_path, limit in _limits(path, owner):
             yield from _judge_limit(limit_path, limit)
@@ -160,7 +160,7 @@ def _judge_budget(path: Path, budget: Values) -> Iterator[Finding]:
 # -- models
 
 
-def _known_models(values: Values, hidden: Set[Path]) -> tuple[set[Any], list[str]] | None:
+def known_models(values: Values, hidden: Set[Path]) -> tuple[set[Any], list[str]] | None:
     """Names of all models, and those that may be shown; None when one of them is itself a mistake."""
     if any(not isinstance(model, dict) or "name" not in model for model in values.get("models") or []):
         return None
@@ -192,7 +192,9 @@ def _find_crowds(values: Values) -> Iterator[Finding]:
         if budgets > MOST_BUDGETS:
             message = f"has {budgets} budgets with those of its user, team and tenant: at most {MOST_BUDGETS} can hold"
             yield path, message
-        rates, slots = (max(numbers) for numbers in zip(*[_count(chain, model) for _, model in models], strict=True))
+        rates, slots = (
+            max(numbers) for numbers in zip(*[count_limits(chain, model) for _, model in models], strict=True)
+        )
         if rates > MOST_RATES or slots > MOST_SLOTS:
             message = (
                 f"has {rates} limits per time and {slots} of concurrency for one of the models, with those of its "
@@ -212,7 +214,7 @@ def _superiors(key: Values, home: Owner | None) -> list[Owner]:
     return [home, *teams, *(users if key.get("user") is not None else [])]
 
 
-def _count(chain: list[Owner], model: Values) -> tuple[int, int]:
+def count_limits(chain: list[Owner], model: Values) -> tuple[int, int]:
     """Limits per time, and of concurrency, that a request for a model meets."""
     limits = [limit for _, limit in items_of(model, ("limits",))]
     for path, owner in chain:

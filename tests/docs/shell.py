@@ -19,7 +19,7 @@ from tests.docs.pages import HOME, Block
 PORTS = (8340, 8341, 8342, 9001, 9002)
 PATIENCE = 60.0
 #: What a program prints once it serves.
-READY = re.compile(r"serving on |mock model server on ")
+READY = re.compile(r"serving on |mock model server on |Serving HTTP on ")
 
 FASTPATH = """\
 #!/bin/sh

@@ -3,6 +3,7 @@
 import pytest
 
 from fastpath.limits.admission import Rejection, Ticket
+from fastpath.limits.book import Holder
 from fastpath.limits.meters import Meters
 from fastpath.settings.tenancy import Counted
 
@@ -43,6 +44,21 @@ def test_every_owner_of_a_key_limits_it_and_is_shared(gate) -> None:
     assert passed(gate, "k4", "mini") == 3  # the tenant's for that model
     assert passed(gate, "foreign") == 2
     assert [isinstance(gate.ask("alone"), Ticket) for _ in range(99)] == [True] * 99
+
+
+def test_whoever_comes_without_a_key_shares_the_same_limits(gate) -> None:
+    """A token's tenant, team and user are those of keys: one counter each, whichever worker or book asks."""
+    one, other = gate(CHAIN), gate(CHAIN)
+    assert passed(one, "k") == 10
+    ann = Holder("acme", None, "ann")
+    assert [bound.owner.scope for bound in one.plan(ann).rates] == ["tenant", "team", "user"]
+    assert passed(other, ann) == 10  # the user's, of which k took 10
+    assert passed(one, Holder("acme", "search", "corp:bob")) == 10  # the team's
+    assert passed(other, Holder("acme", "unheard-of", "corp:bob")) == 10  # the tenant's
+    assert passed(one, Holder("acme")) == 0
+    assert passed(other, Holder("other", "search", "ann")) == 2, "names are a tenant's own"
+    assert not one.plan(Holder()).rates
+    assert not one.plan(Holder("nowhere", "search", "ann")).rates
 
 
 def test_a_users_team_is_the_keys(gate) -> None:

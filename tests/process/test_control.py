@@ -21,7 +21,8 @@ from fastpath.identity.published import Published
 from fastpath.process.control import LONGEST_BACKOFF, ControlChild, backoff, settings_line
 from fastpath.process.policy import Policy, find_clashes, join, make_nobody
 from fastpath.process.reload import keep_fixed
-from fastpath.settings import Control, Key, Settings, Tenant
+from fastpath.settings import AdminIssuer, Control, Key, Settings, Tenant
+from fastpath.settings import Grant as AdminGrant
 from fastpath.settings import Policy as Rule
 from fastpath.settings.file import SettingsError, load
 from fastpath.settings.policies import Effect
@@ -134,6 +135,13 @@ def test_its_settings_line_is_one_that_the_control_process_reads() -> None:
     assert read.database.reveal() == "sqlite:////x"
     assert read.master_key == EnvironmentSource("FASTPATH_MASTER_KEY")
     assert read_settings(settings_line(Control(), Path("/state"), {})).database is None
+
+
+def test_its_settings_line_says_whose_tokens_administrators_may_send() -> None:
+    grants = (AdminGrant(scope="chiefs", role="tenant-admin", tenant="acme"), AdminGrant(scope="root", role="admin"))
+    issuer = AdminIssuer(name="corp", issuer="https://a.test", audience=("admin",), leeway=5, grants=grants)
+    line = settings_line(Control(issuers=(issuer,)), Path("/state"), {})
+    assert read_settings(line).issuers == (issuer,)
 
 
 def test_a_node_without_it_loads_nothing_for_it() -> None:

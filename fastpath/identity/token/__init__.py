@@ -5,8 +5,9 @@
     proof        algorithm, key, signature
     validity     audience and times
     identity     claims -> tenant, team, user, scopes
-    trust        which issuers are believed, for what: plain data, from the settings
+    trust        whether an issuer's settings can be safe
     jwk          an issuer's key set, each key with the algorithms that it may check (`algorithms`, `roca`)
+    issuers      all issuers of a process: a task for each, and the verifier that believes them
     rotation     when keys are fetched, in the background, and how long old ones are used
     discovery    where a provider's endpoints are
     fetch        the only place that opens a connection

@@ -3,6 +3,7 @@
 Owns the mapping that the issuer's settings describe. What an identity may do is the snapshot's business. Pure.
 """
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from fastpath.identity.token.refusal import Reason, Refused
 from fastpath.identity.token.trust import TrustedIssuer
 
 _MAX_TEXT = 256
+_MAX_NAME = 128
 _MAX_SCOPES = 128
 
 
@@ -28,8 +30,16 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def principal(self) -> str:
-        """The user under a name that no other issuer can give out, for records and limits."""
-        return f"{self.issuer}:{self.user}"
+        """The user under a name that no other issuer can give out, for records and limits: at most 128 letters."""
+        return shorten(f"{self.issuer}:{self.user}" if self.user else self.issuer)
+
+
+def shorten(name: str) -> str:
+    """A name as it is up to 128 letters, which databases and records take; else its beginning and its BLAKE2b."""
+    if len(name) <= _MAX_NAME:
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+    return f"{name[: _MAX_NAME - len(digest) - 1]}~{digest}"
 
 
 def read_identity(claims: dict[str, Any], trusted: TrustedIssuer, issued: float | None, expires: float) -> Claims:

@@ -49,11 +49,29 @@ class IssuerKeys:
         self._tried: float | None = None
         self._renewed: float | None = None
         self._news = asyncio.Event()
+        self._asked = asyncio.Event()
+        self._fetching = False
 
     @property
     def age(self) -> float | None:
         """Seconds since the keys were last confirmed, None when they never were."""
         return None if self._renewed is None else self._monotonic() - self._renewed
+
+    @property
+    def renewing(self) -> bool:
+        """Whether its keys are being fetched or will be at once: what is unknown now may be known in a moment."""
+        return self._fetching or (self._wanted and self.due_in() <= 0)
+
+    def inherit(self, other: "IssuerKeys") -> None:
+        """Begins with the keys of another one of the same issuer, and when they were confirmed."""
+        self.keys, self._uri = other.keys, self.trusted.jwks_uri or other._uri
+        self._tried, self._renewed = other._tried, other._renewed
+        if other._asked.is_set():
+            self._asked.set()
+
+    async def asked(self) -> None:
+        """Returns when the provider was asked at least once, whatever it answered."""
+        await self._asked.wait()
 
     def want(self) -> None:
         """A token named a key that is not here. Costs nothing when that is known already."""
@@ -79,6 +97,7 @@ class IssuerKeys:
         """Fetches once. On failure the keys stay, the operator is told, and False is returned."""
         self._tried = self._monotonic()
         self.fetches += 1
+        self._fetching = True
         try:
             found = await self._read()
         except (FetchProblem, KeyProblem) as problem:
@@ -86,7 +105,8 @@ class IssuerKeys:
             self._say(f"issuer {self.trusted.name}: keys not renewed, {len(self.keys)} stay in use: {problem}")
             return False
         finally:
-            self._wanted = False
+            self._wanted = self._fetching = False
+            self._asked.set()
         if found.left_out and found.left_out != self.keys.left_out:
             self._say(f"issuer {self.trusted.name}: keys not used: {'; '.join(found.left_out[:4])}")
         self.keys = found

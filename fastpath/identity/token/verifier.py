@@ -54,14 +54,15 @@ class Revocations(msgspec.Struct, frozen=True):
             raise Refused(Reason.REVOKED)
 
 
-class _Proven(msgspec.Struct, frozen=True, gc=False):
-    """A token whose signature was checked."""
+class Proven(msgspec.Struct, gc=False):
+    """A token whose signature was checked. note: what its reader makes of the claims, kept as long as this is."""
 
     claims: Claims
     window: Window
     key: PublicKey
     source: Source
     checked: float  # Unix seconds
+    note: Any = None
 
     def is_fresh(self, now: float) -> bool:
         """Whether the check still counts: not after its time, not before it (the clock was set back)."""
@@ -83,7 +84,7 @@ class TokenVerifier:
                 raise ValueError(f"issuer {trusted.name}: {'; '.join(wrong)}")
             self._sources[trusted.issuer] = source
         self._room = room
-        self._proven: dict[bytes, _Proven] = {}
+        self._proven: dict[bytes, Proven] = {}
         self._revocations = Revocations()
 
     def __len__(self) -> int:
@@ -103,6 +104,11 @@ class TokenVerifier:
 
     def verify(self, token: bytes, now: float) -> Claims | Refusal:
         """The caller that a token proves, or why it proves none. now: Unix seconds."""
+        found = self.find(token, now)
+        return found if isinstance(found, Refusal) else found.claims
+
+    def find(self, token: bytes, now: float) -> Proven | Refusal:
+        """The same with the memory's entry, which is the same object as long as the token is remembered."""
         if len(token) > MAX_TOKEN:
             return Refusal(Reason.TOO_LONG)
         digest = hashlib.blake2b(token, digest_size=32).digest()
@@ -118,13 +124,13 @@ class TokenVerifier:
             self._revocations.check(proven.claims)
         except Refused as refused:
             return Refusal(refused.reason, proven.claims.issuer)
-        return proven.claims
+        return proven
 
     def revoke(self, revocations: Revocations) -> None:
         """Takes effect with the next `verify`, remembered or not. Replaces what was given before."""
         self._revocations = revocations
 
-    def _prove(self, token: bytes, now: float) -> _Proven | Refusal:
+    def _prove(self, token: bytes, now: float) -> Proven | Refusal:
         name = ""
         try:
             compact = split(token)
@@ -141,7 +147,7 @@ class TokenVerifier:
             raise Refused(Reason.MISSING_CLAIM if issuer is None else Reason.UNKNOWN_ISSUER)
         return source
 
-    def _remember(self, digest: bytes, proven: _Proven) -> _Proven:
+    def _remember(self, digest: bytes, proven: Proven) -> Proven:
         self._proven.pop(digest, None)  # so that it moves to the end
         while len(self._proven) >= self._room:
             del self._proven[next(iter(self._proven))]
@@ -149,7 +155,7 @@ class TokenVerifier:
         return proven
 
 
-def _check(compact: Compact, claims: dict[str, Any], source: Source, now: float) -> _Proven:
+def _check(compact: Compact, claims: dict[str, Any], source: Source, now: float) -> Proven:
     """Everything about one token of a known issuer, cheap checks first. Raises Refused."""
     trusted = source.trusted
     check_algorithm(compact.algorithm, trusted)
@@ -165,4 +171,4 @@ def _check(compact: Compact, claims: dict[str, Any], source: Source, now: float)
             source.want()
         raise
     identity = read_identity(claims, trusted, window.issued, window.expires)
-    return _Proven(identity, window, key, source, now)
+    return Proven(identity, window, key, source, now)
