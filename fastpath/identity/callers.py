@@ -39,6 +39,10 @@ class Home:
                 return user
         return None
 
+    def team(self, name: str, user: User | None) -> Team | None:
+        """The team of this name, else the user's."""
+        return self.teams.get(name) or self.teams.get(user.team or "" if user is not None else "")
+
 
 class Callers:
     """Finds the caller behind a token. version: the snapshot's: what older ones made of a token is not used."""
@@ -78,19 +82,19 @@ class Callers:
         user = home.user(claims.principal, claims.team) if home is not None and claims.user else None
         if user is None and issuer.members == "listed":
             raise errors.forbidden(_NOT_LISTED)
-        team_name = claims.team or (user.team if user is not None else None) or ""
-        team = home.teams.get(team_name) if home is not None else None
+        team = home.team(claims.team, user) if home is not None else None
         tenant = home.tenant if home is not None else None
         return Key(
             name=claims.principal,
             hash="",  # nobody presents it: it is in no table of keys
             models=_models(issuer, claims, [above for above in (tenant, team, user) if above is not None]),
             tenant=claims.tenant or None,
-            team=team_name or None,
-            user=user.name if user is not None else claims.principal if claims.user else None,
+            # Only those that the settings know: whoever they do not know has the limits of all such, and one plan.
+            team=team.name if team is not None else None,
+            user=user.name if user is not None else None,
             ids=(
                 _id_of(tenant, claims.tenant),
-                _id_of(team, team_name),
+                _id_of(team, claims.team),
                 _id_of(user, claims.principal if claims.user else ""),
                 claims.principal,
             ),

@@ -474,6 +474,10 @@ async def test_limits_of_a_team(open_world: Open, idp: IdentityProvider) -> None
     assert [(await world.ask(token)).status for token in tokens] == [200, 200, 429]
     assert (await world.ask(idp.access_token(sub="dan"))).status == 200
     assert (await world.ask(idp.access_token(sub="dan", team="other"))).status == 200
+    listed = (User(name="corp:eve", team="t"),)
+    world.reload(tenants=(Tenant(name="acme", teams=(team, Team(name="u")), users=listed),))
+    told = [{}, {"team": "unheard-of"}, {"team": "t"}, {"team": "u"}]
+    assert [(await world.ask(idp.access_token(sub="eve", **claims))).status for claims in told] == [429] * 3 + [200]
 
 
 async def test_a_budget_of_a_tenant_is_one_for_keys_and_tokens(open_world: Open, idp: IdentityProvider) -> None:
@@ -512,6 +516,7 @@ async def test_bills_name_whom_a_token_stands_for(open_world: Open, idp: Identit
 
     assert payer() == Payer("a" * 32, "b" * 32, "c" * 32, "corp:alice")
     assert payer(sub="bob", team="core") == Payer("a" * 32, "b" * 32, "corp:bob", "corp:bob")
+    assert payer(team="else") == Payer("a" * 32, "b" * 32, "c" * 32, "corp:alice")
     assert payer(sub="bob", team="else") == Payer("a" * 32, "else", "corp:bob", "corp:bob")
     long = payer(sub="x" * 256, team="y" * 256)
     assert max(map(len, msgspec.structs.astuple(long))) == 128, "a ledger takes 1,024 letters together"
