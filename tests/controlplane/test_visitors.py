@@ -73,7 +73,7 @@ def control(tmp_path_factory: pytest.TempPathFactory, idp: IdentityProvider) -> 
 def cast(control: ControlProcess, idp: IdentityProvider) -> Cast:
     """Everybody there is. Returns when the provider's keys are there, too."""
     made = cast_of(control.init())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while made.admin.as_(token(idp, scope="platform")).call("GET", "/me").status_code == 503:
         assert time.monotonic() < deadline
         time.sleep(0.02)
