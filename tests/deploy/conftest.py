@@ -33,6 +33,8 @@ MODELS = [
     {"name": "lost", "endpoints": [{"name": "gone"}]},
     {"name": "moody", "endpoints": [{"name": "moody"}]},
 ]
+#: An identity provider that never answers.
+ISSUER = {"name": "gone", "issuer": "http://127.0.0.1:9", "audience": ["gateway"], "allow_hosts": ["127.0.0.1"]}
 
 
 class Prometheus:
@@ -121,6 +123,7 @@ class Load:
         self._chat("lost")
         self._chat("stranger")
         self._post("/v1/nowhere", {})
+        self._post("/v1/chat/completions", {}, "no.such.token")
         self._moody.script({"usage": "none"}, times=1)
         self._chat("moody", stream=True)
         self._moody.script({"cut_after": 2}, times=1)
@@ -132,9 +135,9 @@ class Load:
         messages = [{"role": "user", "content": "Tell me about gateways. " * 20}]
         self._post("/v1/chat/completions", {"model": model, "stream": stream, "messages": messages})
 
-    def _post(self, path: str, body: dict[str, Any]) -> None:
+    def _post(self, path: str, body: dict[str, Any], credential: str = "") -> None:
         request = urllib.request.Request(self._gateway.url.removesuffix("/v1") + path, json.dumps(body).encode())
-        request.add_header("authorization", f"Bearer {self._gateway.key}")
+        request.add_header("authorization", f"Bearer {credential or self._gateway.key}")
         request.add_header("content-type", "application/json")
         try:
             urllib.request.urlopen(request, timeout=PATIENCE).read()
@@ -159,7 +162,7 @@ def gateway(launch_for_module: Launcher, mock: ModelServer, moody: ModelServer) 
         for endpoint in model["endpoints"]:
             assert isinstance(endpoint, dict)
             endpoint |= {"url": urls[endpoint["name"]], "api_key": "${UPSTREAM_KEY}", "tier": "L1"}
-    return launch_for_module.gateway({"models": MODELS, "workers": 2, "key": KEY})
+    return launch_for_module.gateway({"models": MODELS, "workers": 2, "key": KEY, "issuers": [ISSUER]})
 
 
 @pytest.fixture(scope="module")
