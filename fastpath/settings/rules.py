@@ -10,8 +10,8 @@ from typing import Any
 
 from fastpath.settings import Control, Listen, Settings
 from fastpath.settings.findings import Finding, Values, find_repeats_in, items_of, suggest
-from fastpath.settings.policy_rules import find_policy_conflicts
 from fastpath.settings.issuer_rules import find_issuer_conflicts
+from fastpath.settings.policy_rules import find_policy_conflicts
 from fastpath.settings.problem import Path, format_path
 from fastpath.settings.syntax import is_loopback, url_identity, url_label
 from fastpath.settings.tenancy_rules import find_tenancy_conflicts
