@@ -5,7 +5,7 @@ opens and closes it. No state of a request outlives it.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from secrets import token_bytes
 from typing import Any
 
@@ -18,7 +18,9 @@ from msgspec import Struct
 from controlplane.access.admin_keys import AdminKeys
 from controlplane.access.credentials import Credentials
 from controlplane.access.visitors import open_visitors
-from controlplane.api import access, audit, document, identity, policies, secrets, usage
+from controlplane.alerts.alerting import Alerting, open_alerting
+from controlplane.alerts.tables import DESTINATIONS
+from controlplane.api import access, alerts, audit, document, identity, policies, secrets, usage
 from controlplane.api.errors import (
     answer_bug,
     answer_depth,
@@ -36,7 +38,7 @@ from controlplane.identity.keys import Keys
 from controlplane.policies.policies import Policies
 from controlplane.problem import Problem
 from controlplane.publish.news import HeardTrail
-from controlplane.publish.press import open_press
+from controlplane.publish.press import Press, open_press
 from controlplane.secrets.master import read_keyring
 from controlplane.secrets.seal import SealError
 from controlplane.secrets.vault import Vault
@@ -59,6 +61,7 @@ ROUTES: Handlers = all_ruled(
         *secrets.ROUTES,
         *audit.ROUTES,
         *usage.ROUTES,
+        *alerts.ROUTES,
         *document.ROUTES,
     )
 )
@@ -78,6 +81,8 @@ class Rooms(Struct, frozen=True):
     policies: Policies
     vault: Vault
     billing: Billing
+    alerting: Alerting
+    press: Press
 
 
 @asynccontextmanager
@@ -104,10 +109,17 @@ async def open_rooms(
         await schema.upgrade(database)
         async with (
             open_press(database, folder, pepper, hasher.pepper_id, now) as press,
-            open_billing(database, pepper, settings.outbox_folder, settings.plan, now) as billing,
             open_visitors(settings.issuers, database, now) as visitors,
+            AsyncExitStack() as exits,
         ):
             trail = HeardTrail(database, now, press.changed)
+            vault = Vault(database, trail, keyring, load, (DESTINATIONS,))
+            alerting = await exits.enter_async_context(
+                open_alerting(database, trail, vault, now, settings.allow_hosts, settings.webhooks)
+            )
+            billing = await exits.enter_async_context(
+                open_billing(database, pepper, settings.outbox_folder, settings.plan, now, alerting.register.take)
+            )
             yield Rooms(
                 database,
                 hasher,
@@ -117,8 +129,10 @@ async def open_rooms(
                 Keys(database, trail, hasher),
                 AdminKeys(database, trail, hasher),
                 Policies(database, trail),
-                Vault(database, trail, keyring, load),
+                vault,
                 billing,
+                alerting,
+                press,
             )
     finally:
         await database.close()
@@ -166,7 +180,8 @@ def dependencies(rooms: Rooms | None) -> dict[str, Provide]:
     def room(name: str) -> Provide:
         return Provide(lambda: getattr(rooms, name), sync_to_thread=False)
 
-    named = {name: room(name) for name in ("directory", "keys", "admin_keys", "policies", "vault", "trail", "billing")}
+    rooms = ("directory", "keys", "admin_keys", "policies", "vault", "trail", "billing", "alerting")
+    named = {name: room(name) for name in rooms}
     given = named | {"who": Provide(provide_principal), "page": Provide(provide_page)}
     given["document"] = document.provide_document(ROUTES, given)
     return given

@@ -221,7 +221,7 @@ def _read(file: BinaryIO) -> Iterator[Record]:
             raise ArchiveError("the backup is cut off: take another one")
         try:
             record = msgspec.msgpack.decode(data, type=Record)
-        except msgspec.DecodeError:
+        except (ValueError, RecursionError):  # among them DecodeError and UnicodeDecodeError
             raise ArchiveError("that is not a backup, or it was damaged: take another one") from None
         if isinstance(record, Trailer) and record.sha256 != sha.digest():
             raise ArchiveError("the backup was damaged: take another one")

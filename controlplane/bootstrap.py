@@ -7,7 +7,6 @@ protocol: one line of JSON each way. There is no default password and no way ove
 import asyncio
 import os
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -21,9 +20,9 @@ from controlplane.access.roles import Role
 from controlplane.access.shapes import AdminKeyDraft, IssuedAdminKey
 from controlplane.audit.tables import AUDIT_ENTRIES
 from controlplane.audit.trail import Trail
+from controlplane.local_socket import listen_privately, peer_uid
 from controlplane.problem import Problem, conflict, invalid
 from controlplane.store.errors import StoreError
-from fastpath.settings.private import PrivateFileError
 from fastpath.settings.token import KeyHasher
 
 SOCKET: Final = "control.sock"
@@ -31,7 +30,6 @@ PATIENCE: Final = 10.0
 """Seconds that a connection may take to ask."""
 
 _LIMIT: Final = 4096
-_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
 _ACTOR: Final = Actor("fastpath init")
 _FIRST: Final = "admin_key.create"
 
@@ -72,7 +70,7 @@ class InitSocket:
 
     async def start(self) -> None:
         """Listens. Raises PrivateFileError when another control process does, or the path is something else."""
-        self._server = await asyncio.start_unix_server(self._serve, sock=_listen(self._path), limit=_LIMIT)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listen_privately(self._path), limit=_LIMIT)
 
     async def close(self) -> None:
         """Stops listening and removes the socket."""
@@ -107,12 +105,6 @@ class InitSocket:
         return Answer(issued.token, issued.admin_key.name)
 
 
-def peer_uid(connection: socket.socket) -> int:
-    """The user at the other end of a Unix socket, as the kernel knows it."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(raw)[1])
-
-
 def ask_control(folder: Path, ask: Ask) -> Answer:
     """What `fastpath init` does: asks the control process whose state is in `folder`. Blocks. Raises OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -123,35 +115,3 @@ def ask_control(folder: Path, ask: Ask) -> Answer:
         connection.sendall(msgspec.json.encode(ask) + b"\n")
         with connection.makefile("rb") as stream:
             return msgspec.json.decode(stream.readline(), type=Answer)
-
-
-def _listen(path: Path) -> socket.socket:
-    """The socket, readable by its owner alone from its first moment. One that a dead process left is replaced."""
-    if path.is_symlink() or (path.exists() and not path.is_socket()):
-        raise PrivateFileError(f"{path} is not a socket: move it away")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        if path.exists():
-            if _answers(path):
-                raise PrivateFileError(f"another control process uses {path.parent}: stop it, or name another folder")
-            path.unlink()
-        listener.bind(str(path))
-        listener.listen(8)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    finally:
-        os.umask(before)
-    return listener
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-        return True

@@ -88,6 +88,9 @@ def run_control(
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="A name under which it may be called; may be repeated.")
     ] = None,
+    webhook_host: Annotated[
+        list[str] | None, typer.Option(help="A webhook's host that may be private, as control.allow_hosts; repeatable.")
+    ] = None,
     cert: Annotated[Path | None, typer.Option(metavar="FILE", help="PEM certificate chain: HTTPS.")] = None,
     cert_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Let other machines reach it without TLS.")] = False,
@@ -108,6 +111,7 @@ def run_control(
         host=host,
         port=port,
         allowed_hosts=tuple(allowed_host or ()),
+        allow_hosts=tuple(webhook_host or ()),
         cert=str(cert) if cert else None,
         cert_key=str(cert_key) if cert_key else None,
         insecure=insecure,

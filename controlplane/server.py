@@ -23,6 +23,7 @@ from granian.server.embed import Server
 
 from controlplane.app import Rooms, build_app, open_rooms
 from controlplane.bootstrap import InitSocket
+from controlplane.liaison import NodeSocket, Witness
 from controlplane.secrets.master import MasterKeyError
 from controlplane.settings import ControlSettings, ControlSettingsError, check_settings
 from controlplane.store.errors import StoreError
@@ -86,12 +87,23 @@ async def _serve(settings: ControlSettings, environ: Mapping[str, str], say: Say
     stopping = _watch_for_end(settings.end_with_stdin)
     with _listen(settings) as listener:
         async with open_rooms(settings, environ, time.time) as rooms:
-            door = InitSocket(settings.folder, rooms.trail, rooms.hasher)
-            await door.start()
+            doors = (
+                InitSocket(settings.folder, rooms.trail, rooms.hasher),
+                NodeSocket(settings.folder, witness_of(rooms)),
+            )
             try:
+                for door in doors:
+                    await door.start()
                 await _serve_rooms(rooms, settings, listener, stopping, say)
             finally:
-                await door.close()
+                for door in doors:
+                    await door.close()
+
+
+def witness_of(rooms: Rooms) -> Witness:
+    """Who answers the supervisor."""
+    alerting = rooms.alerting
+    return Witness(rooms.database, rooms.billing.service, rooms.press, alerting.register, alerting.courier)
 
 
 async def _serve_rooms(

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from controlplane.secrets.master import FileSource, Source
 from controlplane.settlement.plan import BATCH, Plan
 from fastpath.identity.token.trust import problems
+from fastpath.settings.control import Webhook
 from fastpath.settings.issuers import AdminIssuer
 from fastpath.settings.secret import Secret, reveal_hook, secret_hook
 from fastpath.settings.syntax import is_loopback
@@ -45,6 +46,13 @@ class ControlSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         bool, Meta(description="Listen where others can reach it without TLS. Admin keys cross that network readable.")
     ] = False
     end_with_stdin: Annotated[bool, Meta(description="Stop when standard input ends: its parent is gone.")] = False
+    webhooks: Annotated[
+        tuple[Webhook, ...] | None,
+        Meta(description="Who is told of budget alerts, by the settings file. None: there is none, leave them be."),
+    ] = None
+    allow_hosts: Annotated[
+        tuple[str, ...], Meta(description="Hosts of webhooks that may have private or loopback addresses.")
+    ] = ()
     outbox: Annotated[
         str | None, Meta(description="Folder that workers write usage to. None: in the state folder.")
     ] = None

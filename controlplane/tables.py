@@ -1,6 +1,7 @@
 """Every table of every room, for whoever needs `METADATA` complete: migrations' tests, backup and restore."""
 
 from controlplane.access.tables import ADMIN_KEYS
+from controlplane.alerts.tables import ALERTS, DELIVERIES, DESTINATIONS
 from controlplane.audit.tables import AUDIT_ENTRIES, AUDIT_HEAD
 from controlplane.identity.tables import KEY_SECRETS, KEYS, TEAMS, TENANTS, USERS
 from controlplane.ledger import tables as ledger
@@ -10,8 +11,11 @@ from controlplane.store.metadata import METADATA
 
 __all__ = [
     "ADMIN_KEYS",
+    "ALERTS",
     "AUDIT_ENTRIES",
     "AUDIT_HEAD",
+    "DELIVERIES",
+    "DESTINATIONS",
     "KEYS",
     "KEY_SECRETS",
     "METADATA",

@@ -22,12 +22,14 @@ from backends.base import EndpointSpec
 from backends.http.client import HttpBackend
 from backends.http.resolver import AresQuery, Resolver
 from fastpath.account.books import Books
+from fastpath.account.notices import Notices
 from fastpath.door.granian import GranianDoor
 from fastpath.door.native import NativeDoor
 from fastpath.idempotency.store import RESULTS, Store
 from fastpath.identity.keys import KeyTable
 from fastpath.identity.published import Published, PublishedKeys
 from fastpath.identity.recall import Recall
+from fastpath.limits.book import resolved_keys
 from fastpath.limits.desk import Desk
 from fastpath.limits.thresholds import Crossing
 from fastpath.money.catalog import Catalog, open_catalog
@@ -87,8 +89,11 @@ class App:
         self._listener: socket.socket | None = None
         self._issuers: Issuers | None = None
         self._outbox = _open_outbox(settings, clock)
+        self._notices: Notices | None = None
         if self._outbox is not None:
             self._runtime.books = Books(self._outbox)
+            self._notices = Notices(self._outbox.put, clock)
+            _publish_outbox(metrics, self._outbox)
         self._catalog: Catalog | None = None
         state = state_folder(settings.state_dir, os.environ, os.geteuid())
         self._runtime.idempotency = Store(state, self._loop, clock, self._count_key)
@@ -111,6 +116,8 @@ class App:
             await self._issuers.begin(FIRST_KEYS)
         await self._door.start(listener, self._settings.timeouts.client_stall)
         self._tick.every(self._sweep)
+        if self._notices is not None:
+            self._tick.every(self._notices.flush)
 
     def reload(self, settings: Settings, published: Published | None = None) -> None:
         """Swaps settings, and what was published, at once. Running requests keep the snapshot they were admitted under
@@ -216,6 +223,10 @@ class App:
         self._runtime.metrics.count("fastpath_token_refusals_total", (issuer or "unknown", reason))
 
     def _note_crossing(self, crossing: Crossing) -> None:
+        if self._notices is not None:
+            self._notices.note(crossing)
+        if not crossing.first:
+            return
         self._runtime.metrics.count(
             "fastpath_budget_thresholds_total", (crossing.scope, str(crossing.percent), crossing.action)
         )
@@ -261,6 +272,11 @@ def _open_outbox(settings: Settings, clock: Clock) -> "OutboxWriter | None":
     return OutboxWriter(state_folder(settings.state_dir, os.environ, os.geteuid()) / "outbox", clock)
 
 
+def _publish_outbox(metrics: Metrics, outbox: "OutboxWriter") -> None:
+    metrics.read("fastpath_outbox_records_total", lambda: {(): outbox.appended})
+    metrics.read("fastpath_outbox_refused_total", lambda: {(): outbox.refused})
+
+
 def build(
     settings: Settings, metrics: Metrics, records: Records, budget: MemoryBudget, tick: Tick, clock: Clock
 ) -> App:
@@ -277,10 +293,11 @@ def make_key_table(settings: Settings, published: Published | None, clock: Clock
         pepper = read_pepper(folder)
         if pepper is None:
             raise ValueError(f"{folder} holds no pepper: run `fastpath keys new` there first")
+        keys = resolved_keys(settings)
         if published is None:
-            return KeyTable(settings.keys, KeyHasher(pepper), clock.now)
+            return KeyTable(keys, KeyHasher(pepper), clock.now)
         taken = {tenant.name for tenant in settings.tenants}
-        return PublishedKeys(settings.keys, KeyHasher(pepper), clock.now, published, taken)
+        return PublishedKeys(keys, KeyHasher(pepper), clock.now, published, taken)
     except (PepperError, ValueError) as error:
         raise SettingsError([Problem(0, 0, "keys", str(error))], "settings") from error
 

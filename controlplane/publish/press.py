@@ -56,6 +56,7 @@ class Press:
         self, database: Database, open_folder: Callable[[], Publisher], pepper_id: str, now: Callable[[], float]
     ) -> None:
         self.published = 0
+        self.version = 0  # of what was last published; 0: nothing yet by this process
         self._database = database
         self._open_folder = open_folder
         self._publisher: Publisher | None = None
@@ -115,11 +116,11 @@ class Press:
         if self._publisher is None:
             self._publisher = self._open_folder()
         if before is None or before.roster != compiled.roster:
-            self._publisher.publish_all(compiled.roster, compiled.rows)
+            self.version = self._publisher.publish_all(compiled.roster, compiled.rows).version
             return
         old = {row.digest: row for row in before.rows}
         changed = [row for row in compiled.rows if old.pop(row.digest, None) != row]
-        self._publisher.publish_changes(compiled.roster, changed, old)
+        self.version = self._publisher.publish_changes(compiled.roster, changed, old).version
 
     async def _try(self) -> bool:
         try:

@@ -46,7 +46,7 @@ class MasterKey:
         try:
             return Secret(self._cipher.decrypt(sealed[_NONCE], sealed[_BODY], _bound(row)).decode())
         except (InvalidTag, ValueError) as error:
-            raise SealError("a provider key in the database was altered: set it again") from error
+            raise SealError("a secret in the database was altered: set it again") from error
 
 
 class Keyring:
@@ -71,13 +71,18 @@ class Keyring:
         key = self._by_id.get(key_id(sealed))
         if key is None or sealed[:1] != _VERSION:
             name = key_id(sealed).hex()
-            raise SealError(f"a provider key was sealed under master key {name}, which is not here: bring it back")
+            raise SealError(f"a secret was sealed under master key {name}, which is not here: bring it back")
         return key.open(sealed, row)
 
 
 def key_id(sealed: bytes) -> bytes:
     """Which master key sealed it."""
     return sealed[_ID]
+
+
+def bound_row(table: str, row: str) -> str:
+    """A row of another table than that of provider keys, by what it is sealed for."""
+    return f"{table}:{row}"
 
 
 def _bound(row: str) -> bytes:

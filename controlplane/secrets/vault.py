@@ -4,10 +4,10 @@ Owns `provider_keys` and the keyring in use. A rotation takes one short transact
 on meanwhile; stopped in the middle, it goes on from there when it is run again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +18,7 @@ from controlplane.identity.shapes import check_name, sent
 from controlplane.ids import check_id, new_id
 from controlplane.paging import Listing, Page, cut, next_of
 from controlplane.problem import invalid, missing
-from controlplane.secrets.seal import Keyring, key_id
+from controlplane.secrets.seal import Keyring, bound_row, key_id
 from controlplane.secrets.shapes import ProviderKeyDraft, ProviderKeyEdits, ProviderKeyView, Resealed
 from controlplane.secrets.tables import PROVIDER_KEYS
 from controlplane.store.database import Database
@@ -30,12 +30,23 @@ MICROS: Final = 1_000_000
 
 
 class Vault:
-    """Sealed provider keys. `load` reads the keyring anew; it blocks, so it runs where that does no harm."""
+    """Sealed provider keys. `load` reads the keyring anew; it blocks, so it runs where that does no harm.
 
-    def __init__(self, database: Database, trail: Trail, keyring: Keyring, load: Callable[[], Keyring]) -> None:
+    also: tables of other rooms, with an id and a column `sealed`, that a rotation seals anew with the keys.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        trail: Trail,
+        keyring: Keyring,
+        load: Callable[[], Keyring],
+        also: Sequence[Table] = (),
+    ) -> None:
         self._database = database
         self._trail = trail
         self._keyring = keyring
+        self._tables = (PROVIDER_KEYS, *also)
         self.load = load
 
     async def list(self, page: Page) -> Listing[ProviderKeyView]:
@@ -54,6 +65,14 @@ class Vault:
         async with self._database.read() as connection:
             row = await _find(connection, text)
         return self._keyring.open(bytes(row.sealed), row.id)
+
+    def seal(self, secret: Secret, row: str) -> bytes:
+        """Seals a secret of another room for one of its rows (`seal.bound_row`)."""
+        return self._keyring.seal(secret, row)
+
+    def open(self, sealed: bytes, row: str) -> Secret:
+        """Reverse of `seal`. Raises SealError."""
+        return self._keyring.open(sealed, row)
 
     async def create(self, who: Principal, draft: ProviderKeyDraft) -> ProviderKeyView:
         """A new provider key."""
@@ -92,32 +111,35 @@ class Vault:
 
         Raises SealError for a row that this keyring cannot open; those before it are done.
         """
-        async with self._database.read() as connection:
-            rows = [*await connection.execute(select(PROVIDER_KEYS.c.id, PROVIDER_KEYS.c.sealed))]
-        for row in rows:
-            keyring.open(bytes(row.sealed), row.id)  # all can be opened, or nothing is begun
+        found = [(table, row) for table in self._tables for row in await self._sealed(table)]
+        for table, row in found:
+            keyring.open(bytes(row.sealed), _bound(table, row.id))  # all can be opened, or nothing is begun
         self._keyring = keyring
-        old = [row.id for row in rows if key_id(bytes(row.sealed)) != keyring.current.id]
-        done = [await self._reseal(actor, keyring, row) for row in old]
-        return Resealed(keyring.current.id.hex(), sum(done), await self._count_others(keyring))
+        old = [(table, row.id) for table, row in found if key_id(bytes(row.sealed)) != keyring.current.id]
+        done = [await self._reseal(actor, keyring, *place) for place in old]
+        left = [await self._count_others(keyring, table) for table in self._tables]
+        return Resealed(keyring.current.id.hex(), sum(done), sum(left))
 
-    async def _reseal(self, actor: Actor, keyring: Keyring, row_id: str) -> bool:
+    async def _sealed(self, table: Table) -> Sequence[Any]:
+        async with self._database.read() as connection:
+            return [*await connection.execute(select(table.c.id, table.c.sealed))]
+
+    async def _reseal(self, actor: Actor, keyring: Keyring, table: Table, row_id: str) -> bool:
         async with self._trail.change(actor) as change:
-            statement = select(PROVIDER_KEYS).where(PROVIDER_KEYS.c.id == row_id)
-            row = (await change.connection.execute(statement)).first()
+            row = (await change.connection.execute(select(table).where(table.c.id == row_id))).first()
             if row is None or key_id(bytes(row.sealed)) == keyring.current.id:
                 return False  # removed or set anew meanwhile
-            sealed = keyring.seal(keyring.open(bytes(row.sealed), row.id), row.id)
-            await change.connection.execute(
-                update(PROVIDER_KEYS).where(PROVIDER_KEYS.c.id == row.id).values(sealed=sealed)
-            )
+            place = _bound(table, row.id)
+            sealed = keyring.seal(keyring.open(bytes(row.sealed), place), place)
+            await change.connection.execute(update(table).where(table.c.id == row_id).values(sealed=sealed))
+            kind = str(table.name).removesuffix("s")
             before, after = _master(bytes(row.sealed)), _master(sealed)
-            await change.record("provider_key.reseal", _subject(row.id), before, after)
+            await change.record(f"{kind}.reseal", Subject(kind, row.id), before, after)
             return True
 
-    async def _count_others(self, keyring: Keyring) -> int:
-        current = func.substr(PROVIDER_KEYS.c.sealed, 2, 4) != keyring.current.id
-        statement = select(func.count()).select_from(PROVIDER_KEYS).where(current)
+    async def _count_others(self, keyring: Keyring, table: Table) -> int:
+        current = func.substr(table.c.sealed, 2, 4) != keyring.current.id
+        statement = select(func.count()).select_from(table).where(current)
         async with self._database.read() as connection:
             return int((await connection.execute(statement)).scalar_one())
 
@@ -158,6 +180,10 @@ async def _find(connection: AsyncConnection, text: str) -> Any:
 
 def _subject(row_id: str) -> Subject:
     return Subject("provider_key", row_id)
+
+
+def _bound(table: Table, row_id: str) -> str:
+    return row_id if table is PROVIDER_KEYS else bound_row(table.name, row_id)
 
 
 def _master(sealed: bytes) -> dict[str, str]:

@@ -17,7 +17,7 @@ from controlplane.ledger.posting import SECRET_SIZE
 from controlplane.settlement.inbox import Inbox
 from controlplane.settlement.plan import Plan
 from controlplane.settlement.reports import Reports
-from controlplane.settlement.service import Clocks, SettlementService
+from controlplane.settlement.service import Clocks, SettlementService, TakeAlerts
 from controlplane.store.database import Database
 
 
@@ -31,11 +31,19 @@ class Billing(Struct, frozen=True):
 
 @asynccontextmanager
 async def open_billing(
-    database: Database, pepper: bytes, outbox: Path, plan: Plan, now: Callable[[], float]
+    database: Database,
+    pepper: bytes,
+    outbox: Path,
+    plan: Plan,
+    now: Callable[[], float],
+    take_alerts: TakeAlerts | None = None,
 ) -> AsyncIterator[Billing]:
-    """Settles the outbox in the folder `outbox` while the block runs, and drains it at its end. now: Unix seconds."""
+    """Settles the outbox in the folder `outbox` while the block runs, and drains it at its end. now: Unix seconds.
+
+    take_alerts: keeps the alerts among its records.
+    """
     ledger = Ledger(database, ledger_secret(pepper), now=now)
-    service = SettlementService(Inbox(outbox), ledger, database, Clocks(now, time.monotonic), plan)
+    service = SettlementService(Inbox(outbox), ledger, database, Clocks(now, time.monotonic), plan, take_alerts)
     service.start()
     try:
         yield Billing(ledger, service, Reports(database, now))

@@ -13,10 +13,11 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from controlplane.alerts.facts import fault_of
 from controlplane.ledger.quarantine import Poison
 from controlplane.settlement.holders import Holders
 from fastpath.outbox.cursor import Cursor
-from fastpath.outbox.facts import Fact, decode
+from fastpath.outbox.facts import Alert, Fact, Message, decode_message
 from fastpath.outbox.folder import count_bytes, list_segments
 from fastpath.outbox.reader import Batch, OutboxReader, Record
 
@@ -40,6 +41,7 @@ class Load(msgspec.Struct, frozen=True):
     poison: Sequence[Poison]
     cursor: Cursor
     is_full: bool
+    alerts: Sequence[Alert] = ()
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -126,13 +128,18 @@ class Inbox:
         self.counts = Counts(reader.delivered, reader.lost, reader.damaged, reader.torn, count_bytes(self._folder))
         letters: list[Letter] = []
         poison: list[Poison] = []
+        alerts: list[Alert] = []
         for record in batch.records:
             fact = _fact_of(record)
             if fact is None:
                 poison.append(Poison(record.payload, _NO_FACT, 1))
-            else:
+            elif not isinstance(fact, Alert):
                 letters.append(Letter(fact, record.payload, _stream_of(record)))
-        return Load(letters, poison, batch.cursor, len(batch.records) >= most)
+            elif (fault := fault_of(fact)) is not None:
+                poison.append(Poison(record.payload, fault, 1))
+            else:
+                alerts.append(fact)
+        return Load(letters, poison, batch.cursor, len(batch.records) >= most, alerts)
 
     def _give_up(self, load: Load) -> None:
         opened = self._open()
@@ -153,10 +160,10 @@ class Inbox:
         holders.store()
 
 
-def _fact_of(record: Record) -> Fact | None:
+def _fact_of(record: Record) -> Message | None:
     """None for bytes that are no fact: text that is no UTF-8 and nesting without end are told apart from neither."""
     try:
-        return decode(record.payload)
+        return decode_message(record.payload)
     except (ValueError, RecursionError):
         return None
 

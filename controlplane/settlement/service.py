@@ -8,8 +8,9 @@ whatever it does may be done twice, because the ledger books by id.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 
@@ -23,6 +24,7 @@ from controlplane.settlement.plan import Plan
 from controlplane.store.database import Database
 from controlplane.store.errors import StoreError
 from controlplane.store.metadata import micros
+from fastpath.outbox.facts import Alert
 from fastpath.outbox.folder import OutboxError
 
 _log = logging.getLogger("fastpath.settlement")
@@ -35,16 +37,31 @@ class Clocks(msgspec.Struct, frozen=True):
     monotonic: Callable[[], float]
 
 
+TakeAlerts = Callable[[Sequence[Alert]], Awaitable[object]]
+"""Keeps alerts, which may come again. Raises StoreError."""
+
+CAUGHT_UP: Final = 2
+"""Rounds that found nothing more until what was written before this process counts as settled: in the last of them the
+ends of dead workers' streams are seen, too."""
+
+
 class SettlementService:
     """Books what `inbox` gives. `start` and `close` it, or call `step`; not both."""
 
     def __init__(
-        self, inbox: Inbox, ledger: Ledger, database: Database, clocks: Clocks, plan: Plan | None = None
+        self,
+        inbox: Inbox,
+        ledger: Ledger,
+        database: Database,
+        clocks: Clocks,
+        plan: Plan | None = None,
+        take_alerts: TakeAlerts | None = None,
     ) -> None:
         self._inbox = inbox
         self._ledger = ledger
         self._database = database
         self._clocks = clocks
+        self._take_alerts = take_alerts
         self._plan = plan or Plan()
         self._pace = Pace(self._plan.batch, self._plan.linger, self._plan.longest_pause)
         self._load: Load | None = None  # read, and not yet booked
@@ -52,6 +69,7 @@ class SettlementService:
         self._done = Settled()
         self._abandoned = self._failures = 0
         self._is_behind = False
+        self._quiet = 0  # rounds that found nothing more to do at once
         self._clear_at = clocks.monotonic()
         self._sweep_at = clocks.monotonic()
         self._problem = ""
@@ -71,6 +89,16 @@ class SettlementService:
             with suppress(asyncio.CancelledError):
                 await self._task
         await self._inbox.close()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was written before this process began is in the books."""
+        return self._quiet >= CAUGHT_UP
+
+    @property
+    def unbooked(self) -> int:
+        """Records read and not booked yet. More may be unread, see `backlog_bytes`."""
+        return len(self._load.letters) - self._booked if self._load is not None else 0
 
     def figures(self) -> Figures:
         """As of now; asks neither database nor disk."""
@@ -113,6 +141,7 @@ class SettlementService:
         self._clear_at = max(begun, self._clear_at)
         self._is_behind = False
         await self._sweep()
+        self._quiet += 1
         return False
 
     async def _run(self) -> None:
@@ -154,6 +183,8 @@ class SettlementService:
             self._done.add(await self._settle(part))
             self._booked += len(part)
             self._pace.succeeded()
+        if self._take_alerts is not None and load.alerts:
+            await self._take_alerts(load.alerts)
         self._pace.succeeded()
 
     async def _settle(self, letters: Sequence[Letter]) -> Settled:

@@ -64,6 +64,8 @@ class Database:
     def __init__(self, engine: AsyncEngine, dialect: Dialect, options: Options) -> None:
         self.engine = engine
         self.dialect: Dialect = dialect
+        #: Transactions that failed since the start: others were in the way, or the database could not be used.
+        self.errors = {"contended": 0, "unavailable": 0}
         self._options = options
         self._reading = engine.execution_options(fastpath_reads=True)
         self._turn: asyncio.Lock | None = asyncio.Lock() if dialect == "sqlite" else None
@@ -95,16 +97,30 @@ class Database:
 
         Raises Contended or Unavailable; other errors of statements (IntegrityError above all) pass as they are.
         """
-        async with self._turn or nullcontext(), _judged(self.engine.begin()) as connection:
+        async with self._turn or nullcontext(), self._judged(self.engine.begin()) as connection:
             yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """One transaction that only reads, all of it at one moment. Waits for no writer. Errors as in `begin`."""
-        async with _judged(self._reading.begin()) as connection:
+        async with self._judged(self._reading.begin()) as connection:
             if self.dialect == "postgresql":
                 await connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield connection
+
+    @asynccontextmanager
+    async def _judged(
+        self, transaction: AbstractAsyncContextManager[AsyncConnection]
+    ) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with transaction as connection:
+                yield connection
+        except Exception as error:
+            meaning = judge(error)
+            if meaning is None or meaning is error:
+                raise
+            self.errors["contended" if isinstance(meaning, Contended) else "unavailable"] += 1
+            raise meaning from error
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Runs `work` in a transaction, anew while others were in its way. `work` must keep nothing from a failed try.
@@ -119,18 +135,6 @@ class Database:
                 await asyncio.sleep(self._options.pause_seconds * 2 ** (tried - 1) * random.random())
         async with self.begin() as connection:
             return await work(connection)
-
-
-@asynccontextmanager
-async def _judged(transaction: AbstractAsyncContextManager[AsyncConnection]) -> AsyncIterator[AsyncConnection]:
-    try:
-        async with transaction as connection:
-            yield connection
-    except Exception as error:
-        meaning = judge(error)
-        if meaning is None or meaning is error:
-            raise
-        raise meaning from error
 
 
 def _parse(url: str) -> tuple[URL, Dialect]:

@@ -8,16 +8,15 @@ the worker's loop and never waits.
 from typing import TYPE_CHECKING, Protocol
 
 from fastpath.account.cost import progress_of
+from fastpath.account.payer import payer_of
 from fastpath.account.tariff import Terms
 from fastpath.context import RequestContext
-from fastpath.identity.keys import Key
-from fastpath.outbox.facts import Attempt, End, Fact, Intent, Mark, Payer, encode
+from fastpath.outbox.facts import Attempt, End, Fact, Intent, Mark, encode
 from fastpath.record import DecisionRecord
 
 if TYPE_CHECKING:
     from fastpath.snapshot import Target
 
-NOBODY = Payer()
 _NO_TERMS = Terms()
 #: Outcomes that brought the caller something of the last attempt's answer.
 _DELIVERED = frozenset({"complete", "broken", "client_left"})
@@ -88,15 +87,6 @@ class Books:
             self._writer.put_closing(encode(end))
         else:
             self._writer.put(encode(end))
-
-
-def payer_of(key: Key | None) -> Payer:
-    """Whose request it is."""
-    if key is None:
-        return NOBODY
-    if len(key.ids) == len(NOBODY.__struct_fields__):
-        return Payer(*key.ids)
-    return Payer(key.tenant or "", key.team or "", key.user or "", key.name)
 
 
 def attempts_of(record: DecisionRecord) -> tuple[Attempt, ...]:

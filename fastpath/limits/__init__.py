@@ -6,6 +6,7 @@
     admission  admit(plan, ...) -> Ticket or Rejection; settling
     thresholds what happens when so much of a budget is spent
     refusal    a Rejection in the caller's words
+    seeding    what a ledger remembers and a new arena does not
     meters     x-ratelimit-* headers
 
 All synchronous, nothing waits. All counting is in the arena (`_native.limiter`), exact over the workers of a node.

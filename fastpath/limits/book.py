@@ -4,9 +4,12 @@ Owns the order of owners (tenant, team, user, key, then the model for all) and w
 Immutable but for nothing: plans are kept by whoever asks. One Book per snapshot.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
 from _native.arena import Arena
+from fastpath.account.payer import payer_of
 from fastpath.limits.plan import SECOND, Bound, Capacity, Owner, Plan, Scope
 from fastpath.settings import Budget, Key, Limit, Model, ModelLimits, Settings, Team, Tenant, User
 
@@ -82,12 +85,35 @@ class Book:
         return model.timeouts.total if model is not None and model.timeouts is not None else self._total
 
 
+def members_of(settings: Settings) -> Iterator[Member]:
+    """Everyone who may have limits or budgets, whether a key stands for them or not."""
+    tenants = {tenant.name: tenant for tenant in settings.tenants}
+    for tenant in settings.tenants:
+        yield _member("tenant", (tenant.name,), tenant, tenant, "")
+        for team in tenant.teams:
+            yield _member("team", (tenant.name, team.name), team, tenant, team.id or team.name)
+        for user in tenant.users:
+            yield _member("user", (tenant.name, user.name), user, tenant, user.id or user.name)
+    for key in settings.keys:
+        yield from _chain(key, tenants.get(key.tenant or ""))
+
+
+def resolved_keys(settings: Settings) -> tuple[Key, ...]:
+    """The keys, each with the team of its user where it names none: bills go to that team, as limits do."""
+    teams = {(tenant.name, user.name): user.team for tenant in settings.tenants for user in tenant.users}
+    return tuple(
+        key if key.team or not key.user else msgspec.structs.replace(key, team=teams.get((key.tenant or "", key.user)))
+        for key in settings.keys
+    )
+
+
 def _chain(key: Key, tenant: Tenant | None) -> tuple[Member, ...]:
     """Everyone who answers for a key, the widest first."""
+    payer = payer_of(key)
     if tenant is None:
-        owner = Owner("key", (key.name,))
+        owner = Owner("key", (key.name,), account=(payer.tenant, payer.key))
         return (Member(owner, key.limits, key.model_limits, key.budgets),)
-    return (*_above(tenant, key.team, key.user), _member("key", (key.name,), key, tenant))
+    return (*_above(tenant, key.team, key.user), _member("key", (key.name,), key, tenant, payer.key))
 
 
 def _above(tenant: Tenant, team_name: str | None, user_name: str | None) -> list[Member]:
@@ -95,14 +121,17 @@ def _above(tenant: Tenant, team_name: str | None, user_name: str | None) -> list
     user = next((user for user in tenant.users if user.name == user_name), None)
     wanted = team_name or (user.team if user is not None else None)
     team = next((team for team in tenant.teams if team.name == wanted), None)
-    found = [_member("tenant", (tenant.name,), tenant, tenant)]
+    found = [_member("tenant", (tenant.name,), tenant, tenant, "")]
     if team is not None:
-        found.append(_member("team", (tenant.name, team.name), team, tenant))
+        found.append(_member("team", (tenant.name, team.name), team, tenant, team.id or team.name))
     if user is not None:
-        found.append(_member("user", (tenant.name, user.name), user, tenant))
+        found.append(_member("user", (tenant.name, user.name), user, tenant, user.id or user.name))
     return found
 
 
-def _member(scope: Scope, words: tuple[str, ...], one: Tenant | Team | User | Key, home: Tenant) -> Member:
-    owner = Owner(scope, words, home.currency, home.time_zone)
+def _member(
+    scope: Scope, words: tuple[str, ...], one: Tenant | Team | User | Key, home: Tenant, account: str
+) -> Member:
+    """account: what the ledger calls it below its tenant, "" for the tenant itself."""
+    owner = Owner(scope, words, home.currency, home.time_zone, (home.id or home.name, account))
     return Member(owner, one.limits, one.model_limits, one.budgets)

@@ -27,7 +27,7 @@ class Calendar:
 
     def __init__(self, period: Period, zone: str) -> None:
         """Raises ZoneInfoNotFoundError for a zone that this machine does not know."""
-        self.period = period
+        self.period: Period = period
         self.zone = zone
         self._zone = ZoneInfo(zone)
 

@@ -6,6 +6,7 @@ cdef class Standing:
     cdef readonly Plan plan
     cdef readonly Meters meters
     cdef readonly bint free
+    cdef readonly bint capped
     cdef readonly bint money
     cdef readonly bint budgeted
     cdef readonly bint tokens
@@ -18,6 +19,7 @@ cdef class Standing:
 cdef class Desk:
     cdef object _book
     cdef object _alert
+    cdef object _seal
     cdef dict _standings
 
     cpdef Standing standing(self, object caller, str model)

@@ -4,12 +4,14 @@ Owns the bounded memory of plans of one snapshot. Does not own what a plan says 
 (`admission`). One event loop.
 """
 
-from _native.arena import Arena
+from _native.arena import Arena, Word
+from _native.limiter import NO_BOUND
 from fastpath.errors import Header
 from fastpath.limits.admission import Rejection, Ticket, admit
 from fastpath.limits.book import Book, Caller, Holder
 from fastpath.limits.meters import Meters
 from fastpath.limits.plan import Capacity, Plan
+from fastpath.limits.seeding import CLOSED, seal_of
 from fastpath.limits.thresholds import Alert, degraded_model
 from fastpath.settings import Key, Settings, Team, Tenant, User
 
@@ -24,6 +26,7 @@ class Standing:
         self.plan = plan
         self.meters = Meters(plan)
         self.free = not (plan.rates or plan.slots or plan.funds)  # nothing limits it
+        self.capped = any(fund.stop < NO_BOUND for fund in plan.funds)  # a budget may refuse it
         self.money = any(fund.kind == "money" for fund in plan.funds)
         self.budgeted = any(fund.kind == "tokens" for fund in plan.funds)
         self._degrades = plan.degrades
@@ -55,15 +58,26 @@ def caller_of(key: Key | None) -> Caller:
 class Desk:
     """The plans of one snapshot. None of its keys and models is limited: `Desk.open` gives none."""
 
-    def __init__(self, book: Book, alert: Alert) -> None:
+    def __init__(self, book: Book, alert: Alert, seal: Word | None = None) -> None:
         self._book = book
         self._alert = alert
+        self._seal = seal
         self._standings: dict[tuple[Caller, str], Standing] = {}
 
     @staticmethod
     def open(settings: Settings, arena: Arena, alert: Alert, capacity: Capacity | None = None) -> "Desk | None":
         """A desk for these settings, None where they limit nothing."""
-        return Desk(Book(settings, arena, capacity), alert) if has_limits(settings) else None
+        if not has_limits(settings):
+            return None
+        seal = seal_of(arena)
+        return Desk(Book(settings, arena, capacity), alert, seal if seal.value == CLOSED else None)
+
+    @property
+    def unseeded(self) -> bool:
+        """Whether budgets still wait for what a ledger remembers of them: those that could refuse must not admit."""
+        if self._seal is not None and self._seal.value != CLOSED:
+            self._seal = None
+        return self._seal is not None
 
     def standing(self, caller: Caller, model: str) -> Standing:
         """How a caller stands with a model, whose names are as the settings have them."""

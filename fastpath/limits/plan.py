@@ -51,6 +51,7 @@ class Owner(msgspec.Struct, frozen=True):
     words: tuple[str, ...]
     currency: str = "USD"
     time_zone: str = "UTC"
+    account: tuple[str, str] = ("", "")  # tenant, and the name in it, under which a ledger keeps it
 
 
 class Bound(msgspec.Struct, frozen=True):
@@ -113,12 +114,13 @@ class Plan:
         """
         self.rates = tuple(bound for bound in bounds if bound.limit.count != "concurrency")
         self.slots = tuple(bound for bound in bounds if bound.limit.count == "concurrency")
-        self.funds = tuple(_fund(owner, budget) for owner, budget in budgets)
+        self.funds = tuple(fund_of(owner, budget) for owner, budget in budgets)
         self.model = model
         self.lease = lease
         self.due = -1 if any(bound.limit.share is not None for bound in self.rates) else NO_BOUND  # ns
         self.since, self.until = 0.0, 0.0 if self.funds else float("inf")  # of the periods the limiter is in
         self.spans: tuple[Span, ...] = ()
+        self.noted: dict[int, tuple[int, int]] = {}  # of each budget: period, and thresholds (bits) told there
         self.degrades = any(level.action == "degrade" for fund in self.funds for level in fund.levels)
         self._capacity = capacity
         self.limiter = Limiter(
@@ -199,7 +201,8 @@ def places_of(arena: Arena, bound: Bound) -> Places:
     return arena.limit(_id("slots", bound.owner, bound.model or ""))
 
 
-def _fund(owner: Owner, budget: Budget) -> Fund:
+def fund_of(owner: Owner, budget: Budget) -> Fund:
+    """A budget of the settings, as its owner has it."""
     kind: Kind = "money" if budget.tokens is None else "tokens"
     whole = budget.tokens if budget.tokens is not None else round(Decimal(repr(budget.amount or 0)) * NANO)
     levels = tuple(

@@ -5,6 +5,7 @@ as a quarter of its bytes, which settling corrects; money as the worst case that
 is reckoned here, when it is known who answers. Synchronous.
 """
 
+from fastpath import errors
 from fastpath.account.hold import hold
 from fastpath.context import RequestContext
 from fastpath.limits.admission import Rejection
@@ -27,6 +28,8 @@ def limit(ctx: RequestContext, runtime: Runtime) -> None:
         hold(ctx)
     if desk is None or standing is None or standing.free:
         return
+    if standing.capped and desk.unseeded:
+        raise errors.overloaded("What was spent of your budget before is still being read. Try again in a moment.")
     now, wall, held = runtime.clock.monotonic(), ctx.record.ts, ctx.held
     given, taken = _tokens(ctx, standing.budgeted) if standing.tokens else (0, 0)
     money = held.nano if standing.money and held is not None else 0

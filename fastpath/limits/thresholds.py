@@ -1,7 +1,9 @@
 """What happens when so much of a budget is spent: told once per period, and a cheaper model from then on.
 
-Owns the meaning of thresholds. That each is told once, over all workers and restarts, is a compare-and-swap in the
-arena. What is spent is what settled requests cost; what running ones reserved counts only where a budget blocks.
+Owns the meaning of thresholds. That one process is `first` to tell each, over all workers, is a compare-and-swap in the
+arena. Others repeat it, once for each of their plans: what a ledger's unique key leaves out costs nothing, and what a
+killed process noted and never told would be lost. What is spent is what settled requests cost; what running ones
+reserved counts only where a budget blocks.
 """
 
 from collections.abc import Callable
@@ -10,7 +12,7 @@ import msgspec
 
 from _native.limiter import NO_BOUND
 from fastpath.limits.plan import Fund, Kind, Level, Plan, Scope
-from fastpath.settings.tenancy import Action
+from fastpath.settings.tenancy import Action, Period
 
 
 class Crossing(msgspec.Struct, frozen=True):
@@ -25,7 +27,11 @@ class Crossing(msgspec.Struct, frozen=True):
     currency: str
     spent: int
     whole: int
-    period: int  # days since 1970, of its first day
+    period: int  # days since 1970, of its first day; of a rolling budget, of the day
+    span: Period = "day"
+    days: int = 1  # length of a rolling budget
+    account: tuple[str, str] = ("", "")  # tenant and name as the ledger has them
+    first: bool = True  # False: another process has told it, if it was not killed between noting and telling
 
 
 Alert = Callable[[Crossing], None]
@@ -69,14 +75,18 @@ def _report(plan: Plan, place: int, fund: Fund, alert: Alert) -> None:
 
 
 def _tell(plan: Plan, place: int, fund: Fund, crossed: list[Level], spent: int, period: int, alert: Alert) -> None:
-    bits = sum(1 << fund.levels.index(level) for level in crossed)
-    news = plan.limiter.cross(place, period, bits) if bits else 0
+    before, told = plan.noted.get(place, (period, 0))
+    bits = sum(1 << fund.levels.index(level) for level in crossed) & ~(told if before == period else 0)
+    if not bits:
+        return
+    news = plan.limiter.cross(place, period, bits)
+    plan.noted[place] = period, bits | (told if before == period else 0)
     for number, level in enumerate(fund.levels):
-        if news >> number & 1:
-            alert(_crossing(fund, level, spent, period))
+        if bits >> number & 1:
+            alert(_crossing(fund, level, spent, period, first=bool(news >> number & 1)))
 
 
-def _crossing(fund: Fund, level: Level, spent: int, period: int) -> Crossing:
+def _crossing(fund: Fund, level: Level, spent: int, period: int, *, first: bool) -> Crossing:
     return Crossing(
         scope=fund.owner.scope,
         owner=fund.owner.words,
@@ -88,4 +98,8 @@ def _crossing(fund: Fund, level: Level, spent: int, period: int) -> Crossing:
         spent=spent,
         whole=fund.whole,
         period=period,
+        span=fund.calendar.period,
+        days=fund.days,
+        account=fund.owner.account,
+        first=first,
     )

@@ -72,20 +72,53 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag=3):
     path: str = ""  # the template of its API path
 
 
+class Alert(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """So much of a budget is spent. Not of one request; the same alert may be told by several workers, in other words.
+
+    Amounts: tokens, or nano-units of `currency`. It is the same by tenant, owner, budget, kind, currency, percent and
+    period, which is days since 1970: the first day of a calendar period, the day itself of a rolling budget.
+    """
+
+    ts: float  # Unix seconds
+    tenant: str  # as in Payer
+    scope: str  # whose budget: tenant, team, user or key
+    owner: tuple[str, ...]  # its names in the settings
+    budget: str
+    kind: str  # tokens or money
+    currency: str
+    percent: int
+    action: str
+    spent: int
+    whole: int
+    span: str  # day, month or rolling
+    days: int  # length of a rolling budget, else 1
+    period: int
+
+
 Fact = Intent | Mark | End
+Message = Fact | Alert
+"""Whatever a worker writes. Facts are of one request and are billed; an alert is of a budget and is sent."""
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Fact)
+_DECODER = msgspec.msgpack.Decoder(Message)
 
 
-def encode(fact: Fact) -> bytes:
-    return _ENCODER.encode(fact)
+def encode(message: Message) -> bytes:
+    return _ENCODER.encode(message)
 
 
 def decode(data: bytes) -> Fact:
-    """Raises msgspec.DecodeError (of which ValidationError is one) for anything else."""
+    """Raises msgspec.DecodeError (of which ValidationError is one) for anything else, an Alert among it."""
+    found = decode_message(data)
+    if isinstance(found, Alert):
+        raise msgspec.ValidationError("an alert is not of a request")
+    return found
+
+
+def decode_message(data: bytes) -> Message:
+    """Raises msgspec.DecodeError for anything else."""
     try:
-        found: Fact = _DECODER.decode(data)
+        found: Message = _DECODER.decode(data)
     except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(f"not a fact: {type(error).__name__}") from error
     return found

@@ -21,6 +21,7 @@ import msgspec
 from fastpath.process.fleet import describe_exit
 from fastpath.process.member import child_environment
 from fastpath.settings import Control
+from fastpath.settings.secret import reveal_hook
 from scheduler.clock import Clock
 
 COMMAND: Final = (sys.executable, "-P", "-m", "controlplane")
@@ -43,6 +44,8 @@ def settings_line(control: Control, folder: Path, environ: Mapping[str, str]) ->
         "host": control.host,
         "port": control.port,
         "end_with_stdin": True,
+        "webhooks": control.webhooks,
+        "allow_hosts": control.allow_hosts,
     }
     if control.issuers:
         line["issuers"] = msgspec.to_builtins(control.issuers)
@@ -50,7 +53,7 @@ def settings_line(control: Control, folder: Path, environ: Mapping[str, str]) ->
         line["database"] = control.database.reveal()
     if MASTER_KEY in environ:  # as `fastpath control` has it: one installation, one master key
         line["master_key"] = {"type": "environment", "variable": MASTER_KEY}
-    return msgspec.json.encode(line) + b"\n"
+    return msgspec.json.encode(line, enc_hook=reveal_hook) + b"\n"
 
 
 class ControlChild:
@@ -68,6 +71,8 @@ class ControlChild:
         self._say = say
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
+        self._hung = False
+        self.restarts = 0
         self._stopping = Event()
         self._over = Event()
         self._over.set()
@@ -82,7 +87,9 @@ class ControlChild:
                 reason = await self._live(expect_exit)
                 if self._stopping.is_set():
                     return
-                quick_deaths = quick_deaths + 1 if self._clock.monotonic() - born < SETTLED_AFTER else 0
+                short = self._hung or self._clock.monotonic() - born < SETTLED_AFTER
+                quick_deaths, self._hung = quick_deaths + 1 if short else 0, False
+                self.restarts += 1
                 self._say(f"the control process is gone and will be started again, traffic goes on: {reason}")
                 await self._pause(backoff(quick_deaths))
         finally:
@@ -102,7 +109,14 @@ class ControlChild:
     def hurry(self) -> None:
         """Ends it now."""
         if self._process is not None and self._process.returncode is None:
-            os.kill(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # reaped a moment ago, and not told yet
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    def kill_hung(self) -> None:
+        """Ends it now because it answers nothing: the next one waits, as after a death at its start."""
+        if not self._hung:  # once: its number may be another process's by the next look
+            self._hung = True
+            self.hurry()
 
     async def _live(self, expect_exit: ExpectExit) -> str:
         """Runs one to its end; gives the reason of it."""

@@ -10,8 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from fastpath.limits import seeding
+from fastpath.observe.metrics import Metrics
 from fastpath.process.control import ControlChild, ExpectExit, Say, settings_line
+from fastpath.process.liaison import Liaison
 from fastpath.process.policy import Joined, Policy, find_clashes, join, make_nobody, news_in, read_policy
+from fastpath.process.pulse import Pulse
+from fastpath.process.seeder import Seeder
 from fastpath.publication import (
     Accepted,
     Folder,
@@ -45,6 +50,7 @@ class ControlPlane:
 
     def __init__(self, child: ControlChild, folder: Path, pepper: bytes, say: Say) -> None:
         self.child = child
+        self.pulse = Pulse(child, Liaison(folder), clock, say)
         self.policy: Policy | None = None
         self._folder = folder
         self._pepper = pepper
@@ -56,10 +62,32 @@ class ControlPlane:
         self._nudges: NudgeListener | None = None
         self._told: frozenset[str] = frozenset()
         self._problem = ""
+        self._seeder: Seeder | None = None
+        self._joined: Settings | None = None
 
     async def begin(self) -> None:
         """Takes the last publication, if there is one. Call once, before the workers start."""
         await self._open()
+
+    def count_in(self, metrics: Metrics) -> None:
+        """Takes the node's arena: shows how the control process is, and closes hard budgets that are to be seeded.
+
+        Call before the workers start.
+        """
+        self.pulse.publish(metrics)
+        metrics.read("fastpath_control_restarts_total", lambda: {(): self.child.restarts})
+        if seeding.close(metrics.arena):
+            self._seeder = Seeder(metrics.arena, Liaison(self._folder), self._clock, self._say)
+
+    async def watch(self) -> None:
+        """Feels its pulse, for ever."""
+        await self._outlive(self.pulse.watch)
+
+    async def seed(self) -> None:
+        """Opens hard budgets once the ledger has said what was spent of them."""
+        if self._seeder is not None:
+            seeder = self._seeder
+            await self._outlive(lambda: seeder.run(lambda: self._joined or Settings()))
 
     async def run(self, expect_exit: ExpectExit) -> None:
         """Keeps the control process alive until `child.stop`."""
@@ -91,6 +119,7 @@ class ControlPlane:
         """Notes what workers run by now, and says what is new about clashes."""
         if policy is not None:
             self._keep(policy)
+        self._joined = settings
         clashes = find_clashes(settings, self.policy)
         fresh = news_in(clashes, self._told)
         self._told = frozenset(clashes)
@@ -107,7 +136,8 @@ class ControlPlane:
     def problems(self) -> tuple[str, ...]:
         """What is wrong with it now; traffic goes on all the same."""
         down = "" if self.child.url else "the control process is not serving"
-        return tuple(problem for problem in (down, self._problem) if problem)
+        closed = self._seeder.problem if self._seeder is not None else ""
+        return tuple(problem for problem in (down, self.pulse.problem, closed, self._problem) if problem)
 
     async def _outlive(self, work: Callable[[], Awaitable[None]]) -> None:
         """Does it until it is done: a mistake in here must not end a node whose workers serve."""

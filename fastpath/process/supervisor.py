@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from _native.arena import Arena
 from fastpath import __version__
+from fastpath.limits.seeding import open_unseeded
 from fastpath.observe.metrics import Metrics
 from fastpath.observe.pool import Pool
 from fastpath.process.admin import AdminServer
@@ -130,6 +131,10 @@ async def _serve(
     metrics.read("fastpath_build_info", lambda: {(__version__,): 1})
     for result in ("ok", "rejected"):  # shown as 0 before the first
         metrics.counter("fastpath_config_reloads_total", (result,))
+    if plane is not None:
+        plane.count_in(metrics)
+    else:
+        open_unseeded(arena)
     pool = Pool(clock, models_of(settings))
     fleet = Fleet(launch, settings.workers, _for_workers(settings, plane), metrics, pool, clock, say)
     notifier = Notifier(launch.environ, os.getpid())
@@ -216,6 +221,7 @@ class Supervisor:
             if self.plane is not None:
                 self._admin.degraded = self._fleet.degraded = self.plane.problems
                 tasks.create_task(self.plane.run(self._fleet.expect_exit))
+                chores += [tasks.create_task(self.plane.watch()), tasks.create_task(self.plane.seed())]
             problem = await self._wait_for_start()
             if problem:
                 self._say(problem)

@@ -4,12 +4,14 @@ Owns also where in the state folder the two planes meet. Does not own what that 
 (`controlplane.settings`): the supervisor adds the state folder.
 """
 
+import base64
+import binascii
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
 from fastpath.settings.issuers import AdminIssuer
-from fastpath.settings.kinds import Host, Port
+from fastpath.settings.kinds import Host, Label, Port, Url
 from fastpath.settings.secret import Secret
 
 PUBLISHED: Final = "published"
@@ -26,7 +28,40 @@ def check_database(text: str) -> str | None:
     return "must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME"
 
 
+def check_signing_secret(text: str) -> str | None:
+    """What signs webhooks, in the form of the Standard Webhooks specification."""
+    try:
+        size = len(base64.b64decode(text.removeprefix("whsec_"), validate=True))
+    except (binascii.Error, ValueError):
+        size = 0
+    if text.startswith("whsec_") and 24 <= size <= 64:
+        return None
+    return 'must be whsec_ and 24 to 64 random bytes in base64: echo "whsec_$(openssl rand -base64 32)"'
+
+
 DatabaseUrl = Annotated[Secret, Meta(extra={"check": check_database})]
+SigningSecret = Annotated[Secret, Meta(extra={"check": check_signing_secret})]
+
+
+class Webhook(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who is told of budget alerts. Destinations that the admin API made stand beside these."""
+
+    name: Annotated[Label, Meta(description="Name in the admin API and in logs. Unique for its tenant.")]
+    url: Annotated[
+        Url,
+        Meta(
+            description="Where alerts are posted to: https, or http to a loopback address of a host in `allow_hosts`. "
+            "Redirects are not followed."
+        ),
+    ]
+    secret: Annotated[
+        SigningSecret,
+        Meta(description="`whsec_...`, which the receiver checks signatures with; best as `${NAME}`."),
+    ]
+    tenant: Annotated[
+        Label | None,
+        Meta(description="Only alerts of this tenant, by its name in this file. None: of all tenants."),
+    ] = None
 
 
 class Control(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,5 +89,18 @@ class Control(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             description="Identity providers whose tokens administrators may send in place of an admin key. Apart "
             "from those of callers: a token opens what it was made for."
+        ),
+    ] = ()
+    webhooks: Annotated[
+        tuple[Webhook, ...],
+        Meta(max_length=16, description="Who is told when budgets cross thresholds. Empty: those of the admin API."),
+    ] = ()
+    allow_hosts: Annotated[
+        tuple[Host, ...],
+        Meta(
+            max_length=64,
+            description="Hosts of webhooks that may have private or loopback addresses, for receivers inside one's own "
+            "network. All others must be public, whatever their name resolves to, and so must those of "
+            "tenant-admins.",
         ),
     ] = ()

@@ -31,6 +31,7 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     yield from _find_unix_clashes(values)
     yield from _find_port_clash(values)
     yield from _find_open_control(values)
+    yield from _find_open_webhooks(values)
     yield from _find_reversed(values)
     yield from find_tenancy_conflicts(values, hidden)
     yield from find_policy_conflicts(values, hidden)
@@ -170,6 +171,21 @@ def _find_open_control(values: Values) -> Iterator[Finding]:
             "does TLS in front, or run `fastpath control` with a certificate instead"
         )
         yield ("control", "host"), message
+
+
+def _find_open_webhooks(values: Values) -> Iterator[Finding]:
+    control = values.get("control") or {}
+    allowed = control.get("allow_hosts", ())
+    hooks = list(items_of(control, ("webhooks",)))
+    seen = set()
+    for path, hook in hooks:
+        url, place = hook.get("url"), (hook.get("tenant"), hook.get("name"))
+        if url is not None and not url.startswith("https://") and url_identity(url)[1] not in allowed:
+            message = "must begin with https://, or lead to a loopback address of a host in control.allow_hosts"
+            yield ("control", *path, "url"), message
+        if place in seen:
+            yield ("control", *path, "name"), "is the name of another webhook of the same tenant: choose another"
+        seen.add(place)
 
 
 _ORDERED = (

@@ -14,7 +14,7 @@ from controlplane.api.rules import UnruledRouteError, all_ruled, rule_of, under
 from controlplane.app import ROUTES
 from fastpath.outbox.facts import Payer
 from tests.controlplane.conftest import Cast, ControlProcess
-from tests.controlplane.settlement.spending import PATIENCE, spend
+from tests.controlplane.settlement.spending import PATIENCE, spend, warn
 
 LETTERS = {"A": "admin", "O": "operator", "U": "auditor", "T": "tenant-admin", "D": "developer"}
 
@@ -64,11 +64,34 @@ EXPECTED = {
     "GET /admin/v1/invoices/{object_id}": "AUT",
     "POST /admin/v1/ledger/refunds": "A",
     "GET /admin/v1/settlement": "AOU",
+    "GET /admin/v1/alerts": "AOUT",
+    "GET /admin/v1/alerts/{object_id}": "AOUT",
+    "POST /admin/v1/alerts/{object_id}/resend": "AOT",
+    "GET /admin/v1/alert-destinations": "AOUT",
+    "POST /admin/v1/alert-destinations": "AT",
+    "GET /admin/v1/alert-destinations/{object_id}": "AOUT",
+    "PATCH /admin/v1/alert-destinations/{object_id}": "AT",
+    "DELETE /admin/v1/alert-destinations/{object_id}": "AT",
     "GET /admin/v1/audit": "AU",
     "GET /admin/v1/audit/verify": "AU",
 }
 
 _number = itertools.count()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alerted_budget(control: ControlProcess, cast: Cast) -> None:
+    """An alert of each tenant, and a destination of the callers'."""
+    for ids in (cast.ids, cast.other):
+        warn(control.state, ids["tenant"])
+        body = {"name": fresh(), "tenant_id": ids["tenant"], "url": "https://alerts.invalid/"}
+        ids["destination"] = cast.admin.make("/alert-destinations", body)["destination"]["id"]
+    deadline = time.monotonic() + PATIENCE
+    while len(found := cast.admin.get("/alerts")["data"]) < 2:
+        assert time.monotonic() < deadline, "they were not registered"
+        time.sleep(0.02)
+    for one in found:
+        (cast.ids if one["tenant"] == cast.ids["tenant"] else cast.other)["alert"] = one["id"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,6 +117,9 @@ def in_tenant(cast: Cast, kind: str) -> str:
         return str(cast.admin.make("/admin-keys", body)["admin_key"]["id"])
     if kind == "policies":
         return str(cast.callers["tenant-admin"].make("/policies", {"name": fresh(), "effect": "deny"})["id"])
+    if kind == "alert-destinations":
+        body = {"name": fresh(), "tenant_id": cast.ids["tenant"], "url": "https://alerts.invalid/"}
+        return str(cast.admin.make("/alert-destinations", body)["destination"]["id"])
     if kind == "provider-keys":
         return str(cast.admin.make("/provider-keys", {"name": fresh(), "value": "sk-x"})["id"])
     made = cast.admin.make(f"/{kind}", {"name": fresh(), **owner_of(cast, kind)})
@@ -108,6 +134,7 @@ def owner_of(cast: Cast, kind: str) -> dict[str, str]:
 def known(cast: Cast, kind: str) -> str:
     """What is there from the start and every role of the tenant sees."""
     names = {"admin-keys": "developer key", "provider-keys": "provider", "invoices": "tenant", "policies": "policy"}
+    names |= {"alert-destinations": "destination"}
     return cast.ids[names.get(kind, kind.removesuffix("s"))]
 
 
@@ -118,6 +145,8 @@ def request_of(cast: Cast, place: str) -> tuple[str, str, Any]:
     kind = parts[0]
     if method == "GET":
         return method, path.replace("{object_id}", known(cast, kind) if "{" in path else ""), None
+    if path.endswith("/resend"):
+        return method, path.replace("{object_id}", cast.ids["alert"]), {}
     if path.endswith("/rotate"):
         return method, path.replace("{object_id}", cast.ids["key"]), {} if "{" in path else None
     if kind == "ledger":
@@ -127,6 +156,7 @@ def request_of(cast: Cast, place: str) -> tuple[str, str, Any]:
             "admin-keys": {"role": "developer", "user_id": cast.ids["user"]},
             "policies": {"effect": "deny", "models": ["large"]},
             "provider-keys": {"value": "sk-x"},
+            "alert-destinations": {"tenant_id": cast.ids["tenant"], "url": "https://alerts.invalid/"},
         }.get(kind, owner_of(cast, kind))
         return method, path, {"name": fresh(), **extra}
     if method == "DELETE" and kind == "keys":
@@ -185,7 +215,7 @@ def test_ranks_put_every_role_above_another_or_below() -> None:
 
 
 Probe = Callable[[Cast, str, str], tuple[str, str, Any]]
-OTHERS = ("tenant", "team", "user", "key", "developer key", "policy")
+OTHERS = ("tenant", "team", "user", "key", "developer key", "policy", "destination")
 KIND_OF = {
     "tenant": "tenants",
     "team": "teams",
@@ -193,6 +223,7 @@ KIND_OF = {
     "key": "keys",
     "developer key": "admin-keys",
     "policy": "policies",
+    "destination": "alert-destinations",
 }
 ACTS: dict[str, tuple[tuple[str, str, Any], ...]] = {
     "tenant": (("GET", "", None),),
@@ -206,6 +237,7 @@ ACTS: dict[str, tuple[tuple[str, str, Any], ...]] = {
     ),
     "developer key": (("GET", "", None), ("PATCH", "", {"disabled": True}), ("DELETE", "", None)),
     "policy": (("GET", "", None), ("PATCH", "", {"disabled": True}), ("DELETE", "", None)),
+    "destination": (("GET", "", None), ("PATCH", "", {"disabled": True}), ("DELETE", "", None)),
 }
 
 
@@ -234,6 +266,19 @@ def test_what_is_another_tenants_is_as_missing_as_what_never_was(cast: Cast) -> 
         assert cast.admin.call("GET", f"/{KIND_OF[what]}/{cast.other[what]}").json()["disabled"] is False
 
 
+def test_an_alert_of_another_tenant_is_none(cast: Cast) -> None:
+    chief = cast.callers["tenant-admin"]
+    assert {one["id"] for one in chief.get("/alerts")["data"]} == {cast.ids["alert"]}
+    assert {one["tenant_id"] for one in chief.get("/alert-destinations")["data"]} == {cast.ids["tenant"]}
+    for method, suffix in (("GET", ""), ("POST", "/resend")):
+        foreign, missing = (
+            chief.call(method, f"/alerts/{which}{suffix}", None) for which in (cast.other["alert"], "f" * 32)
+        )
+        assert (foreign.status_code, foreign.content) == (404, missing.content)
+    everywhere = chief.call("POST", "/alert-destinations", {"name": fresh(), "url": "https://alerts.invalid/"})
+    assert everywhere.status_code == 403
+
+
 def test_nothing_is_made_below_another_tenants_objects(cast: Cast) -> None:
     for role, path, body in (
         ("tenant-admin", "/teams", {"tenant_id": cast.other["tenant"]}),
@@ -243,6 +288,7 @@ def test_nothing_is_made_below_another_tenants_objects(cast: Cast) -> None:
         ("tenant-admin", "/admin-keys", {"role": "tenant-admin", "tenant_id": cast.other["tenant"]}),
         ("tenant-admin", "/admin-keys", {"role": "developer", "user_id": cast.other["user"]}),
         ("tenant-admin", "/policies", {"effect": "deny", "tenant_id": cast.other["tenant"]}),
+        ("tenant-admin", "/alert-destinations", {"url": "https://alerts.invalid/", "tenant_id": cast.other["tenant"]}),
     ):
         foreign = cast.callers[role].call("POST", path, {"name": fresh(), **body})
         place = next(name for name in ("user_id", "team_id", "tenant_id") if name in body)

@@ -155,14 +155,16 @@ class Load:
 
 @pytest.fixture(scope="module")
 def gateway(launch_for_module: Launcher, mock: ModelServer, moody: ModelServer) -> GatewayNode:
-    """Two workers before a good endpoint, a dead one, a pool that is dead whole, and a server with moods."""
+    """Two workers before a good endpoint, a dead one, a pool that is dead whole, and a server with moods; and a control
+    process."""
     dead = "http://127.0.0.1:9/v1"
     urls = {"good": mock.url, "moody": moody.url, "dead": dead, "gone": dead}
     for model in MODELS:
         for endpoint in model["endpoints"]:
             assert isinstance(endpoint, dict)
             endpoint |= {"url": urls[endpoint["name"]], "api_key": "${UPSTREAM_KEY}", "tier": "L1"}
-    return launch_for_module.gateway({"models": MODELS, "workers": 2, "key": KEY, "issuers": [ISSUER]})
+    settings = {"models": MODELS, "workers": 2, "key": KEY, "issuers": [ISSUER], "control": {"port": 0}}
+    return launch_for_module.gateway(settings)
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,11 @@ class Gate:
         self, key: str | None = "k", input: int = 0, output: int = 0, money: int = 0, model: str = "llama"
     ) -> Ticket | Rejection:
         now, wall = self.clock.monotonic(), self.clock.now()
-        return admit(self.plan(key, model), now, wall, input, output, money, self.told.append)
+        return admit(self.plan(key, model), now, wall, input, output, money, self._tell)
+
+    def _tell(self, crossing: Crossing) -> None:
+        if crossing.first:
+            self.told.append(crossing)
 
     def take(self, key: str | None = "k", input: int = 0, output: int = 0, money: int = 0) -> Ticket:
         ticket = self.ask(key, input, output, money)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath.money.price import Billable, Price
-from fastpath.outbox.facts import Attempt, End, Intent, Mark, Payer, decode, encode
+from fastpath.outbox.facts import Alert, Attempt, End, Intent, Mark, Payer, decode, decode_message, encode
 
 ID = bytes(range(16))
 INTENT = Intent(ID, 1, 1_795_000_000.25, Payer("t", "", "u", "k"), "m", "e", Price("v", "USD", 1, 2), 0, 5, 7, 9)
@@ -16,6 +16,14 @@ END = End(ID, 1.0, Payer(), (Attempt(1, "e", None), Attempt(2, "f", Billable(3),
 @pytest.mark.parametrize("fact", [INTENT, Mark(ID, 2, Billable(input=1, output=2), True), END])
 def test_a_fact_crosses(fact: Intent | Mark | End) -> None:
     assert decode(encode(fact)) == fact
+
+
+def test_an_alert_crosses_and_is_no_fact_of_a_request() -> None:
+    alert = Alert(1.5, "t", "team", ("t", "search"), "b", "money", "EUR", 80, "warn", 8, 10, "rolling", 7, 20_697)
+    assert decode_message(encode(alert)) == alert
+    assert decode_message(encode(INTENT)) == INTENT
+    with pytest.raises(msgspec.DecodeError):
+        decode(encode(alert))
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,10 @@ from fastpath.identity.published import Published
 from fastpath.process.control import LONGEST_BACKOFF, ControlChild, backoff, settings_line
 from fastpath.process.policy import Policy, find_clashes, join, make_nobody
 from fastpath.process.reload import keep_fixed
-from fastpath.settings import AdminIssuer, Control, Key, Settings, Tenant
+from fastpath.settings import AdminIssuer, Control, Key, Settings, Tenant, encode_settings
 from fastpath.settings import Grant as AdminGrant
 from fastpath.settings import Policy as Rule
+from fastpath.settings.control import Webhook
 from fastpath.settings.file import SettingsError, load
 from fastpath.settings.policies import Effect
 from fastpath.settings.roster import Grant, Roster, encode_roster
@@ -134,7 +135,18 @@ def test_its_settings_line_is_one_that_the_control_process_reads() -> None:
     assert read.database is not None
     assert read.database.reveal() == "sqlite:////x"
     assert read.master_key == EnvironmentSource("FASTPATH_MASTER_KEY")
-    assert read_settings(settings_line(Control(), Path("/state"), {})).database is None
+    bare = read_settings(settings_line(Control(), Path("/state"), {}))
+    assert (bare.database, bare.webhooks, bare.allow_hosts) == (None, (), ())
+
+
+def test_webhooks_go_to_the_control_process_with_their_secrets_and_to_no_worker() -> None:
+    hook = Webhook(name="pager", url="https://hooks.example/", secret=Secret("whsec_" + "A" * 44))
+    control = Control(webhooks=(hook,), allow_hosts=("hooks.example",))
+    read = read_settings(settings_line(control, Path("/state"), {}))
+    assert (read.webhooks, read.allow_hosts) == ((hook,), ("hooks.example",))
+    joined = join(Settings(control=control), None, NOBODY)
+    assert b"whsec_" not in encode_settings(joined.settings)
+    assert "AAAA" not in repr(control)
 
 
 def test_its_settings_line_says_whose_tokens_administrators_may_send() -> None:

@@ -1,4 +1,5 @@
-"""Asks an identity provider over HTTP/1.1: one request, one bounded answer. Only here is a connection opened.
+"""Asks a server outside (an identity provider, a webhook) over HTTP/1.1: one request, one bounded answer. Only here is
+a connection opened.
 
 Owns the deadline, the size cap, TLS verification, and that nothing else is done on the way: no redirect, no cookie, no
 proxy, no second address family of a host that was not judged. Does not own which addresses are allowed (`address`).
@@ -26,11 +27,18 @@ class FetchProblem(Exception):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What is asked: GET, or POST of a form. authorization: the header's value, a secret; not shown by `repr`."""
+    """What is asked: GET, or POST of a form or of JSON. Only the URL is shown by `repr`.
+
+    authorization: the header's value, a secret. headers: more of them. status_only: the body of the answer is not read,
+    however long it is.
+    """
 
     url: str
     form: tuple[tuple[str, str], ...] | None = None
     authorization: str | None = None
+    json: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    status_only: bool = False
 
     def __repr__(self) -> str:
         return f"Ask({self.url!r})"
@@ -97,7 +105,7 @@ class GuardedFetch:
             connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=self._caps.head)
             writer.write(_request_bytes(connection, target, ask))
             await writer.drain()
-            return await self._answer(connection, reader, target.host)
+            return await self._answer(connection, reader, target.host, ask.status_only)
         finally:
             writer.transport.abort()  # one answer is all we want, and a peer must not hold us in its goodbye
 
@@ -120,7 +128,9 @@ class GuardedFetch:
             return await asyncio.open_connection(address, target.port, ssl=self._tls, server_hostname=target.host)
         return await asyncio.open_connection(address, target.port)
 
-    async def _answer(self, connection: h11.Connection, reader: asyncio.StreamReader, host: str) -> Answer:
+    async def _answer(
+        self, connection: h11.Connection, reader: asyncio.StreamReader, host: str, status_only: bool
+    ) -> Answer:
         status, body = 0, bytearray()
         while True:
             event = connection.next_event()
@@ -128,6 +138,8 @@ class GuardedFetch:
                 connection.receive_data(await reader.read(8192))  # in parts, or h11 sees a long head whole
             elif isinstance(event, h11.Response):
                 status = event.status_code
+                if status_only:
+                    return Answer(status, b"")
                 if any(name == b"content-encoding" for name, _ in event.headers):
                     raise FetchProblem(f"{host} compressed its answer, which was not asked for")
             elif isinstance(event, h11.Data):
@@ -145,12 +157,21 @@ async def resolve_by_system(host: str) -> list[str]:
 
 
 def _request_bytes(connection: h11.Connection, target: Target, ask: Ask) -> bytes:
-    body = b"" if ask.form is None else urlencode(ask.form).encode()
-    headers = [("host", target.authority), ("accept", "application/json"), ("connection", "close")]
-    if ask.form is not None:
-        headers += [("content-type", "application/x-www-form-urlencoded"), ("content-length", str(len(body)))]
+    kind, body = _body_of(ask)
+    headers = [("host", target.authority), ("accept", "application/json"), ("connection", "close"), *ask.headers]
+    if kind is not None:
+        headers += [("content-type", kind), ("content-length", str(len(body)))]
     if ask.authorization is not None:
         headers.append(("authorization", ask.authorization))
-    request = h11.Request(method="GET" if ask.form is None else "POST", target=target.path, headers=headers)
+    request = h11.Request(method="GET" if kind is None else "POST", target=target.path, headers=headers)
     sent = [connection.send(event) or b"" for event in (request, h11.Data(data=body), h11.EndOfMessage())]
     return b"".join(sent)
+
+
+def _body_of(ask: Ask) -> tuple[str | None, bytes]:
+    """Content type and body; None for a GET."""
+    if ask.json is not None:
+        return "application/json", ask.json
+    if ask.form is not None:
+        return "application/x-www-form-urlencoded", urlencode(ask.form).encode()
+    return None, b""

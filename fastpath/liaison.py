@@ -1,0 +1,93 @@
+"""What a node's supervisor asks its control process: how it is, and what was spent before this node counted.
+
+Owns the messages and their form: one line of JSON each way for each connection, over the Unix socket `node.sock` in the
+state folder. The kernel says who is at the other end (the same user, or root), so no secret is needed. Does not own the
+two ends (`fastpath.process.liaison`, `controlplane.liaison`). Shapes only.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+
+SOCKET: Final = "node.sock"
+MOST_LINE: Final = 1 << 20
+"""Bytes of a line, at most."""
+MOST_QUESTIONS: Final = 200
+"""Of one message: each costs the database a look-up."""
+
+Level = Literal["tenant", "team", "user", "key"]
+Unit = Literal["tokens", "money"]
+
+
+class Question(msgspec.Struct, frozen=True, array_like=True):
+    """What somebody spent in a period, by what the ledger calls it. Unix seconds, from `start` to before `end`."""
+
+    tenant: str
+    level: Level
+    name: str  # "" for the tenant itself
+    unit: Unit
+    currency: str  # whose money; of tokens all count
+    start: float
+    end: float
+
+
+class PulseAsked(msgspec.Struct, frozen=True, tag="pulse"):
+    """How are you?"""
+
+
+class SpentAsked(msgspec.Struct, frozen=True, tag="spent"):
+    """What was spent? At most MOST_QUESTIONS."""
+
+    questions: tuple[Question, ...]
+
+
+class Vitals(msgspec.Struct, frozen=True, tag="vitals", kw_only=True):
+    """How a control process is. Counts are since it started; bytes, seconds."""
+
+    backlog_bytes: int = 0
+    backlog_records: int = 0
+    outbox_bytes: int = 0
+    lag_seconds: float = 0.0
+    records: int = 0
+    transactions: int = 0
+    quarantined: int = 0
+    lost: int = 0
+    failures: int = 0
+    publication: int = 0  # version of what was last published, 0: nothing yet
+    database_errors: dict[str, int] = {}
+    alerts: int = 0
+    deliveries: dict[str, int] = {}
+    deliveries_waiting: int = 0
+
+
+class SpentTold(msgspec.Struct, frozen=True, tag="amounts"):
+    """Tokens, or nano-units, in the order of the questions."""
+
+    amounts: tuple[int, ...]
+
+
+class Declined(msgspec.Struct, frozen=True, tag="declined"):
+    """No answer now, and why."""
+
+    problem: str
+
+
+Asked = PulseAsked | SpentAsked
+Told = Vitals | SpentTold | Declined
+
+
+def encode(message: Asked | Told) -> bytes:
+    """One line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def decode_asked(line: bytes) -> Asked:
+    """Raises msgspec.DecodeError."""
+    found: Asked = msgspec.json.decode(line, type=Asked)
+    return found
+
+
+def decode_told(line: bytes) -> Told:
+    """Raises msgspec.DecodeError."""
+    found: Told = msgspec.json.decode(line, type=Told)
+    return found
