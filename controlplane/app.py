@@ -174,14 +174,17 @@ def _build_litestar(rooms: Rooms) -> Litestar:
     )
 
 
+SERVING: Final = ("directory", "keys", "admin_keys", "policies", "vault", "trail", "billing", "alerting")
+"""Rooms that handlers are given."""
+
+
 def dependencies(rooms: Rooms | None) -> dict[str, Provide]:
     """What handlers are given by name. rooms: None to describe the routes without serving them."""
 
     def room(name: str) -> Provide:
         return Provide(lambda: getattr(rooms, name), sync_to_thread=False)
 
-    rooms = ("directory", "keys", "admin_keys", "policies", "vault", "trail", "billing", "alerting")
-    named = {name: room(name) for name in rooms}
+    named = {name: room(name) for name in SERVING}
     given = named | {"who": Provide(provide_principal), "page": Provide(provide_page)}
     given["document"] = document.provide_document(ROUTES, given)
     return given

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Final
 
 from fastpath import errors
-from fastpath.account.books import payer_of
+from fastpath.account.payer import payer_of
 from fastpath.idempotency.slot import MARK_SIZE, Mark
 from fastpath.settings import Key
 

@@ -48,11 +48,12 @@ Apply = Callable[[Policy], Awaitable[str]]
 class ControlPlane:
     """Of one node. `folder`: the state folder. `policy` is what workers run by, None before the first."""
 
-    def __init__(self, child: ControlChild, folder: Path, pepper: bytes, say: Say) -> None:
+    def __init__(self, child: ControlChild, folder: Path, pepper: bytes, clock: Clock, say: Say) -> None:
         self.child = child
         self.pulse = Pulse(child, Liaison(folder), clock, say)
         self.policy: Policy | None = None
         self._folder = folder
+        self._clock = clock
         self._pepper = pepper
         self._pepper_id = pepper_id(pepper)
         self._nobody = make_nobody(self._pepper_id)
@@ -189,4 +190,4 @@ def open_plane(control: Control, folder: Path, environ: Mapping[str, str], clock
     except PepperError as error:
         raise SettingsError([Problem(0, 0, "state_dir", str(error))], "settings") from None
     child = ControlChild(settings_line(control, folder, environ), environ, clock, say)
-    return ControlPlane(child, folder, pepper, say)
+    return ControlPlane(child, folder, pepper, clock, say)

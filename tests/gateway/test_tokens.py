@@ -16,7 +16,7 @@ import httpx
 import msgspec
 import pytest
 
-from fastpath.account.books import payer_of
+from fastpath.account.payer import payer_of
 from fastpath.app import Gateway
 from fastpath.identity.token.discovery import discover
 from fastpath.identity.token.fetch import Answer, Ask, Caps, GuardedFetch, resolve_by_system

@@ -5,8 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003_alerts"
-down_revision = "0002_ledger"
+revision = "0004_alerts"
+down_revision = "0003_policies"
 branch_labels = None
 depends_on = None
 
