@@ -170,6 +170,8 @@ class Fleet:
         if answer is None or not answer.ok:
             reason = answer.problem if answer else "it does not answer"
             self._say(f"worker {member.pid} did not take the new settings: {reason}")
+        if answer is not None and not answer.ok:  # it would go on by what was taken back: let another take its place
+            member.drain(GRACE)
 
     async def _wait_for_exits(self, within: float) -> None:
         """Until all slots are done, `within` seconds at most, or one more second once `hurry` was called."""

@@ -17,8 +17,8 @@ from fastpath.publication.problem import PublicationError, Refused
 POLL: Final = 1.0
 """Seconds between two looks at the folder when no nudge comes."""
 AGAIN: Final = 10
-"""Looks after which one that was unfit is tried again: a worker may have been short of something, and what is waiting
-may be a revocation."""
+"""Looks after which one that was unfit is tried again: a worker may have been short of something, and what waits may be
+a revocation."""
 
 Prepare = Callable[[Publication], Awaitable[Callable[[], None]]]
 """Makes ready what a publication says and gives the swap, which must not fail. Raises Refused("unfit") to stay."""

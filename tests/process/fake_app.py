@@ -48,6 +48,8 @@ class FakeApp:
         self._server = await asyncio.start_server(self._serve, sock=listener)
 
     def reload(self, settings: Settings, published: object = None) -> None:
+        if "refuse-second" in _models_of(settings):
+            _refuse_unless_first()
         self._models = _models_of(settings)
 
     def note_condition(self, *, degraded: bool) -> None:
@@ -112,6 +114,14 @@ def _models_of(settings: Settings) -> str:
     if "refuse" in names:
         raise SettingsError([Problem(0, 0, "models", "the app refuses it")], "settings")
     return ",".join(names)
+
+
+def _refuse_unless_first() -> None:
+    """The first worker of a node takes the settings; one that has been running beside it does not."""
+    try:
+        os.close(os.open(os.environ["FASTPATH_DEBUG_MARK"], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        raise SettingsError([Problem(0, 0, "models", "this worker alone refuses it")], "settings") from None
 
 
 def _leave_an_orphan() -> None:

@@ -176,6 +176,20 @@ def test_sighup_swaps_the_settings_of_all_workers_and_keeps_them(start: Start, t
     assert node.metric('fastpath_config_reloads_total{result="ok"}') == 1
 
 
+def test_a_worker_that_alone_refuses_new_settings_is_replaced_by_one_that_has_them(
+    start: Start, text: Text, until: Until, tmp_path: Path
+) -> None:
+    node = start(text(workers=2, drain=1), FASTPATH_DEBUG_MARK=str(tmp_path / "mark")).serving()
+    pids = {worker.pid for worker in node.workers()}
+    node.path.write_text(text("refuse-second", workers=2, drain=1))
+    node.signal(signal.SIGHUP)
+    node.line("did not take the new settings: ")
+    node.line("will be replaced: it exited with status 0")
+    until(lambda: node.admin("/readyz")[0] == 200)
+    assert {node.get("/models") for _ in range(20)} == {"refuse-second"}
+    assert len({worker.pid for worker in node.workers()} & pids) == 1
+
+
 def test_a_reload_drops_no_stream(start: Start, text: Text) -> None:
     node = start(text()).serving()
     stream = node.open("/stream")
