@@ -102,6 +102,7 @@ class Member:
         self.exited = exited
         self.ready = False
         self.problem = ""
+        self._leaving = False
         self._process = process
         self._channel = channel
         self._line = line
@@ -158,7 +159,7 @@ class Member:
 
     def drain(self, deadline: float) -> None:
         """Tells it to finish within `deadline` seconds and exit."""
-        self.ready = False
+        self.ready, self._leaving = False, True
         self._channel.send(Drain(deadline))
 
     def kill(self) -> None:
@@ -206,7 +207,7 @@ class Member:
 
     def _on_answer(self, message: Answer) -> None:
         if isinstance(message, Pulse):
-            self.ready = message.ready
+            self.ready = message.ready and not self._leaving  # it may have answered before it was told to go
         future = self._waiting.pop(message.number, None)
         if future is not None and not future.done():
             future.set_result(message)
