@@ -126,6 +126,8 @@ class Load:
         self._post("/v1/chat/completions", {}, "no.such.token")
         self._moody.script({"usage": "none"}, times=1)
         self._chat("moody", stream=True)
+        self._moody.script({"usage": "negative"}, times=1)
+        self._chat("moody", stream=True)
         self._moody.script({"cut_after": 2}, times=1)
         self._chat("moody", stream=True)
         self._leave()

@@ -12,7 +12,7 @@ from tests.deploy.files import Query, Rule, annotations, dashboard_queries, rule
 WITHIN = 20.0
 
 # Alerts that the load raises. Of all others the comparison is false, and so the answer empty, which is as it should be.
-RAISED = {"FastpathErrorsHigh", "FastpathEndpointFailing", "FastpathEndpointDown"}
+RAISED = {"FastpathErrorsHigh", "FastpathEndpointFailing", "FastpathEndpointDown", "FastpathUsageDisputed"}
 
 ASKED = [
     *dashboard_queries(),
