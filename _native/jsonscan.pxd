@@ -75,6 +75,7 @@ cdef class Members:
 cdef class Numbers:
     cdef tuple outer  # the bytes of each path's first name
     cdef tuple inner  # of its second, b"" when it has none
+    cdef bytes foreign  # how no name may begin
     cdef int count
 
     cdef Py_ssize_t walk(self, const unsigned char* p, Py_ssize_t pos, Py_ssize_t size, bytes parent,

@@ -687,10 +687,11 @@ cdef class Members:
 
 cdef class Numbers:
 
-    def __init__(self, paths):
+    def __init__(self, paths, foreign=""):
         names = [path.partition(".") for path in paths]
         if len(names) > MAX_NUMBERS:
             raise ValueError(f"at most {MAX_NUMBERS} paths")
+        self.foreign = foreign.encode()
         shared = {}  # one object for each name: a member's parent is then found by its address
         self.outer = tuple([shared.setdefault(outer, outer.encode()) for outer, _, _ in names])
         self.inner = tuple([inner.encode() for _, _, inner in names])
@@ -707,6 +708,9 @@ cdef class Numbers:
         while more:
             value = skip_key(p, pos, size, &start, &end)
             if value < 0 or value >= size or has_backslash(p, start, end):
+                return -1
+            if len(self.foreign) and end - start >= len(self.foreign) and memcmp(
+                    p + start, PyBytes_AS_STRING(self.foreign), len(self.foreign)) == 0:
                 return -1
             named = False
             pos = -1

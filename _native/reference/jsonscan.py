@@ -326,8 +326,9 @@ class Members:
 class Numbers:
     """Finds a few whole numbers in a small object."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], foreign: str = "") -> None:
         self.paths = [path.split(".") for path in paths]
+        self.foreign = foreign.encode()
 
     def read(self, text: bytes) -> tuple[int | None, ...] | None:
         """None when anything about it is unusual."""
@@ -344,11 +345,14 @@ class Numbers:
         parents = {path[0]: len(path) for path in self.paths}
         for name, _, value in _members(text, root):
             unusual = parents.get(name.decode()) == 2 and value.kind not in (b"n", b"{")
-            if b"\\" in name or unusual:
+            if self._is_odd(name) or unusual:
                 return None
-            if parents.get(name.decode()) == 2 and any(b"\\" in inner for inner, _, _ in _members(text, value)):
+            if parents.get(name.decode()) == 2 and any(self._is_odd(inner) for inner, _, _ in _members(text, value)):
                 return None
         return None if -1 in found else tuple(found)
+
+    def _is_odd(self, name: bytes) -> bool:
+        return b"\\" in name or (self.foreign != b"" and name.startswith(self.foreign))
 
     def _one(self, text: bytes, node: Node, path: list[str]) -> int | None:
         """None: absent or null; -1: unusual."""

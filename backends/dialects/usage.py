@@ -64,9 +64,11 @@ _USUAL = Numbers(
         "eval_count",
         "input_tokens_details.cached_tokens",
         "output_tokens_details.reasoning_tokens",
-    )
+        "prompt_cache_hit_tokens",
+    ),
+    foreign="cache_",  # what a cache wrote, under any of its names
 )
-_ELSEWHERE = (None,) * 8  # counts under names that the usual shape does not have
+_ELSEWHERE = (None,) * 9  # counts under names that the usual shape does not have
 
 
 def usage_of(raw: bytes) -> Usage | None:
@@ -115,7 +117,7 @@ def _usual(raw: bytes) -> Usage | None:
     None for all that is billed by more than the four totals: sound, written caches, reasoning beside the answer.
     """
     numbers = _USUAL.read(raw)
-    if numbers is None or numbers[7:] != _ELSEWHERE or b"cache_" in raw:
+    if numbers is None or numbers[7:] != _ELSEWHERE:
         return None
     taken, given, total, cached, reasoning = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     if taken is None or given is None or taken > IMPOSSIBLE or given > IMPOSSIBLE or numbers[5] or numbers[6]:

@@ -22,7 +22,7 @@ def check_prices(settings: Settings, now: float) -> None:
         raise SettingsError([Problem(0, 0, "", text) for text in error.problems], "prices") from error
     problems = [Problem(0, 0, *missing) for missing in _find_missing_rates(settings, catalog, now)]
     if problems:
-        raise SettingsError(problems, settings.prices or "settings")
+        raise SettingsError(problems, "settings")
 
 
 def _find_missing_rates(settings: Settings, catalog: Catalog, now: float) -> Iterator[tuple[str, str]]:

@@ -298,3 +298,34 @@ def test_the_reference_page_names_every_command_and_flag() -> None:
         assert f"{flag}" in page, flag
     for name in ("serve", "check", "keys new", "keys hash", "schema", "mock", "demo", "version"):
         assert f"`fastpath {name}" in page
+
+
+PRICED = """
+prices: prices.yaml
+tenants: [{name: acme, currency: CNY}]
+models:
+  - {name: llama, endpoints: [{url: "http://127.0.0.1:9001/v1", provider: own, tier: L1}]}
+"""
+PRICES = """
+providers:
+  - {provider: own, currency: USD, source: ours, read: 2026-01-01, prices: [{model: llama, from: 2026-01-01, input: 1}]}
+rates:
+  - {from: USD, to: CNY, date: 2026-01-01, rate: 7.1}
+"""
+
+
+def test_check_reads_the_price_list_and_misses_a_rate(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "f.yaml").write_text(PRICED)
+    (tmp_path / "prices.yaml").write_text(PRICES)
+    done = run("check", "f.yaml")
+    assert done.returncode == 0, done.stdout
+    (tmp_path / "prices.yaml").write_text(PRICES.replace("to: CNY", "to: EUR"))
+    done = run("check", "f.yaml")
+    assert done.returncode == 1
+    assert done.stdout.startswith("settings: tenants[0].currency: no rate from USD to CNY is known on ")
+    (tmp_path / "prices.yaml").write_text(PRICES.replace("input: 1", "input: -1"))
+    done = run("check", "f.yaml")
+    assert done.returncode == 1
+    assert done.stdout == "prices: prices.yaml:3 (own/llama from 2026-01-01): input must not be negative\n"
+    (tmp_path / "prices.yaml").unlink()
+    assert "prices.yaml: cannot be read: No such file" in run("check", "f.yaml").stdout

@@ -49,7 +49,7 @@ def read(module: Any, data: bytes) -> Any:
         "opening": members.opening,
         "firsts": [members.first(name) for name in NAMES],
         "texts": [members.text(name) for name in NAMES],
-        "numbers": module.Numbers(PATHS).read(data),
+        "numbers": [module.Numbers(PATHS, foreign).read(data) for foreign in ("", "m", "ca")],
     }
 
 
