@@ -30,8 +30,8 @@ cdef extern from *:
         return (unsigned __int128) (uint64_t) tokens * (uint64_t) rate;
     }
 
-    static inline int64_t fp_bill(int64_t a, int64_t p, int64_t b, int64_t q, int64_t c, int64_t r, int64_t d, int64_t s,
-                                  int64_t request, int64_t markup) {
+    static inline int64_t fp_bill(int64_t a, int64_t p, int64_t b, int64_t q, int64_t c, int64_t r, int64_t d,
+                                  int64_t s, int64_t request, int64_t markup) {
         return fp_nano(fp_times(a, p) + fp_times(b, q) + fp_times(c, r) + fp_times(d, s) + (uint64_t) request, markup);
     }
     """
@@ -65,6 +65,8 @@ cdef class Rates:
                        reasoning, self.reasoning, self.request, self.markup)
 
     cpdef int64_t most(self, int64_t prompt, int64_t answer) noexcept:
-        if not (0 <= prompt < MOST_TOKENS and 0 <= answer < MOST_TOKENS) or (self.long_from and prompt > self.long_from):
+        if not (0 <= prompt < MOST_TOKENS and 0 <= answer < MOST_TOKENS):
+            return -1
+        if self.long_from and prompt > self.long_from:
             return -1
         return fp_bill(prompt, self.dearest_prompt, answer, self.dearest_answer, 0, 0, 0, 0, self.request, self.markup)

@@ -190,10 +190,10 @@ class App:
         version = running.version + 1 if running is not None else 1
         created = int(self._clock.now())
         keys = make_key_table(settings, published, self._clock)
-        same = running is not None and settings is self._settings
         joined = join_published(settings, published)
         desk = Desk.open(joined, self._runtime.metrics.arena, self._note_crossing)
         table, catalog = self._runtime.table, read_catalog(settings, self._catalog)
+        same = settings is self._settings and catalog is self._catalog
         self._catalog = catalog
         tokens = self._open_tokens(joined, version)
         return compile_snapshot(

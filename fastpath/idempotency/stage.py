@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from fastpath.runtime import Runtime
 
 #: Says of which class a request's data is. P0 is never stored, and neither is a class that nobody knows.
-DATA_CLASS: Final = b"x-fastpath-data-class"
-_MAY_BE_STORED: Final = frozenset({b"P1", b"P2"})
 
 REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
 UNPROTECTED: Final[Header] = (b"x-fastpath-idempotency", b"none")
@@ -104,9 +102,8 @@ class Keyed:
 
     @property
     def _withheld(self) -> bool:
-        """Whether the answer must not be stored, by any of the classes that the request says it has."""
-        exchange = self._ctx.exchange
-        return DATA_CLASS in exchange.fields and not _MAY_BE_STORED.issuperset(exchange.values(DATA_CLASS))
+        """Whether the answer must not be stored, by the class that the request says, or else its key."""
+        return self._ctx.record.data_class == "P0"
 
     def _claim(self, taken: Taken) -> None:
         from fastpath.idempotency.claim import Claim  # loaded with the store

@@ -12,5 +12,6 @@ cdef class Plan:
     cdef readonly double until
     cdef readonly tuple spans
     cdef readonly bint degrades
+    cdef readonly dict noted
     cdef object _capacity
     cdef readonly Limiter limiter

@@ -6,12 +6,14 @@ it to another model asks again. Synchronous; called only where there is a rulebo
 
 from fastpath import errors
 from fastpath.context import RequestContext
-from fastpath.identity.data_class import data_class
 from fastpath.policy.question import EVERY_TIER, TIERS, Question
 from fastpath.policy.rulebook import Rulebook
+from fastpath.settings import DataClass
 from fastpath.snapshot import Target
 
 _PUBLIC_ID = 8
+#: Class of a request of which neither its caller nor its key says any.
+UNSAID: DataClass = "P2"
 
 
 def govern(ctx: RequestContext) -> None:
@@ -36,11 +38,11 @@ def permitted(targets: tuple[Target, ...], tiers: int) -> tuple[Target, ...]:
 
 
 def ask(ctx: RequestContext, rulebook: Rulebook) -> Question:
-    """The request as policies see it. Raises 400 for a data class that is none."""
+    """The request as policies see it."""
     key, record = ctx.key, ctx.record
     assert ctx.path is not None
     assert record.model is not None
-    path, level, at, address = ctx.path.template, data_class(ctx), record.ts, record.client
+    path, level, at, address = ctx.path.template, record.data_class or UNSAID, record.ts, record.client
     if key is None:
         return Question(record.model, path, level, at, address=address)
     team = key.team or rulebook.team_of(key.tenant, key.user)
