@@ -30,6 +30,7 @@ from fastpath.identity.keys import KeyTable
 from fastpath.identity.published import Published, PublishedKeys
 from fastpath.identity.recall import Recall
 from fastpath.limits.book import resolved_keys
+from fastpath.limits.capacity import ArenaCapacity, CapacityWatch
 from fastpath.limits.desk import Desk
 from fastpath.limits.thresholds import Crossing
 from fastpath.money.catalog import Catalog, open_catalog
@@ -191,7 +192,8 @@ class App:
         created = int(self._clock.now())
         keys = make_key_table(settings, published, self._clock)
         joined = join_published(settings, published)
-        desk = Desk.open(joined, self._runtime.metrics.arena, self._note_crossing)
+        arena = self._runtime.metrics.arena
+        desk = Desk.open(joined, arena, self._note_crossing, ArenaCapacity(arena))
         table, catalog = self._runtime.table, read_catalog(settings, self._catalog)
         same = settings is self._settings and catalog is self._catalog
         self._catalog = catalog
@@ -359,6 +361,7 @@ class Gateway:
         budget = MemoryBudget(self.settings.limits.memory)
         self.app = App(self.settings, self.metrics, self._records, budget, tick, self._clock)
         await self.app.start(listener)
+        tick.every(CapacityWatch(self.metrics.arena, self._clock, self.settings).look)
         tick.start()
         self._stack = [tick.stop, listener.close, callers.close]
         return self
