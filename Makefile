@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON := $(VENV)/bin/python
 export VENV
 
-.PHONY: help install run test lint bench loadtest chaos ledger-chaos ledger-targets fuzz sanitize wheel clean
+.PHONY: help install run test lint bench loadtest chaos ledger-chaos ledger-targets shared fuzz sanitize wheel clean
 
 help:  ## shows the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -49,6 +49,10 @@ ledger-targets:  ## the books' fault rows at full size: PostgreSQL away for a mi
 	@$(SETUP) test
 	@FASTPATH_FULL=1 FASTPATH_KILLS=200 $(PYTHON) -m pytest tests/controlplane/faults \
 		tests/controlplane/ledger/test_kills.py tests/controlplane/settlement/test_kills.py $(ARGS)
+
+shared:  ## two nodes race for a budget through a real Redis, 100 times
+	@$(SETUP) test
+	@FASTPATH_REPETITIONS=100 $(PYTHON) -m pytest tests/shares/test_nodes.py -k sixty_four --timeout 900 $(ARGS)
 
 sanitize:  ## kernels under AddressSanitizer and UBSan through unit tests, fuzz replay and contract tests
 	@$(SETUP) test

@@ -22,11 +22,17 @@ cdef extern from "arena.h" nogil:
     ctypedef struct fp_sample:
         pass
 
+    ctypedef struct fp_cell:
+        fp_atomic value
+        fp_atomic stamp
+
     ctypedef struct fp_rate:
         uint32_t row
         int64_t period
         int64_t burst
         int64_t per          # a unit costs period / per ns; 0 is 1
+        int64_t depth        # ns; 0 is that of the burst
+        fp_cell* meter       # NULL: nobody counts
 
     ctypedef struct fp_slot:
         uint32_t row
@@ -164,6 +170,13 @@ cdef class Ewma:
 
     cdef inline double observe(self, int64_t now, double sample, int64_t tau) noexcept nogil:
         return fp_ewma(self.cell, self.at, now, sample, tau)
+
+
+@cython.final
+cdef class Pair:
+    cdef Arena arena
+    cdef fp_cell* cell
+    cdef fp_cell* own        # where there was no room
 
 
 @cython.final

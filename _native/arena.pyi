@@ -193,6 +193,9 @@ class Arena:
     def word(self, id: bytes) -> Word:
         """Without room for it, one that this process does not share."""
 
+    def pair(self, id: bytes) -> Pair:
+        """An id names one of an EWMA, a word and a pair. Without room for it, one that this process does not share."""
+
     def sample(self, id: bytes) -> Sample:
         """Without room for it, one that this process does not share."""
 
@@ -336,6 +339,20 @@ class Word:
     def set(self, value: int) -> None: ...
     def compare_and_set(self, expected: int, value: int) -> bool:
         """Sets `value` if the word still is `expected`; says whether."""
+
+@final
+class Pair:
+    """64 bits that belong to a stamp (a cap and its period), or two counts. Set by one process, read by all."""
+
+    def read(self) -> tuple[int, int]:
+        """Stamp and value."""
+
+    def set(self, stamp: int, value: int) -> None:
+        """Replaces both: who reads meanwhile finds the old ones, the new ones, or the value 0."""
+
+    @property
+    def full(self) -> bool:
+        """There was no room: nobody else sees it."""
 
 @final
 class Sample:

@@ -62,10 +62,6 @@ cdef extern from "arena.h" nogil:
         fp_atomic word
         fp_atomic expires
 
-    ctypedef struct fp_cell:
-        fp_atomic value
-        fp_atomic stamp
-
     ctypedef struct fp_copies "fp_sample":
         fp_atomic turn
 
@@ -591,6 +587,13 @@ cdef class Arena:
             handle.cell = &(<fp_cell*> fp_at(self.map, FP_CELLS, row)).value
         return handle
 
+    def pair(self, bytes id not None):
+        cdef Pair handle = Pair.__new__(Pair)
+        cdef uint32_t row = row_of(self, FP_CELLS, id)
+        handle.arena = self
+        handle.cell = <fp_cell*> fp_at(self.map, FP_CELLS, row) if row != FP_NO_ROW else make_own_cell(handle)
+        return handle
+
     def sample(self, bytes id not None):
         cdef Sample handle = Sample.__new__(Sample)
         cdef uint32_t row = row_of(self, FP_SAMPLES, id)
@@ -709,7 +712,7 @@ cdef class Bucket:
         if self.row == FP_NO_ROW or fp_is_superseded(self.arena.map):
             return False, 0, 0
         bucket = <fp_bucket*> fp_at(self.arena.map, FP_BUCKETS, self.row)
-        rate.period, rate.burst, rate.per = period, burst, 1
+        rate.period, rate.burst, rate.per, rate.depth, rate.meter = period, burst, 1, 0, NULL
         taken = fp_take(bucket, rate, now, cost, False)
         if taken.admitted and fp_is_superseded(self.arena.map):
             fp_correct(bucket, now, -cost, rate)
@@ -719,7 +722,7 @@ cdef class Bucket:
     def correct(self, int64_t now, int64_t cost, int64_t period):
         cdef fp_rate rate
         check_rate(period, 1)
-        rate.period, rate.per = period, 1
+        rate.period, rate.per, rate.depth, rate.meter = period, 1, 0, NULL
         if self.row != FP_NO_ROW:
             fp_correct(<fp_bucket*> fp_at(self.arena.map, FP_BUCKETS, self.row), now, cost, rate)
 
@@ -866,6 +869,37 @@ cdef class Word:
         return self.swap(expected, value)
 
 
+cdef fp_cell* make_own_cell(Pair handle) except NULL:
+    if posix_memalign(<void**> &handle.own, 64, sizeof(fp_cell)) != 0:
+        raise MemoryError
+    memset(handle.own, 0, sizeof(fp_cell))
+    return handle.own
+
+
+@cython.final
+cdef class Pair:
+
+    def __dealloc__(self):
+        free(self.own)
+
+    def read(self):
+        cdef uint64_t stamp = fp_load(&self.cell.stamp)
+        cdef uint64_t value = fp_load(&self.cell.value)
+        if fp_load(&self.cell.stamp) != stamp:
+            return stamp, 0
+        return stamp, value
+
+    def set(self, uint64_t stamp, uint64_t value):
+        if fp_load(&self.cell.stamp) != stamp:
+            fp_put(&self.cell.value, 0)
+            fp_put(&self.cell.stamp, stamp)
+        fp_put(&self.cell.value, value)
+
+    @property
+    def full(self):
+        return self.own != NULL
+
+
 cdef fp_sample* make_own(Sample handle) except NULL:
     if posix_memalign(<void**> &handle.own, 64, sizeof(fp_copies)) != 0:
         raise MemoryError
@@ -897,7 +931,8 @@ cdef class Sample:
 
 
 # What only an arena or a gate makes: one made by its name would point nowhere.
-for _made in (Arena, Counter, Gauge, Lane, Histogram, HistogramSnapshot, Bucket, Limit, Lease, Ewma, Word, Sample):
+for _made in (Arena, Counter, Gauge, Lane, Histogram, HistogramSnapshot, Bucket, Limit, Lease, Ewma, Word,
+              Pair, Sample):
     (<PyTypeObject*> _made).tp_new = NULL
     (<PyTypeObject*> _made).tp_vectorcall = NULL
     (<dict> (<PyTypeObject*> _made).tp_dict).pop("__new__", None)

@@ -32,6 +32,7 @@ enum { FP_TOKENS, FP_MONEY, FP_KINDS };
 #define FP_NOTE (FP_CLOSED - 1)
 #define FP_ROLLING (UINT32_C(1) << 28)
 #define FP_MOST_TURNS 100 /* of the day while one request looks at it; more is damage, and refuses */
+#define FP_ANY_PERIOD 1 /* stamp of the cap of a rolling budget */
 #define FP_STALE 64 /* a note of thresholds from so many days ahead is damage */
 
 /* A budget as one admission sees it. Periods and `ahead` are days since 1970. */
@@ -43,6 +44,8 @@ typedef struct {
     int64_t whole, carry;     /* what it gives for a period, and how much an unspent one hands on at most */
     int64_t period, previous; /* now, by the wall clock, and the one before */
     int64_t ahead;            /* a day so far ahead was opened by a clock that jumped, and counts; beyond it is damage */
+    const fp_cell *caps[2];   /* of a budget that several nodes share: what this node may commit (value) in which period
+                               * (stamp; FP_ANY_PERIOD for a rolling one), in either of them; NULL: `limit` alone holds */
 } fp_allowance;
 
 static inline int64_t fp_plus(int64_t a, int64_t b) {
@@ -159,8 +162,21 @@ static inline int64_t fp_base(const fp_allowance *budget, fp_seen seen, int64_t 
     return left <= 0 ? 0 : left < budget->carry ? -left : -budget->carry;
 }
 
-static inline bool fp_fits(const fp_allowance *budget, int64_t committed, int64_t amount) {
-    return committed < budget->stop && fp_plus(committed, amount) <= budget->limit;
+/* What this node may commit in a period. Whoever is about to change a day looks at it first and here second: a cap is
+ * lowered while what it loses is reserved, and so whoever saw the old cap finds the day changed. */
+static inline int64_t fp_limit_of(const fp_allowance *budget, int64_t period) {
+    if (budget->caps[0] == NULL) return budget->limit;
+    const uint64_t wanted = budget->days > 1 ? FP_ANY_PERIOD : (uint64_t)period;
+    for (int i = 0; i < 2; i++) {
+        uint64_t before = fp_load(&budget->caps[i]->stamp), cap = fp_load(&budget->caps[i]->value);
+        if (before != wanted || fp_load(&budget->caps[i]->stamp) != wanted) continue;
+        return cap < (uint64_t)budget->limit ? (int64_t)cap : budget->limit;
+    }
+    return 0; /* nobody gave this node a part yet */
+}
+
+static inline bool fp_fits(const fp_allowance *budget, int64_t period, int64_t committed, int64_t amount) {
+    return committed < budget->stop && fp_plus(committed, amount) <= fp_limit_of(budget, period);
 }
 
 /* Looks, changing nothing: what is committed, and in which period. */
@@ -175,8 +191,8 @@ static inline int64_t fp_committed(const fp_map *map, const fp_allowance *budget
 }
 
 static inline bool fp_has_room(const fp_map *map, const fp_allowance *budget, int64_t amount) {
-    int64_t newest;
-    return fp_fits(budget, fp_committed(map, budget, &newest), amount);
+    int64_t newest, committed = fp_committed(map, budget, &newest);
+    return fp_fits(budget, newest, committed, amount);
 }
 
 /* What requests that run have reserved. */
@@ -227,7 +243,7 @@ static inline bool fp_reserve(const fp_map *map, uint32_t row, uint32_t use, uin
         fp_seen seen = fp_look_pair(day);
         int64_t found = fp_period(seen.high), base = fp_base(budget, seen, period);
         if (fp_is_overtaken(budget, seen.high, turn) && ++turns) continue;
-        if (!fp_fits(budget, fp_plus(past, base), amount)) return false;
+        if (!fp_fits(budget, period, fp_plus(past, base), amount)) return false;
         fp_settle_step(map, seen.high);
         const uint32_t where = budget_row | at << 24 | budget->kind << 27 | (budget->days > 1 ? FP_ROLLING : 0);
         atomic_store_explicit(&hold->days[place], where, memory_order_release);

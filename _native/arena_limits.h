@@ -14,7 +14,10 @@
 /* What a damaged or overcharged bucket may owe beyond its depth: 39 hours. It heals instead of refusing forever. */
 #define FP_MOST_DEBT (INT64_C(1) << 47)
 
-typedef struct { uint32_t row; int64_t period, burst, per; } fp_rate; /* a unit costs period / per ns; per 0 is 1 */
+/* A unit costs period / per ns; per 0 is 1. A node's part of a limit that several nodes share has a `depth` (0: that of the
+ * burst): it is less than the burst, so a cost beyond it passes a bucket that owes nothing, and is paid off afterwards.
+ * Its `meter` counts the units that were admitted (value) and refused (stamp). */
+typedef struct { uint32_t row; int64_t period, burst, per, depth; fp_cell *meter; } fp_rate;
 
 static inline int64_t fp_times(int64_t a, int64_t b) {
     int64_t product;
@@ -59,17 +62,20 @@ static inline int64_t fp_units(fp_rate rate, int64_t room) {
 
 typedef struct { bool admitted; int64_t retry_after, left; } fp_taken;
 
+static inline int64_t fp_depth(fp_rate rate) { return rate.depth > 0 ? rate.depth : fp_span(rate, rate.burst); }
+
 /* Charges `cost`, or only looks. retry_after: 0 when it passes, -1 when it never will. */
 static inline fp_taken fp_take(fp_bucket *bucket, fp_rate rate, int64_t now, int64_t cost, bool look) {
-    int64_t depth = fp_span(rate, rate.burst), need = fp_span(rate, cost);
+    int64_t depth = fp_depth(rate), need = fp_span(rate, cost);
     uint64_t time = fp_load(&bucket->time);
     now = fp_clamp(now, 0, FP_FAR);
     need = need < 0 ? 0 : need;
     for (;;) {
         int64_t debt = fp_debt(time, now, depth);
         int64_t room = depth - debt;
-        if (need > depth || cost > rate.burst) return (fp_taken){false, -1, fp_units(rate, room)};
-        if (need > room) return (fp_taken){false, need - room, fp_units(rate, room)};
+        int64_t fit = rate.depth > 0 && need > depth ? depth : need;
+        if (fit > depth || cost > rate.burst) return (fp_taken){false, -1, fp_units(rate, room)};
+        if (fit > room) return (fp_taken){false, fit - room, fp_units(rate, room)};
         fp_taken taken = {true, 0, fp_units(rate, room - need)};
         if (look || need == 0 || fp_cas(&bucket->time, &time, (uint64_t)(now + debt + need))) return taken;
     }
@@ -77,7 +83,7 @@ static inline fp_taken fp_take(fp_bucket *bucket, fp_rate rate, int64_t now, int
 
 /* How long until a bucket is full again. */
 static inline int64_t fp_owed(const fp_bucket *bucket, fp_rate rate, int64_t now) {
-    return fp_debt(fp_load(&bucket->time), fp_clamp(now, 0, FP_FAR), fp_span(rate, rate.burst));
+    return fp_debt(fp_load(&bucket->time), fp_clamp(now, 0, FP_FAR), fp_depth(rate));
 }
 
 /* Charges (or with a negative cost gives back) whatever the bucket holds. */
@@ -317,6 +323,7 @@ static inline int fp_look(const fp_map *map, const fp_rate *rates, const int64_t
             verdict->retry_after = taken.retry_after;
         }
         outcome = FP_RATE;
+        if (rates[i].meter != NULL) fp_add(&rates[i].meter->stamp, (uint64_t)costs[i]);
     }
     return outcome;
 }
@@ -335,6 +342,9 @@ static inline int fp_charge(const fp_map *map, const fp_rate *rates, const int64
     if (outcome == FP_ADMITTED && fp_is_superseded(map)) outcome = FP_SUPERSEDED;
     for (; outcome != FP_ADMITTED && i > 0; i--) {
         fp_correct(fp_bucket_at(map, rates[i - 1].row), now, -costs[i - 1], rates[i - 1]);
+    }
+    for (int k = 0; outcome == FP_ADMITTED && k < n; k++) {
+        if (rates[k].meter != NULL) fp_add(&rates[k].meter->value, (uint64_t)costs[k]);
     }
     return outcome;
 }

@@ -4,7 +4,7 @@ contract; the arithmetic and every CAS loop are in arena_limits.h and arena_budg
 cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
-from _native.arena cimport Arena, fp_rate, fp_slot
+from _native.arena cimport Arena, fp_cell, fp_rate, fp_slot
 
 cdef extern from "arena.h" nogil:
     ctypedef struct fp_allowance:
@@ -18,6 +18,7 @@ cdef extern from "arena.h" nogil:
         int64_t period
         int64_t previous
         int64_t ahead
+        const fp_cell* caps[2]
 
 
 @cython.final
@@ -36,6 +37,7 @@ cdef struct weights:
 @cython.final
 cdef class Limiter:
     cdef Arena arena
+    cdef list pairs           # what meters and caps point into
     cdef int n_rates
     cdef int n_slots
     cdef int n_budgets

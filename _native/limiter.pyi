@@ -13,7 +13,7 @@ instructions. Making belongs to one thread per Arena, using to any; a Ticket to 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, final
 
-from _native.arena import Arena, Bucket, Limit, Refusal
+from _native.arena import Arena, Bucket, Limit, Pair, Refusal
 
 MOST_RATES: int
 MOST_SLOTS: int
@@ -23,6 +23,9 @@ MOST_DAYS: int
 
 NO_BOUND: int
 """For a `limit` or `stop` that never refuses."""
+
+ANY_PERIOD: int
+"""The stamp of a rolling budget's cap."""
 
 class Rate(NamedTuple):
     """A bucket as one Limiter charges it: a unit comes back every `period / per` ns, and it holds `burst` of them."""
@@ -40,6 +43,11 @@ class Rate(NamedTuple):
     """Which group of `tightest` it belongs to; -1 for none."""
     scale: int = 1
     """How many units `tightest` shows as one."""
+    depth: int = 0
+    """Of a node's part of a limit that several nodes share, ns: how much the bucket may owe (0: what the burst costs).
+    It is less than the burst, and a cost beyond it passes a bucket that owes nothing."""
+    meter: Pair | None = None
+    """Where the units admitted (value) and refused (stamp) are counted, None for nowhere."""
 
 class Allowance(NamedTuple):
     """A budget as one Limiter spends it."""
@@ -56,6 +64,10 @@ class Allowance(NamedTuple):
     """How much of an unspent calendar period the next one gets on top, at most. Used first: sums begin below 0."""
     ahead: int = 2
     """How many days ahead another process's clock may be: a period that it opened counts. Beyond that it is damage."""
+    caps: tuple[Pair, Pair] | None = None
+    """Of a budget that several nodes share: what this node may commit (value) in which period (stamp; ANY_PERIOD for a
+    rolling budget), in either of them. Without one for the present period nothing is admitted. To lower a cap exactly,
+    admit what it loses, set it, and void that."""
 
 @final
 class Budget:
@@ -90,8 +102,11 @@ class Limiter:
         For a calendar budget a period's number is its first day, for a rolling one it is the day.
         """
 
-    def pace(self, place: int, period: int, burst: int, per: int) -> None:
+    def pace(self, place: int, period: int, burst: int, per: int, depth: int = 0) -> None:
         """Changes the rate at `place`: what its bucket owes in time stays."""
+
+    def widen(self, place: int, most: int) -> None:
+        """Changes how many may hold the slot at `place`."""
 
     def admit(self, now: int, expires: int, input: int, output: int, money: int) -> Ticket | Refusal:
         """Admits a request that may cost so many tokens and so much money, and ends by `expires`; or changes nothing.

@@ -13,9 +13,11 @@ from _native.arena cimport (
     Arena,
     Bucket,
     Limit,
+    Pair,
     fp_map,
     fp_rate,
     fp_slot,
+    fp_add,
     fp_verdict,
 )
 
@@ -72,6 +74,7 @@ cdef extern from "arena.h" nogil:
         FP_STALE
         FP_MOST
         FP_BUDGET
+        FP_ANY_PERIOD
 
     const uint32_t FP_MOST_DAYS
     const int64_t FP_PERIODS
@@ -104,6 +107,7 @@ MOST_SLOTS = FP_MOST
 MOST_BUDGETS = FP_MOST
 MOST_DAYS = FP_MOST_DAYS
 NO_BOUND = INT64_MAX
+ANY_PERIOD = FP_ANY_PERIOD
 
 _CAUSES = ("", "rate", "slots", "full", "superseded", "budget")
 _KINDS = {"tokens": FP_TOKENS, "money": FP_MONEY}
@@ -119,6 +123,8 @@ class Rate(NamedTuple):
     output: int = 0
     family: int = 0
     scale: int = 1
+    depth: int = 0
+    meter: object = None
 
 
 class Allowance(NamedTuple):
@@ -129,6 +135,7 @@ class Allowance(NamedTuple):
     stop: int
     carry: int = 0
     ahead: int = 2
+    caps: object = None
 
 
 @cython.final
@@ -176,9 +183,13 @@ cdef int check(bint sound, object what) except -1:
 
 cdef int set_rate(Limiter self, int i, int place, object rate) except -1:
     check(min(rate.period, rate.burst, rate.per, rate.scale) > 0, rate)
-    check(min(rate.request, rate.input, rate.output) >= 0, rate)
+    check(min(rate.request, rate.input, rate.output, rate.depth) >= 0, rate)
     self.rates[i].row = (<Bucket> rate.bucket).row
     self.rates[i].period, self.rates[i].burst, self.rates[i].per = rate.period, rate.burst, rate.per
+    self.rates[i].depth, self.rates[i].meter = rate.depth, NULL
+    if rate.meter is not None:
+        self.pairs.append(rate.meter)
+        self.rates[i].meter = (<Pair?> rate.meter).cell
     self.units[i].request, self.units[i].input, self.units[i].output = rate.request, rate.input, rate.output
     self.families[i], self.scales[i], self.rate_order[i] = rate.family, rate.scale, place
     return 0
@@ -191,6 +202,11 @@ cdef int set_budget(Limiter self, int i, object allowance) except -1:
     self.budgets[i].whole, self.budgets[i].carry = allowance.whole, allowance.carry
     self.budgets[i].limit, self.budgets[i].stop = allowance.limit, allowance.stop
     self.budgets[i].ahead = allowance.ahead
+    self.budgets[i].caps[0] = self.budgets[i].caps[1] = NULL
+    if allowance.caps is not None:
+        first, second = allowance.caps
+        self.pairs += (first, second)
+        self.budgets[i].caps[0], self.budgets[i].caps[1] = (<Pair?> first).cell, (<Pair?> second).cell
     self.notices[i] = INT64_MAX
     return 0
 
@@ -214,7 +230,7 @@ cdef class Limiter:
 
     def __init__(self, Arena arena not None, rates=(), slots=(), budgets=()):
         cdef int i
-        self.arena = arena
+        self.arena, self.pairs = arena, []
         for i, place in enumerate(in_row_order([(<Bucket?> rate.bucket).row for rate in rates], 32)):
             set_rate(self, i, place, rates[place])
         self.n_rates = len(rates)
@@ -232,12 +248,21 @@ cdef class Limiter:
         check(0 <= place < self.n_budgets and 0 <= previous < period <= FP_PERIODS, f"the period {period} at {place}")
         self.budgets[place].period, self.budgets[place].previous = period, previous
 
-    def pace(self, int place, int64_t period, int64_t burst, int64_t per):
+    def pace(self, int place, int64_t period, int64_t burst, int64_t per, int64_t depth=0):
         cdef int i
-        check(0 <= place < self.n_rates and min(period, burst, per) > 0, f"{burst} in {period} / {per} ns at {place}")
+        sound = 0 <= place < self.n_rates and min(period, burst, per) > 0 and depth >= 0
+        check(sound, f"{burst} in {period} / {per} ns at {place}")
         for i in range(self.n_rates):
             if self.rate_order[i] == place:
                 self.rates[i].period, self.rates[i].burst, self.rates[i].per = period, burst, per
+                self.rates[i].depth = depth
+
+    def widen(self, int place, uint32_t most):
+        cdef int i
+        check(0 <= place < self.n_slots, f"a slot at {place}")
+        for i in range(self.n_slots):
+            if self.slot_order[i] == place:
+                self.slots[i].most = most
 
     cdef void charge(self, int64_t* costs, int64_t input, int64_t output) noexcept nogil:
         cdef int i
@@ -328,6 +353,8 @@ cdef void correct(Ticket self, int64_t now, const int64_t* due) noexcept:
         if due[i] != charged[i]:
             fp_correct(<fp_bucket*> fp_at(limiter.arena.map, FP_BUCKETS, limiter.rates[i].row), now,
                        due[i] - charged[i], limiter.rates[i])
+            if limiter.rates[i].meter != NULL:
+                fp_add(&limiter.rates[i].meter.value, <uint64_t> (due[i] - charged[i]))
 
 
 cdef int reached(Ticket self) noexcept:

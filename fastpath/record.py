@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from _native.jsonlines import JsonLines
 
 if TYPE_CHECKING:
+    from fastpath.settings import DataClass
+
+if TYPE_CHECKING:
     from backends.dialects.usage import Usage
 
 #: Of a text nobody has counted: about what English and code come to.
@@ -25,7 +28,7 @@ class DecisionRecord:
         self.client = client
         self.label = label  # the caller's own x-request-id: a label, never a key
         self.key: str | None = None
-        self.data_class: "DataClass | None" = None  # P0 (most sensitive) to P2; None: neither it nor its key says
+        self.data_class: DataClass | None = None  # P0 (most sensitive) to P2; None: neither it nor its key says
         self.model: str | None = None
         self.endpoint: str | None = None
         self.tier: str | None = None

@@ -8,6 +8,7 @@ cdef class Rejection:
     cdef readonly int place
     cdef readonly long long retry_after
     cdef readonly double wall
+    cdef readonly bint elsewhere
 
 
 cdef class Ticket:

@@ -24,7 +24,8 @@ Cause = Literal["rate", "slots", "budget", "full", "superseded"]
 class Rejection:
     """Why a request may not run. `refusal.describe` says it to the caller. wall: Unix seconds."""
 
-    def __init__(self, plan: Plan, refusal: Refusal, wall: float) -> None:
+    def __init__(self, plan: Plan, refusal: Refusal, wall: float, elsewhere: bool = False) -> None:
+        self.elsewhere = elsewhere  # a budget has enough left, but another node holds it
         self.plan = plan
         self.cause: Cause = refusal.cause
         self.place = refusal.place
@@ -70,6 +71,23 @@ def admit(plan: Plan, now: float, wall: float, input: int, output: int, money: i
     held = plan.limiter.admit(moment, moment + plan.lease, input, output, money)
     if isinstance(held, Held):
         return Ticket(plan, held, alert)
+    elsewhere = plan.parts is not None and _miss(plan, held, input + output, money)
     if held.cause == "budget":
         report_exhausted(plan, held.place, alert)
-    return Rejection(plan, held, wall)
+    return Rejection(plan, held, wall, elsewhere)
+
+
+def _miss(plan: Plan, refusal: Refusal, tokens: int, money: int) -> bool:
+    """Has this node ask for more of what it shares with others; whether the budget that refused has that."""
+    assert plan.parts is not None
+    if refusal.cause == "slots":
+        plan.parts.miss_place(refusal.place)
+    if refusal.cause != "budget":
+        return False
+    fund = plan.funds[refusal.place]
+    amount = max(1, tokens if fund.kind == "tokens" else money)
+    committed, _, _ = plan.limiter.committed(refusal.place)
+    if committed + plan.parts.others[refusal.place] + amount > fund.stop:
+        return False
+    plan.parts.miss_fund(refusal.place, amount)
+    return True

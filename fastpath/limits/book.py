@@ -10,6 +10,7 @@ import msgspec
 
 from _native.arena import Arena
 from fastpath.account.payer import payer_of
+from fastpath.limits.parts import Parts
 from fastpath.limits.plan import SECOND, Bound, Capacity, Owner, Plan, Scope
 from fastpath.settings import Budget, Key, Limit, Model, ModelLimits, Settings, Team, Tenant, User
 
@@ -52,6 +53,7 @@ class Book:
     def __init__(self, settings: Settings, arena: Arena, capacity: Capacity | None = None) -> None:
         tenants = {tenant.name: tenant for tenant in settings.tenants}
         self._arena = arena
+        self._parts = Parts(arena, settings.shared.nodes) if settings.shared is not None else None
         self._capacity = capacity
         self._tenants = tenants
         self._keys = {key.name: _chain(key, tenants.get(key.tenant or "")) for key in settings.keys}
@@ -71,7 +73,7 @@ class Book:
             bounds += [Bound(Owner("model", (model,)), limit) for limit in known.limits]
         budgets = [(member.owner, budget) for member in members for budget in member.budgets]
         lease = round(LEASES_PER_TOTAL * self._patience(known) * SECOND)
-        return Plan(self._arena, bounds, budgets, model=model, capacity=self._capacity, lease=lease)
+        return Plan(self._arena, bounds, budgets, model=model, capacity=self._capacity, lease=lease, parts=self._parts)
 
     def _members(self, caller: Caller) -> tuple[Member, ...]:
         """Everyone who answers for a caller, the widest first."""

@@ -13,5 +13,6 @@ cdef class Plan:
     cdef readonly tuple spans
     cdef readonly bint degrades
     cdef readonly dict noted
+    cdef readonly object parts
     cdef object _capacity
     cdef readonly Limiter limiter

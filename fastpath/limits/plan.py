@@ -13,10 +13,11 @@ from typing import Literal, Protocol
 import msgspec
 
 from _native.arena import Arena, digest
-from _native.arena import Limit as Places
 from _native.limiter import NO_BOUND, Allowance, Limiter, Rate
 from _native.limiter import Budget as Purse
 from fastpath.limits.calendar import Calendar, Span
+from fastpath.limits.parts import MOST_DEPTH, WHOLE, Parts, PlanParts
+from fastpath.limits.parts import REFRESH as LOOK
 from fastpath.settings.tenancy import Action, Budget, Counted, Limit
 
 Scope = Literal["key", "user", "team", "tenant", "model"]
@@ -107,6 +108,7 @@ class Plan:
         model: str,
         capacity: Capacity | None,
         lease: int,
+        parts: Parts | None = None,
     ) -> None:
         """lease: ns after which an admitted request counts as gone, whatever happened to it.
 
@@ -125,10 +127,18 @@ class Plan:
         self._capacity = capacity
         self.limiter = Limiter(
             arena,
-            [_rate(arena, bound) for bound in self.rates],
-            [(places_of(arena, bound), bound.limit.most or 0) for bound in self.slots],
-            [_allowance(arena, fund, budget) for fund, (_, budget) in zip(self.funds, budgets, strict=True)],
+            [_rate(arena, bound, parts) for bound in self.rates],
+            [(arena.limit(slots_id(bound)), bound.limit.most or 0) for bound in self.slots],
+            [
+                allowance_of(arena, fund, budget.carry_over, parts)
+                for fund, (_, budget) in zip(self.funds, budgets, strict=True)
+            ],
         )
+        self.parts: PlanParts | None = None  # of nodes that share limits: what this one may use of each
+        if parts is not None and (bounds or budgets):
+            ids = [rate_id(bound) for bound in self.rates], [slots_id(bound) for bound in self.slots]
+            self.parts = PlanParts(parts, *ids, [fund_id(fund) for fund in self.funds])
+            self.due = -1
 
     def turn(self, wall: float) -> None:
         """Moves the budgets into the periods of this moment (Unix seconds), and expects their thresholds anew."""
@@ -136,12 +146,16 @@ class Plan:
         for place, (fund, span) in enumerate(zip(self.funds, self.spans, strict=True)):
             self.limiter.turn(place, span.number, span.previous)
             self.limiter.notice(place, fund.levels[0].amount if fund.levels else NO_BOUND)
+        if self.parts is not None:
+            self.parts.refresh(self)
         self.since = max((span.since for span in self.spans), default=0.0)
         self.until = min((span.until for span in self.spans), default=float("inf"))
 
     def refresh(self, now: int) -> None:
         """Takes the capacity as it is measured now (monotonic ns) for the limits that are a share of it."""
-        self.due = now + REFRESH
+        self.due = now + (REFRESH if self.parts is None else LOOK)
+        if self.parts is not None:
+            self.parts.refresh(self)
         for place, bound in enumerate(self.rates):
             if bound.limit.share is not None:
                 self._pace(place, bound.limit, bound.limit.share)
@@ -160,6 +174,27 @@ class Plan:
         period, per = _pace_of(units, limit.seconds)
         self.limiter.pace(place, period, burst, per)
 
+    def pace_part(self, place: int, part: int) -> None:
+        """Works by so many billionths of the rate at `place`, unless it is a share of what this node measures."""
+        limit = self.rates[place].limit
+        if limit.share is None:
+            units, burst = (limit.most or 1) * _scale(limit), (limit.burst or limit.most or 1) * _scale(limit)
+            window = max(1, round(limit.seconds * SECOND))
+            depth = min(max(1, burst * window // units), MOST_DEPTH)
+            period, per = (window * WHOLE // part, units)
+            if period // per >= COARSE:
+                period, per = -(-period // per), 1
+            self.limiter.pace(place, period, burst, per, depth)
+
+    def spent(self, place: int) -> tuple[int, int]:
+        """What the budget at `place` has spent, other nodes included as far as is known, and in which period."""
+        committed, reserved, period = self.limiter.committed(place)
+        return committed - reserved + (self.parts.others[place] if self.parts is not None else 0), period
+
+    def expect(self, place: int) -> None:
+        """Has the next request look at the thresholds of the budget at `place`, because others spent of it."""
+        self.limiter.notice(place, 0 if self.funds[place].levels else NO_BOUND)
+
 
 def _id(kind: str, owner: Owner, *words: str) -> bytes:
     """Where the arena counts for an owner. Amounts are no part of it: a limit that is raised goes on counting."""
@@ -176,15 +211,33 @@ def _pace_of(units: int, seconds: float) -> tuple[int, int]:
     return (-(-window // units), 1) if window // units >= COARSE else (window, units)
 
 
-def _rate(arena: Arena, bound: Bound) -> Rate:
+def rate_id(bound: Bound) -> bytes:
+    """Which bucket a limit per time has."""
+    limit = bound.limit
+    words = (bound.model or "", limit.count, repr(limit.seconds), repr(limit.output_weight))
+    return _id("rate", bound.owner, *words)
+
+
+def slots_id(bound: Bound) -> bytes:
+    """Which places a limit of concurrency has."""
+    return _id("slots", bound.owner, bound.model or "")
+
+
+def fund_id(fund: Fund) -> bytes:
+    """Which purse a budget has."""
+    words = (fund.name, fund.kind, fund.calendar.period, str(fund.days), fund.owner.currency)
+    return _id("budget", fund.owner, *words)
+
+
+def _rate(arena: Arena, bound: Bound, parts: Parts | None) -> Rate:
     limit, scale = bound.limit, _scale(bound.limit)
     weight = DEFAULT_OUTPUT_WEIGHT if limit.output_weight is None else limit.output_weight
     most = limit.most or 1  # of a share: Plan.refresh says how much before the first request
     period, per = _pace_of(most * scale, limit.seconds)
     output = {"output_tokens": 1, "tokens": 1, "weighted_tokens": round(weight * MILLI)}.get(limit.count, 0)
-    words = (bound.model or "", limit.count, repr(limit.seconds), repr(limit.output_weight))
+    id = rate_id(bound)
     return Rate(
-        bucket=arena.bucket(_id("rate", bound.owner, *words)),
+        bucket=arena.bucket(id),
         period=period,
         burst=(limit.burst or most) * scale,
         per=per,
@@ -193,16 +246,12 @@ def _rate(arena: Arena, bound: Bound) -> Rate:
         output=output,
         family=UNTOLD if bound.owner.scope == "model" else _FAMILIES.get(limit.count, UNTOLD),
         scale=scale,
+        meter=parts.meter(id) if parts is not None and limit.share is None else None,
     )
 
 
-def places_of(arena: Arena, bound: Bound) -> Places:
-    """What the arena counts a limit of concurrency by, over all plans."""
-    return arena.limit(_id("slots", bound.owner, bound.model or ""))
-
-
 def fund_of(owner: Owner, budget: Budget) -> Fund:
-    """A budget of the settings, as its owner has it."""
+    """A budget in the units that it is counted in."""
     kind: Kind = "money" if budget.tokens is None else "tokens"
     whole = budget.tokens if budget.tokens is not None else round(Decimal(repr(budget.amount or 0)) * NANO)
     levels = tuple(
@@ -217,17 +266,18 @@ def fund_of(owner: Owner, budget: Budget) -> Fund:
 
 def purse_of(arena: Arena, fund: Fund) -> Purse:
     """What the arena counts a budget by, over all plans: `seed` it from a ledger that knows more than the arena."""
-    words = (fund.name, fund.kind, fund.calendar.period, str(fund.days), fund.owner.currency)
-    return Purse(arena, _id("budget", fund.owner, *words), fund.days)
+    return Purse(arena, fund_id(fund), fund.days)
 
 
-def _allowance(arena: Arena, fund: Fund, budget: Budget) -> Allowance:
+def allowance_of(arena: Arena, fund: Fund, carry_over: float, parts: Parts | None = None) -> Allowance:
+    """A budget as a limiter spends it; with `parts`, what this node may spend of it."""
     return Allowance(
         budget=purse_of(arena, fund),
         kind=fund.kind,
         whole=fund.whole,
         limit=fund.stop if fund.hard else NO_BOUND,
         stop=fund.stop,
-        carry=int(fund.whole * budget.carry_over),
+        carry=int(fund.whole * carry_over) if parts is None else 0,  # no node knows what all of them left
         ahead=fund.calendar.ahead,
+        caps=parts.caps(fund_id(fund)) if parts is not None and fund.hard else None,
     )

@@ -26,6 +26,8 @@ _WHOSE: dict[Scope, str] = {
 def describe(rejection: Rejection, headers: Sequence[Header] = ()) -> GatewayError:
     """The error to answer with. headers: those of `meters`, for a 429."""
     plan, cause = rejection.plan, rejection.cause
+    if cause == "budget" and rejection.elsewhere:
+        return errors.rate_limited(_elsewhere(plan.funds[rejection.place]), UNKNOWN_WAIT, headers)
     if cause == "budget":
         return errors.quota_spent(_spent(plan.funds[rejection.place], rejection.wall), headers)
     if cause == "rate":
@@ -71,6 +73,14 @@ def _spent(fund: Fund, wall: float) -> str:
     return (
         f"{whose[0].upper()}{whose[1:]} budget {fund.name!r} has less left than this request may cost. It renews "
         f"{renews}; until then lower max_tokens, or ask the operator of this gateway for more."
+    )
+
+
+def _elsewhere(fund: Fund) -> str:
+    whose = _WHOSE[fund.owner.scope]
+    return (
+        f"{whose[0].upper()}{whose[1:]} budget {fund.name!r} has enough left, but it is in other nodes' hands. Try "
+        "again in 1 s."
     )
 
 

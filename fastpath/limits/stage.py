@@ -16,6 +16,8 @@ from fastpath.runtime import Runtime
 
 #: Of a caller that wants the model it asked for or none.
 NO_SUBSTITUTE = b"x-fastpath-no-substitute"
+#: On answers of a node that goes on without those it shares limits with.
+DEGRADED = (b"x-fastpath-degraded", b"ratelimit")
 
 
 def limit(ctx: RequestContext, runtime: Runtime) -> None:
@@ -35,6 +37,8 @@ def limit(ctx: RequestContext, runtime: Runtime) -> None:
     money = held.nano if standing.money and held is not None else 0
     ticket = desk.admit(standing, now, wall, given, taken, money)
     headers = standing.headers(ctx.dialect, now, wall)
+    if standing.plan.parts is not None and standing.plan.parts.degraded:
+        headers.append(DEGRADED)
     if isinstance(ticket, Rejection):
         runtime.metrics.count("fastpath_limit_refusals_total", (standing.plan.model, ticket.cause))
         raise describe(ticket, headers)

@@ -47,9 +47,9 @@ def report(plan: Plan, reached: int, alert: Alert) -> None:
 def report_exhausted(plan: Plan, place: int, alert: Alert) -> None:
     """A budget refused a request: as far as callers can tell it is spent, so all up to there is told."""
     fund = plan.funds[place]
-    committed, reserved, period = plan.limiter.committed(place)
-    crossed = [level for level in fund.levels if level.amount <= max(committed - reserved, fund.stop)]
-    _tell(plan, place, fund, crossed, committed - reserved, period, alert)
+    spent, period = plan.spent(place)
+    bound = spent if plan.parts is not None else max(spent, fund.stop)  # another node may have what is left
+    _tell(plan, place, fund, [level for level in fund.levels if level.amount <= bound], spent, period, alert)
 
 
 def degraded_model(plan: Plan) -> str | None:
@@ -58,19 +58,19 @@ def degraded_model(plan: Plan) -> str | None:
         levels = [level for level in fund.levels if level.action == "degrade"]
         if not levels:
             continue
-        committed, reserved, _ = plan.limiter.committed(place)
-        crossed = [level.model for level in levels if level.amount <= committed - reserved]
+        spent, _ = plan.spent(place)
+        crossed = [level.model for level in levels if level.amount <= spent]
         if crossed and crossed[-1] != plan.model:
             return crossed[-1]
     return None
 
 
 def _report(plan: Plan, place: int, fund: Fund, alert: Alert) -> None:
-    committed, reserved, period = plan.limiter.committed(place)
-    spent = committed - reserved
+    spent, period = plan.spent(place)
     crossed = [level for level in fund.levels if level.amount <= spent]
+    others = plan.parts.others[place] if plan.parts is not None else 0
     ahead = [level.amount for level in fund.levels if level.amount > spent]
-    plan.limiter.notice(place, ahead[0] if ahead else NO_BOUND)
+    plan.limiter.notice(place, ahead[0] - others if ahead else NO_BOUND)
     _tell(plan, place, fund, crossed, spent, period, alert)
 
 

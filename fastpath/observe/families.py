@@ -186,5 +186,14 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _gauge("fastpath_workers_wanted", "Worker processes that the settings ask for."),
     _counter("fastpath_worker_restarts_total", "Workers replaced after they died."),
     _counter("fastpath_config_reloads_total", "Reloads of the settings, by result.", ("result",), 4),
+    _counter("fastpath_shared_failures_total", "Calls and answers of Redis about shared limits that failed."),
+    _gauge("fastpath_shared_degraded", "1 while Redis does not answer and this node goes on with its part."),
+    _gauge("fastpath_shared_nodes", "Nodes that share limits, as far as this one knows."),
+    _gauge(
+        "fastpath_shared_part",
+        "Mean part of the shared limits that this node works by, as a share of the whole, by kind.",
+        ("kind",),
+        3,
+    ),
     _gauge("fastpath_build_info", "Always 1; the version is in the label.", ("version",), 4),
 )

@@ -25,10 +25,18 @@ SERIES: Final = 2_048
 LANES: Final = 256
 HISTOGRAMS: Final = 256
 
+# Of 64 bytes: two for each limit that nodes share, four for each budget.
+SHARED_CELLS: Final = 65_536
 
-def sizes_for(workers: int) -> Sizes:
-    """Tables for a node of so many workers, twice as many while one generation follows another."""
-    return Sizes(workers=min(MOST_WORKERS, 2 * workers + 2), series=SERIES, lanes=LANES, histograms=HISTOGRAMS)
+
+def sizes_for(workers: int, *, shared: bool = False) -> Sizes:
+    """Tables for a node of so many workers, twice as many while one generation follows another.
+
+    shared: several nodes have parts of its limits.
+    """
+    count = min(MOST_WORKERS, 2 * workers + 2)
+    cells = SHARED_CELLS if shared else Sizes().cells
+    return Sizes(workers=count, series=SERIES, lanes=LANES, histograms=HISTOGRAMS, cells=cells)
 
 
 class NodeMap:

@@ -31,7 +31,7 @@ from fastpath.publication import (
     read_trust,
     settings_key,
 )
-from fastpath.settings import Control, Settings
+from fastpath.settings import Settings, Shared
 from fastpath.settings.control import PUBLISHED, TRUSTED
 from fastpath.settings.pepper import PepperError, make_pepper
 from fastpath.settings.problem import Problem, SettingsError
@@ -48,9 +48,19 @@ Apply = Callable[[Policy], Awaitable[str]]
 class ControlPlane:
     """Of one node. `folder`: the state folder. `policy` is what workers run by, None before the first."""
 
-    def __init__(self, child: ControlChild, folder: Path, pepper: bytes, clock: Clock, say: Say) -> None:
+    def __init__(
+        self,
+        child: ControlChild | None,
+        folder: Path,
+        pepper: bytes,
+        clock: Clock,
+        say: Say,
+        shared: Shared | None = None,
+    ) -> None:
+        """child: None where another node publishes. shared: by which Redis, None for no other nodes."""
         self.child = child
-        self.pulse = Pulse(child, Liaison(folder), clock, say)
+        self.pulse = Pulse(child, Liaison(folder), clock, say) if child is not None else None
+        self._shared = shared
         self.policy: Policy | None = None
         self._folder = folder
         self._clock = clock
@@ -71,18 +81,22 @@ class ControlPlane:
         await self._open()
 
     def count_in(self, metrics: Metrics) -> None:
-        """Takes the node's arena: shows how the control process is, and closes hard budgets that are to be seeded.
+        """Takes the node's arena: shows how its control process is, and closes hard budgets that are to be seeded.
 
-        Call before the workers start.
+        Call before the workers start, and only where this node has a control process.
         """
+        child = self.child
+        assert child is not None
+        assert self.pulse is not None
         self.pulse.publish(metrics)
-        metrics.read("fastpath_control_restarts_total", lambda: {(): self.child.restarts})
+        metrics.read("fastpath_control_restarts_total", lambda: {(): child.restarts})
         if seeding.close(metrics.arena):
             self._seeder = Seeder(metrics.arena, Liaison(self._folder), self._clock, self._say)
 
     async def watch(self) -> None:
         """Feels its pulse, for ever."""
-        await self._outlive(self.pulse.watch)
+        if self.pulse is not None:
+            await self._outlive(self.pulse.watch)
 
     async def seed(self) -> None:
         """Opens hard budgets once the ledger has said what was spent of them."""
@@ -92,7 +106,9 @@ class ControlPlane:
 
     async def run(self, expect_exit: ExpectExit) -> None:
         """Keeps the control process alive until `child.stop`."""
-        await self._outlive(lambda: self.child.run(expect_exit))
+        child = self.child
+        if child is not None:
+            await self._outlive(lambda: child.run(expect_exit))
 
     async def follow(self, apply: Apply) -> None:
         """Takes every publication, until it is cancelled."""
@@ -100,10 +116,23 @@ class ControlPlane:
         await self._outlive(self._follow)
 
     async def _follow(self) -> None:
-        while self._follower is None:  # the first control process has yet to say who signs
-            await asyncio.sleep(LOOK_EVERY / 4)
-            await self._open()
-        await self._follower.run()
+        async with asyncio.TaskGroup() as tasks:
+            if self._shared is not None:
+                tasks.create_task(self._carry(self._shared))
+            while self._follower is None:  # the first control process has yet to say who signs
+                await asyncio.sleep(LOOK_EVERY / 4)
+                await self._open()
+            tasks.create_task(self._follower.run())
+
+    async def _carry(self, shared: Shared) -> None:
+        from fastpath.process.carry import carry
+
+        while True:
+            try:
+                await carry(shared, self._folder, self._pepper_id, self._say, publishes=self.child is not None)
+            except (PublicationError, OSError) as error:
+                self._note(f"publications are not carried between nodes: {error}")
+            await asyncio.sleep(LOOK_EVERY)
 
     async def close(self) -> None:
         """Follows no more."""
@@ -136,9 +165,10 @@ class ControlPlane:
 
     def problems(self) -> tuple[str, ...]:
         """What is wrong with it now; traffic goes on all the same."""
-        down = "" if self.child.url else "the control process is not serving"
+        down = "" if self.child is None or self.child.url else "the control process is not serving"
+        dead = self.pulse.problem if self.pulse is not None else ""
         closed = self._seeder.problem if self._seeder is not None else ""
-        return tuple(problem for problem in (down, self.pulse.problem, closed, self._problem) if problem)
+        return tuple(problem for problem in (down, dead, closed, self._problem) if problem)
 
     async def _outlive(self, work: Callable[[], Awaitable[None]]) -> None:
         """Does it until it is done: a mistake in here must not end a node whose workers serve."""
@@ -183,11 +213,14 @@ class ControlPlane:
         self._problem = ""
 
 
-def open_plane(control: Control, folder: Path, environ: Mapping[str, str], clock: Clock, say: Say) -> ControlPlane:
-    """The control plane of a node. Raises SettingsError when its state folder cannot be used."""
+def open_plane(settings: Settings, folder: Path, environ: Mapping[str, str], clock: Clock, say: Say) -> ControlPlane:
+    """The control plane of a node, or its end of another node's. Raises SettingsError when its state folder cannot be
+    used."""
     try:
         pepper = make_pepper(folder)
     except PepperError as error:
         raise SettingsError([Problem(0, 0, "state_dir", str(error))], "settings") from None
-    child = ControlChild(settings_line(control, folder, environ), environ, clock, say)
-    return ControlPlane(child, folder, pepper, clock, say)
+    control, child = settings.control, None
+    if control is not None:
+        child = ControlChild(settings_line(control, folder, environ), environ, clock, say)
+    return ControlPlane(child, folder, pepper, clock, say, settings.shared)

@@ -59,8 +59,9 @@ def make_nobody(pepper_id: str) -> Key:
 
 def join(settings: Settings, policy: Policy | None, nobody: Key) -> Joined:
     """What workers get: settings of the file, and what is published. No secret of `control` goes to them."""
-    # That there is one is all that workers need to know: it reads what they write down.
-    own = msgspec.structs.replace(settings, control=Control(), keys=settings.keys or (nobody,))
+    # That there is one is all that workers need to know: it reads what they write down. Of another node it does not.
+    control = Control() if settings.control is not None else None
+    own = msgspec.structs.replace(settings, control=control, keys=settings.keys or (nobody,))
     return Joined(own) if policy is None else Joined(own, policy.roster, policy.tables)
 
 

@@ -35,7 +35,7 @@ _FIXED: Final = {
     "limits": ("memory",),
     "idempotency": ("keys",),
 }
-_FIXED_AT_TOP: Final = ("workers", "state_dir", "control")
+_FIXED_AT_TOP: Final = ("workers", "state_dir", "control", "shared")
 
 
 class FileWatch:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from _native.arena import Arena
 from fastpath import __version__
+from fastpath.limits.capacity import CapacityWatch
 from fastpath.limits.seeding import open_unseeded
 from fastpath.observe.metrics import Metrics
 from fastpath.observe.pool import Pool
@@ -38,7 +39,8 @@ from scheduler.clock import Clock, SystemClock
 
 if TYPE_CHECKING:  # loaded when configured: it brings cryptography
     from fastpath.process.plane import ControlPlane
-    from fastpath.process.policy import Joined, Policy
+    from fastpath.process.policy import Policy
+    from fastpath.shares.keeper import Keeper
 
 APP: Final = "fastpath.app:build"
 LOOK_EVERY: Final = 1.0
@@ -93,7 +95,13 @@ def _make_map(settings: Settings, environ: Mapping[str, str], say: Say) -> NodeM
     listen = settings.listen
     address = listen.unix or (f"{listen.host}:{listen.port}" if listen.port else None)
     state = state_folder(settings.state_dir, environ, os.geteuid())
-    return open_map(state, address, sizes_for(settings.workers), now=time.monotonic_ns(), say=say)
+    return open_map(
+        state,
+        address,
+        sizes_for(settings.workers, shared=settings.shared is not None),
+        now=time.monotonic_ns(),
+        say=say,
+    )
 
 
 def models_of(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -131,17 +139,27 @@ async def _serve(
     metrics.read("fastpath_build_info", lambda: {(__version__,): 1})
     for result in ("ok", "rejected"):  # shown as 0 before the first
         metrics.counter("fastpath_config_reloads_total", (result,))
-    if plane is not None:
+    if plane is not None and plane.child is not None:
         plane.count_in(metrics)
     else:
         open_unseeded(arena)
+    if plane is not None:
+        plane.use(settings)
     pool = Pool(clock, models_of(settings))
+    try:
+        shares = _begin_shares(settings, launch.environ, metrics, clock, say)
+    except SettingsError as error:
+        say(str(error))
+        if plane is not None:
+            await plane.close()
+        return 1
     fleet = Fleet(launch, settings.workers, _for_workers(settings, plane), metrics, pool, clock, say)
     notifier = Notifier(launch.environ, os.getpid())
     supervisor = Supervisor(settings, load, watch, sockets, fleet, metrics, notifier, say)
     supervisor.door = settings.listen.choose_door(launch.environ)
     supervisor.pool = pool
     supervisor.plane = plane
+    supervisor.shares = shares
     supervisor.successor = Successor(sockets, launch.environ, own_command())
     try:
         return await supervisor.serve(inheritance)
@@ -153,26 +171,38 @@ async def _serve(
 
 async def _begin_plane(settings: Settings, environ: Mapping[str, str], clock: Clock, say: Say) -> "ControlPlane | None":
     """The control plane's end on this node, None where the settings want none. Raises SettingsError."""
-    if settings.control is None:
+    if settings.control is None and not (settings.shared and settings.shared.follow):
         return None
     from fastpath.process.plane import open_plane
 
     folder = state_folder(settings.state_dir, environ, os.geteuid())
-    plane = open_plane(settings.control, folder, environ, clock, say)
+    plane = open_plane(settings, folder, environ, clock, say)
     await plane.begin()
     return plane
 
 
-def _for_workers(settings: Settings, plane: "ControlPlane | None") -> Given:
-    """What the first workers get."""
-    if plane is None:
-        return Given(encode_settings(settings))
-    plane.use(settings)
-    return _given(plane.join(settings))
+def _begin_shares(
+    settings: Settings, environ: Mapping[str, str], metrics: Metrics, clock: Clock, say: Say
+) -> "Keeper | None":
+    """The keeper of what this node shares with others, None where it stands alone."""
+    if settings.shared is None:
+        return None
+    from fastpath.process.shares import open_keeper
+
+    folder = state_folder(settings.state_dir, environ, os.geteuid())
+    return open_keeper(settings, settings.shared, folder, metrics, clock, say)
 
 
-def _given(joined: "Joined") -> Given:
-    return Given(encode_settings(joined.settings), joined.roster, joined.tables)
+def _for_workers(settings: Settings, plane: "ControlPlane | None", policy: "Policy | None" = None) -> Given:
+    """What workers get, with a policy or with the one in use; whatever they have no use for is not in there."""
+    joined = plane.join(settings, policy) if plane is not None else None
+    own = joined.settings if joined is not None else settings
+    if own.shared is not None:
+        from fastpath.process.shares import for_workers
+
+        own = for_workers(own)
+    encoded = encode_settings(own)
+    return Given(encoded) if joined is None else Given(encoded, joined.roster, joined.tables)
 
 
 class Supervisor:
@@ -195,6 +225,7 @@ class Supervisor:
         self.successor: Successor | None = None
         self.pool: Pool | None = None
         self.plane: ControlPlane | None = None
+        self.shares: Keeper | None = None
         self.door: str = settings.listen.door
         self._listener, admin = sockets
         self._admin_url = url_of(admin)
@@ -208,6 +239,7 @@ class Supervisor:
         self._reload_wanted = asyncio.Event()
         self._handover_wanted = asyncio.Event()
         self._handed_over = False
+        self._capacity = CapacityWatch(metrics.arena, self._clock, settings)
         self._configuring = asyncio.Lock()
 
     async def serve(self, inheritance: Inheritance | None = None) -> int:
@@ -218,8 +250,10 @@ class Supervisor:
         async with asyncio.TaskGroup() as tasks:
             chores = [tasks.create_task(self._fleet.poll())]
             self._fleet.start(tasks)
+            self._admin.degraded = self._fleet.degraded = self._problems
+            if self.shares is not None:
+                chores.append(tasks.create_task(self.shares.run()))
             if self.plane is not None:
-                self._admin.degraded = self._fleet.degraded = self.plane.problems
                 tasks.create_task(self.plane.run(self._fleet.expect_exit))
                 chores += [tasks.create_task(self.plane.watch()), tasks.create_task(self.plane.seed())]
             problem = await self._wait_for_start()
@@ -238,12 +272,17 @@ class Supervisor:
         await self._admin.close()
         return 1 if problem else 0
 
+    def _problems(self) -> tuple[str, ...]:
+        """What is wrong while traffic goes on."""
+        return tuple(problem for one in (self.plane, self.shares) if one is not None for problem in one.problems())
+
     def _chores(self) -> tuple[Coroutine[Any, Any, None], ...]:
         watchdog = Watchdog(self._clock, self._say)
         return (
             self._reload_forever(),
             self._look_forever(),
             self._stay_alive(),
+            self._measure_forever(),
             self._hand_over_forever(),
             watchdog.watch(self._fleet.living),
             *((self.plane.follow(self._take_policy),) if self.plane is not None else ()),
@@ -262,7 +301,7 @@ class Supervisor:
         if self._stopping.is_set():
             self._say("stopping at once")
             self._fleet.hurry()
-            if self.plane is not None:
+            if self.plane is not None and self.plane.child is not None:
                 self.plane.child.hurry()
         self._stopping.set()
 
@@ -290,13 +329,19 @@ class Supervisor:
         if self._handed_over:
             await self._admin.close()  # the successor answers on that port now
             await self._stop_control()  # and starts its own as soon as this one is gone
+            await self._end_shares(hand_over=True)
         else:
             self._notifier.stopping()
         await self._fleet.drain(deadline)
+        await self._end_shares(hand_over=False)
         await self._stop_control()
 
+    async def _end_shares(self, *, hand_over: bool) -> None:
+        if self.shares is not None:
+            await self.shares.close(hand_over=hand_over)
+
     async def _stop_control(self) -> None:
-        if self.plane is not None:
+        if self.plane is not None and self.plane.child is not None:
             await self.plane.child.stop()
 
     async def _reload_forever(self) -> None:
@@ -329,11 +374,13 @@ class Supervisor:
     async def _configure(self, settings: Settings) -> str:
         """Gives workers the settings of a file, with what is published; "" or why they stay as they were."""
         async with self._configuring:
-            given = Given(encode_settings(settings)) if self.plane is None else _given(self.plane.join(settings))
-            problem = await self._fleet.configure(given)
+            problem = await self._fleet.configure(_for_workers(settings, self.plane))
             if problem:
                 return problem
             self._settings = settings
+            self._capacity.configure(settings)
+            if self.shares is not None:
+                self.shares.configure(settings)
             if self.plane is not None:
                 self.plane.use(settings)
             if self.pool is not None:
@@ -344,7 +391,7 @@ class Supervisor:
         """Gives workers what was published, with the settings of the file; "" or why they stay as they were."""
         assert self.plane is not None
         async with self._configuring:
-            problem = await self._fleet.configure(_given(self.plane.join(self._settings, policy)))
+            problem = await self._fleet.configure(_for_workers(self._settings, self.plane, policy))
             if not problem:
                 self.plane.use(self._settings, policy)
             return problem
@@ -384,6 +431,11 @@ class Supervisor:
             await asyncio.sleep(LOOK_EVERY)
             if self._watch.changed():
                 self._reload_wanted.set()
+
+    async def _measure_forever(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            self._capacity.look()
 
     async def _stay_alive(self) -> None:
         while self._notifier.watchdog is not None:

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import redis.asyncio as redis
 from redis.asyncio.client import PubSub
@@ -44,10 +44,13 @@ class Unreachable(Exception):
 class Link:
     """Calls to one Redis, none longer than `budget` seconds. `failures` counts those that failed."""
 
-    def __init__(self, url: str, prefix: str, budget: float = BUDGET) -> None:
+    def __init__(
+        self, url: str, prefix: str, budget: float = BUDGET, password: str | None = None, ca_file: str | None = None
+    ) -> None:
         self.failures = 0
         self._prefix = prefix
         self._budget = budget
+        given: dict[str, Any] = {"password": password, "ssl_ca_certs": ca_file}
         self.client = redis.Redis.from_url(
             url,
             socket_timeout=budget,
@@ -55,6 +58,7 @@ class Link:
             retry=Retry(NoBackoff(), 0),  # the next look is the retry
             protocol=2,
             driver_info=None,
+            **{name: value for name, value in given.items() if value is not None},
         )
 
     def key(self, name: str) -> str:

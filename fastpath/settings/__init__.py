@@ -25,6 +25,7 @@ from fastpath.settings.schema import (
     show_settings,
     state_folder,
 )
+from fastpath.settings.shared import Shared
 from fastpath.settings.tenancy import Budget, Limit, ModelClamp, ModelLimits, ModelPrice, Team, Tenant, Threshold, User
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Policy",
     "Retries",
     "Settings",
+    "Shared",
     "Team",
     "Tenant",
     "Threshold",

@@ -33,6 +33,7 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     yield from _find_open_control(values)
     yield from _find_open_webhooks(values)
     yield from _find_reversed(values)
+    yield from _find_two_masters(values)
     yield from find_tenancy_conflicts(values, hidden)
     yield from find_policy_conflicts(values, hidden)
     yield from find_issuer_conflicts(values, hidden)
@@ -113,7 +114,8 @@ def _given(values: Values, section: str, *names: str) -> Path:
 
 def _find_open_door(values: Values) -> Iterator[Finding]:
     reachable = _setting(values, "listen", "unix") is None and not is_loopback(_setting(values, "listen", "host"))
-    asks = values.get("keys") or values.get("issuers") or values.get("control") is not None
+    follows = isinstance(values.get("shared"), dict) and values["shared"].get("follow")
+    asks = values.get("keys") or values.get("issuers") or values.get("control") is not None or follows
     open_to_all = reachable and not asks
     if open_to_all and not _setting(values, "listen", "insecure"):
         message = (
@@ -186,6 +188,17 @@ def _find_open_webhooks(values: Values) -> Iterator[Finding]:
         if place in seen:
             yield ("control", *path, "name"), "is the name of another webhook of the same tenant: choose another"
         seen.add(place)
+
+
+def _find_two_masters(values: Values) -> Iterator[Finding]:
+    shared = values.get("shared")
+    if not isinstance(shared, dict):
+        return
+    if shared.get("follow") and values.get("control") is not None:
+        message = "has no effect beside control, which publishes what others follow: remove one of them"
+        yield ("shared", "follow"), message
+    if shared.get("ca_file") and "redis" in shared and not str(shared["redis"]).startswith("rediss:"):
+        yield ("shared", "ca_file"), "has no effect without TLS: write rediss:// in shared.redis or remove it"
 
 
 _ORDERED = (

@@ -40,6 +40,7 @@ from fastpath.settings.kinds import (
 )
 from fastpath.settings.policies import Effect, Policy
 from fastpath.settings.secret import Secret, mask_hook, reveal_hook, schema_hook, secret_hook
+from fastpath.settings.shared import Shared
 from fastpath.settings.syntax import url_label
 from fastpath.settings.tenancy import Budget, Limit, ModelClamp, ModelLimits, ModelPrice, Ppm, Tenant
 
@@ -643,6 +644,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="A control process beside the workers. With one, every request needs a key, of this file or of "
             "the admin API; what the file names wins over what the admin API names the same. None: nothing is "
             "started, and this file is the whole truth, which is what a sidecar wants."
+        ),
+    ] = None
+    shared: Annotated[
+        Shared | None,
+        Meta(
+            description="Other nodes with which this one shares its limits, budgets and keys. None: it stands alone, "
+            "and its limits are its own."
         ),
     ] = None
     models: Annotated[

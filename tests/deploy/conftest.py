@@ -27,6 +27,8 @@ KEY = {
     "model_limits": [{"model": "narrow", "limits": [{"most": 1, "per": "day"}]}],
     "budgets": [{"amount": 0.0001, "hard": False}],
 }
+#: With nobody, for there is no such Redis: it works by the whole of its limits, and says that it is alone.
+SHARED = {"redis": "redis://127.0.0.1:9/0"}
 MODELS = [
     {"name": "llama", "endpoints": [{"name": "good"}, {"name": "dead"}], "price": {"input": 2.5, "output": 10}},
     {"name": "narrow", "endpoints": [{"name": "good", "model": "llama"}]},
@@ -166,7 +168,7 @@ def gateway(launch_for_module: Launcher, mock: ModelServer, moody: ModelServer) 
             assert isinstance(endpoint, dict)
             endpoint |= {"url": urls[endpoint["name"]], "api_key": "${UPSTREAM_KEY}", "tier": "L1"}
     settings = {"models": MODELS, "workers": 2, "key": KEY, "issuers": [ISSUER], "control": {"port": 0}}
-    return launch_for_module.gateway(settings)
+    return launch_for_module.gateway({**settings, "shared": SHARED})
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ static fp_allowance purses[2]; /* one of tokens by the calendar, one of money ov
 enum { DAY = 20000, PURSE = 1000 };
 
 static fp_allowance make_purse(const fp_map *map, uint64_t id, uint32_t days, int64_t limit) {
-    fp_allowance purse = {{0}, days, days == 1 ? FP_TOKENS : FP_MONEY, limit, limit, limit, 0, DAY, DAY - 1, 2};
+    fp_allowance purse = {{0}, days, days == 1 ? FP_TOKENS : FP_MONEY, limit, limit, limit, 0, DAY, DAY - 1, 2, {NULL, NULL}};
     for (uint32_t i = 0; i < FP_PARTS; i++) purse.rows[i] = row_of(map, FP_BUDGETS, id + i);
     return purse;
 }
@@ -79,7 +79,7 @@ static int64_t committed(const fp_map *map, const fp_allowance *purse) {
 
 static void set_limits(fp_map *map) {
     for (int i = 0; i < 3; i++) three[i] = (fp_slot){row_of(map, FP_LIMITS, 11 + i), MOST};
-    for (int i = 0; i < 2; i++) two[i] = (fp_rate){row_of(map, FP_BUCKETS, 21 + i), 1, 1 << 20, 1};
+    for (int i = 0; i < 2; i++) two[i] = (fp_rate){row_of(map, FP_BUCKETS, 21 + i), 1, 1 << 20, 1, 0, NULL};
     for (int i = 0; i < 2; i++) purses[i] = make_purse(map, 51 + 10 * (uint64_t)i, i ? 8 : 1, PURSE);
 }
 
@@ -210,7 +210,7 @@ static int crash_in_series(void) {
 
 static fp_map shared;
 static fp_slot slots[LIMITS];
-static fp_rate rate = {0, 1000, 5000, 1};
+static fp_rate rate = {0, 1000, 5000, 1, 0, NULL};
 static _Atomic(int) inside[LIMITS];
 static _Atomic(int) dead[1 << 22]; /* by pid */
 static _Atomic(int) next_pid = 1, stop, deaths, spending;
@@ -397,7 +397,7 @@ static void upgrade(void) {
         atomic_store(&switched, 0);
         atomic_store(&charged, 0);
         slots[0] = (fp_slot){row_of(&shared, FP_LIMITS, 31), MOST};
-        rate = (fp_rate){row_of(&shared, FP_BUCKETS, 41), 1000, 600, 1};
+        rate = (fp_rate){row_of(&shared, FP_BUCKETS, 41), 1000, 600, 1, 0, NULL};
         CHECK(row_of(&newer, FP_BUCKETS, 41) == rate.row);
         for (int i = 0; i < THREADS; i++) state[i] = (fp_thread){turn * 10 + (unsigned)i, 400};
         for (int i = 0; i < THREADS; i++) pthread_create(&threads[i], NULL, spender, &state[i]);
