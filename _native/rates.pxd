@@ -20,3 +20,6 @@ cdef class Rates:
 
     cpdef int64_t bill(self, int64_t prompt, int64_t cached, int64_t answer, int64_t reasoning) noexcept
     cpdef int64_t most(self, int64_t prompt, int64_t answer) noexcept
+
+
+cpdef bytes nano_text(int64_t nano)

@@ -28,3 +28,6 @@ class Rates:
 
     def most(self, prompt: int, answer: int) -> int:
         """Nano-units of the dearest way to use so many tokens at most. -1: not by these rates alone."""
+
+def nano_text(nano: int) -> bytes:
+    """Nano-units as a decimal text of whole units, exactly: `fastpath.money.amount.format_nano`, for a header."""

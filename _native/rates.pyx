@@ -1,6 +1,7 @@
 """Prices as a request multiplies them. See rates.pyi for the contract."""
 
-from libc.stdint cimport int64_t
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint64_t
 
 cdef extern from *:
     """
@@ -70,3 +71,31 @@ cdef class Rates:
         if self.long_from and prompt > self.long_from:
             return -1
         return fp_bill(prompt, self.dearest_prompt, answer, self.dearest_answer, 0, 0, 0, 0, self.request, self.markup)
+
+
+cpdef bytes nano_text(int64_t nano):
+    cdef char text[32]
+    cdef int at = 32
+    cdef int decimals = 9
+    cdef bint begun = False
+    cdef bint negative = nano < 0
+    cdef uint64_t left = <uint64_t> nano if not negative else <uint64_t> 0 - <uint64_t> nano
+    while decimals or left or at == 32 or text[at] == c".":
+        if decimals:
+            decimals -= 1
+            begun = begun or left % 10 != 0
+            if begun:
+                at -= 1
+                text[at] = <char> (c"0" + left % 10)
+            left = left // 10
+            if not decimals and begun:
+                at -= 1
+                text[at] = c"."
+        else:
+            at -= 1
+            text[at] = <char> (c"0" + left % 10)
+            left = left // 10
+    if negative:
+        at -= 1
+        text[at] = c"-"
+    return PyBytes_FromStringAndSize(text + at, 32 - at)

@@ -18,7 +18,8 @@ cdef class Accounts:
 
 
 cdef class Days:
-    cdef long long _day
+    cdef double _since
+    cdef double _until
     cdef dict _kept
 
     cpdef object get(self, object key, double at)

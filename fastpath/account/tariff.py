@@ -116,13 +116,14 @@ class Days:
     """What is remembered until the day (UTC) is over, when prices and rates may change."""
 
     def __init__(self) -> None:
-        self._day = -1
+        self._since = self._until = 0.0
         self._kept: dict[object, Any] = {}
 
     def get(self, key: object, at: float) -> Any:
         """What was put under the key today, else None. at: Unix seconds."""
-        if int(at // DAY) != self._day:
-            self._day = int(at // DAY)
+        if not self._since <= at < self._until:
+            self._since = at - at % DAY
+            self._until = self._since + DAY
             self._kept.clear()
         return self._kept.get(key)
 

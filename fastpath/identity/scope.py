@@ -28,7 +28,7 @@ class Terms:
 
     def __init__(self, key: Key, ends: float) -> None:
         self.ends = ends
-        self.data_class = key.data_class
+        self.data_class: DataClass | None = key.data_class
         self.paths = frozenset(key.paths) if key.paths is not None else None
         self.networks: tuple[Network, ...] | None = None
         if key.networks is not None:

@@ -1,4 +1,13 @@
+cimport cython
+
 from _native.limiter cimport Limiter
+
+
+cdef class Meter:
+    cdef readonly int family
+    cdef readonly tuple limits
+    cdef readonly bytes remaining
+    cdef readonly bytes reset
 
 
 cdef tuple _SHORT
@@ -13,15 +22,10 @@ cdef class Meters:
 
     cpdef list headers(self, double now)
     cpdef list messages_headers(self, double now, double wall)
+
+    @cython.locals(meter=Meter, place=int, left=cython.longlong, wait=cython.longlong, moment=cython.longlong)
     cdef list _told(self, list meters, double now, double wall)
     cdef bytes _rfc3339(self, double wall)
-
-
-cdef class Meter:
-    cdef readonly int family
-    cdef readonly tuple limits
-    cdef readonly bytes remaining
-    cdef readonly bytes reset
 
 
 cpdef bytes go_duration(long long nanoseconds)

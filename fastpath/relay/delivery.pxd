@@ -1,3 +1,4 @@
+from _native.rates cimport nano_text
 from _native.relay cimport Sink, StreamFilter
 from backends.call cimport Call
 from backends.dialects.usage cimport Usage

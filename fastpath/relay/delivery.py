@@ -11,6 +11,7 @@ its only timer is the back-off before a retry (deadlines, comments and stalls ar
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from _native.rates import nano_text
 from _native.relay import Sink, StreamFilter
 from backends.base import Cause, Moment, UpstreamError
 from backends.call import Call
@@ -20,7 +21,6 @@ from fastpath import errors
 from fastpath.account.cost import estimate_prompt, note_progress, note_stream, note_whole
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError, Header
-from fastpath.money.amount import format_nano
 from fastpath.policy.question import EVERY_TIER
 from fastpath.policy.stage import permitted
 from fastpath.relay.attempt import Attempt, AttemptOwner, BadStatus
@@ -441,7 +441,7 @@ class Delivery(AttemptOwner):
         if ctx.key is not None and ctx.key.insight:
             headers.append((b"x-fastpath-overhead-us", str(ctx.record.overhead_us).encode()))
         if ctx.record.cost_nano is not None:
-            headers.append((b"x-fastpath-cost", format_nano(ctx.record.cost_nano).encode()))
+            headers.append((b"x-fastpath-cost", nano_text(ctx.record.cost_nano)))
         ctx.exchange.reply(attempt.status, headers, body)
 
     def _finish_stream(self, outcome: str, code: str | None = None) -> None:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from _native.rates import Rates
+from _native.rates import Rates, nano_text
 from fastpath.account.tariff import rates_of
+from fastpath.money.amount import format_nano
 from scheduler.money import MOST_NANO, Billable, Price, nano_of, pico_of
 
 rate = st.integers(0, 10**9)
@@ -83,3 +84,8 @@ def test_what_no_price_is_is_refused(wrong: int, place: int) -> None:
 def test_a_half_goes_to_the_even_one(pico: int, nano: int, markup: int) -> None:
     assert Rates(0, 0, 0, 0, pico, 0, 0, markup).bill(0, 0, 0, 0) == nano_of(pico, markup)
     assert Rates(0, 0, 0, 0, pico, 0, 0).bill(0, 0, 0, 0) == nano
+
+
+@given(st.integers(-(2**63), 2**63 - 1) | st.integers(-(10**12), 10**12).map(lambda n: n * 10**6))
+def test_an_amount_is_written_as_everywhere(nano: int) -> None:
+    assert nano_text(nano).decode() == format_nano(nano)
