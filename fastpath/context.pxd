@@ -27,7 +27,7 @@ cdef class RequestContext:
     cdef public Held held
     cdef public Terms terms
     cdef public list edits
-    cdef public long long prompt_guess
+    cdef public list prompt_sample
     cdef public bint booked
     cdef public str substitute
     cdef public object claim

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastpath.idempotency.claim import Claim
     from fastpath.identity.keys import Key
     from fastpath.limits.admission import Ticket
+    from fastpath.money.estimate import Sample
     from fastpath.snapshot import Route, Snapshot
 
 
@@ -45,7 +46,7 @@ class RequestContext:
         self.held: Held | None = None  # its worst case, where it costs something or its tokens are limited
         self.terms: Terms | None = None  # by which its latest attempt is billed
         self.edits: list[Edit] | None = None  # what a clamp changes in its body
-        self.prompt_guess = -1  # tokens of the prompt by its text, counted before that is forgotten
+        self.prompt_sample: list[Sample] | None = None  # of the prompt, taken before that is forgotten
         self.booked = False  # whether the outbox has an intent of it, and room for its end
         self.substitute: str | None = None  # the cheaper model that a budget sent it to
         self.claim: Claim | None = None  # what it holds of its idempotency key

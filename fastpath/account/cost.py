@@ -8,7 +8,7 @@ from _native.rates import Rates
 from backends.dialects.said import count_pictures, words_of
 from backends.dialects.usage import Usage, usage_from
 from fastpath.context import RequestContext
-from fastpath.money.estimate import estimate_tokens
+from fastpath.money.estimate import Sample, estimate_tokens, take_sample
 from fastpath.money.price import Billable, Reading
 from fastpath.money.sanity import Settled, settle_unheld, settle_usage
 from fastpath.record import DecisionRecord
@@ -40,12 +40,12 @@ def note_stream(ctx: RequestContext, usage: Usage | None, events: int, final: bo
     _judge(ctx, report, Billable(_prompt(ctx), output=events))
 
 
-def estimate_prompt(ctx: RequestContext) -> int:
-    """About how many tokens the prompt has, by its text where that is at hand."""
+def sample_prompt(ctx: RequestContext) -> list[Sample] | None:
+    """What is kept of a prompt that is forgotten, for the few streams whose server never says how long it was."""
     members = ctx.members
     if members is None:
-        return ctx.record.prompt_estimate()
-    return sum([estimate_tokens(text) for name in _BULK if (text := members.text(name)) is not None])
+        return None
+    return [take_sample(text) for name in _BULK if (text := members.text(name)) is not None]
 
 
 def bill(ctx: RequestContext) -> None:
@@ -86,7 +86,9 @@ def note_progress(ctx: RequestContext, events: int) -> None:
 
 
 def _prompt(ctx: RequestContext) -> int:
-    return ctx.prompt_guess if ctx.prompt_guess >= 0 else estimate_prompt(ctx)
+    """About how many tokens the prompt has, by its text where that was at hand."""
+    samples = ctx.prompt_sample if ctx.prompt_sample is not None else sample_prompt(ctx)
+    return ctx.record.prompt_estimate() if samples is None else sum([sample.tokens() for sample in samples])
 
 
 def _judge(ctx: RequestContext, report: Reading | None, own: Billable) -> None:

@@ -31,6 +31,8 @@ from fastpath.identity.client import ClientAddress
 from fastpath.settings import Listen
 from scheduler.clock import Clock
 
+#: Larger lengths than any limit read as this one.
+MOST_DECLARED = (1 << 63) - 1
 #: A running request's caller is watched from this age on, s. Departure is then noticed within twice this time.
 WATCH_AFTER = 0.02
 #: Kernel send buffer per connection, bytes. With Granian's own buffer it bounds what a stalled reader can hold.
@@ -214,7 +216,7 @@ class GranianExchange(Exchange):
         self.fields = dict(self.headers)
         self.repeated = len(self.fields) != len(self.headers)
         declared = self.fields.get(b"content-length")
-        self.declared_length = int(declared) if declared is not None and declared.isdigit() else 0
+        self.declared_length = min(int(declared), MOST_DECLARED) if declared is not None and declared.isdigit() else 0
         self.peer = door.peer(scope["client"]) if scope["client"] else ""
         self.on_left = None
         self._door = door

@@ -75,14 +75,29 @@ WEIGHTS: Mapping[str, Weights] = {
 
 def estimate_tokens(text: bytes, vocabulary: str = "general") -> int:
     """About how many tokens a UTF-8 text (or JSON that holds it) has. Raises KeyError for an unknown vocabulary."""
-    weights = WEIGHTS[vocabulary]
-    if len(text) <= SAMPLE_BYTES:
-        return -(-_weigh(text, weights) // _MILLI)
-    sample = _sample(text)
-    return -(-_weigh(sample, weights) * len(text) // (len(sample) * _MILLI))
+    return take_sample(text).tokens(vocabulary)
 
 
-def _sample(text: bytes) -> bytes:
+class Sample(NamedTuple):
+    """What an estimate needs of a text that is not kept: `text`, of `length` bytes in all."""
+
+    text: bytes
+    length: int
+
+    def tokens(self, vocabulary: str = "general") -> int:
+        """As `estimate_tokens` of the whole."""
+        weighed = _weigh(self.text, WEIGHTS[vocabulary])
+        if len(self.text) == self.length:
+            return -(-weighed // _MILLI)
+        return -(-weighed * self.length // (len(self.text) * _MILLI))
+
+
+def take_sample(text: bytes) -> Sample:
+    """A tenth of the time that the estimate takes, which few texts come to need."""
+    return Sample(text if len(text) <= SAMPLE_BYTES else _windows(text), len(text))
+
+
+def _windows(text: bytes) -> bytes:
     width = SAMPLE_BYTES // WINDOWS
     stride = (len(text) - width) // (WINDOWS - 1)
     return b"".join(text[index * stride : index * stride + width] for index in range(WINDOWS))

@@ -18,7 +18,7 @@ from backends.call import Call
 from backends.dialects.openai import ask_usage, rename_model, splice
 from backends.dialects.usage import Usage, read_usage, usage_of
 from fastpath import errors
-from fastpath.account.cost import estimate_prompt, note_progress, note_stream, note_whole
+from fastpath.account.cost import note_progress, note_stream, note_whole, sample_prompt
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError, Header
 from fastpath.policy.question import EVERY_TIER
@@ -206,7 +206,7 @@ class Delivery(AttemptOwner):
         if ctx.decision is None:
             return  # an upload, which holds what it read itself
         if ctx.held is not None:
-            ctx.prompt_guess = estimate_prompt(ctx)
+            ctx.prompt_sample = sample_prompt(ctx)
         ctx.body = b""
         ctx.edits = None
         ctx.decision = ctx.members = None  # whose raw values are views of the body

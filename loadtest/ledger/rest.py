@@ -13,7 +13,7 @@ from _native.arena import Arena
 from controlplane.store.database import Database
 from fastpath.arena import NAME, boot_name, install_secret
 from fastpath.limits.book import Book
-from fastpath.limits.plan import places_of
+from fastpath.limits.plan import slots_id
 from fastpath.outbox.folder import list_segments
 from fastpath.settings.pepper import make_pepper
 from fastpath.settings.source import SettingsSource
@@ -61,6 +61,6 @@ def look(stage: Stage) -> Held:
     for key in settings.keys:
         plan = book.plan(key.name, MODEL)
         plan.turn(time.time())
-        held.places += sum(places_of(arena, bound).in_use for bound in plan.slots)
+        held.places += sum(arena.limit(slots_id(bound)).in_use for bound in plan.slots)
         held.reserved += sum(plan.limiter.committed(place)[1] for place in range(len(plan.funds)))
     return held

@@ -10,8 +10,9 @@ from controlplane.app import Rooms
 from controlplane.policies import policies as room
 from controlplane.policies.tables import POLICIES
 from fastpath.settings import Conditions, Policy
+from fastpath.settings.roster import decode_roster
 from tests.controlplane.conftest import make_tree
-from tests.controlplane.test_publish import compiled, settings_of
+from tests.controlplane.test_publish import compiled
 
 RULE: dict[str, Any] = {
     "name": "office",
@@ -25,6 +26,11 @@ RULE: dict[str, Any] = {
     "times": [{"days": ["mon"], "start": "09:00", "end": "17:00", "time_zone": "Europe/Berlin"}],
     "unless": {"networks": ["10.1.0.0/16"]},
 }
+
+
+async def rules_of(rooms: Rooms) -> tuple[Policy, ...]:
+    """As they are published."""
+    return decode_roster((await compiled(rooms)).roster).policies
 
 
 async def chief_of(api: httpx.AsyncClient, tenant: str) -> dict[str, str]:
@@ -51,7 +57,7 @@ async def test_a_rule_is_shown_as_it_was_written_and_published_as_a_file_would_s
     assert (made["tenant_id"], made["disabled"], made["made_by"], made["object"]) == (None, False, "admin", "policy")
     assert (await api.get(f"/policies/{made['id']}")).json() == made
     assert (await api.get("/policies")).json()["data"] == [made]
-    (policy,) = (await settings_of(rooms)).policies
+    (policy,) = await rules_of(rooms)
     assert (policy.name, policy.owner, policy.tenants) == ("office", None, ("acme",))
     assert policy.unless == Conditions(networks=("10.1.0.0/16",))
     assert policy.times is not None
@@ -64,7 +70,7 @@ async def test_a_tenants_own_rule_holds_for_it_alone_and_only_denies(rooms: Room
     made = await api.post("/policies", json=RULE, headers=chief)
     assert made.status_code == 201, made.text
     assert (made.json()["tenant_id"], made.json()["made_by"]) == (acme["tenant"]["id"], "tenant-admin")
-    (policy,) = (await settings_of(rooms)).policies
+    (policy,) = await rules_of(rooms)
     assert (policy.name, policy.owner) == ("acme/office", "acme")
     for body, param in (
         ({"effect": "allow", "name": "a"}, "effect"),
@@ -78,7 +84,7 @@ async def test_a_tenants_own_rule_holds_for_it_alone_and_only_denies(rooms: Room
     assert (await api.patch(path, json={"effect": "allow"}, headers=chief)).status_code == 400
     assert (await api.patch(path, json={"tenants": ["umbrella"]}, headers=chief)).status_code == 400
     assert (await api.patch(path, json={"tenant_id": None}, headers=chief)).status_code == 400
-    assert (await settings_of(rooms)).policies == (policy,)
+    assert (await rules_of(rooms)) == (policy,)
 
 
 async def test_what_an_admin_wrote_for_a_tenant_its_admin_cannot_take_away(api: httpx.AsyncClient) -> None:
@@ -201,13 +207,13 @@ async def test_what_is_off_or_of_a_tenant_that_is_gone_is_not_published(rooms: R
     tree = await make_tree(api)
     wide = (await api.post("/policies", json=RULE)).json()
     await api.post("/policies", json=RULE | {"tenant_id": tree["tenant"]["id"]})
-    assert [policy.name for policy in (await settings_of(rooms)).policies] == ["office", "acme/office"]
+    assert [policy.name for policy in (await rules_of(rooms))] == ["office", "acme/office"]
     await api.patch(f"/policies/{wide['id']}", json={"disabled": True})
-    assert [policy.name for policy in (await settings_of(rooms)).policies] == ["acme/office"]
+    assert [policy.name for policy in (await rules_of(rooms))] == ["acme/office"]
     await api.patch(f"/tenants/{tree['tenant']['id']}", json={"name": "acme2"})
-    assert [policy.owner for policy in (await settings_of(rooms)).policies] == ["acme2"], "it follows its tenant"
+    assert [policy.owner for policy in (await rules_of(rooms))] == ["acme2"], "it follows its tenant"
     await api.patch(f"/tenants/{tree['tenant']['id']}", json={"disabled": True})
-    assert (await settings_of(rooms)).policies == ()
+    assert (await rules_of(rooms)) == ()
 
 
 async def test_a_damaged_rule_is_said_and_stops_no_publication(rooms: Rooms, api: httpx.AsyncClient) -> None:
@@ -217,7 +223,7 @@ async def test_a_damaged_rule_is_said_and_stops_no_publication(rooms: Rooms, api
         damaged = update(POLICIES).where(POLICIES.c.id == made["id"])
         await connection.execute(damaged.values(conditions={"models": 7}))
     found = await compiled(rooms)
-    assert [policy.name for policy in (await settings_of(rooms)).policies] == ["sound"]
+    assert [policy.name for policy in (await rules_of(rooms))] == ["sound"]
     (sentence,) = found.held_back
     assert made["id"] in sentence
     assert "damaged" in sentence

@@ -19,12 +19,12 @@ from controlplane.problem import Problem
 from fastpath.settings.issuers import ROLES_IN_TENANT, AdminIssuer, AdminRole
 from tests.conftest import Program
 from tests.controlplane.conftest import PATIENCE, Caller, Cast, ControlProcess, cast_of, make_tree
-from tests.controlplane.test_roles import EXPECTED, LETTERS, fresh, paid_request, request_of
+from tests.controlplane.test_roles import EXPECTED, LETTERS, alerted_budget, fresh, paid_request, request_of
 from tests.idp.server import IdentityProvider
 from tests.idp.signer import SigningKey
 from tests.idp.thread import ThreadedProvider
 
-__all__ = ["paid_request"]  # a fixture: the matrix refunds a request
+__all__ = ["alerted_budget", "paid_request"]  # fixtures: the matrix refunds a request and sends an alert again
 
 SCOPES = {
     "platform": {"role": "admin"},

@@ -172,7 +172,8 @@ def policy(digests: list[int], *tenants: str, rules: tuple[Rule, ...] = ()) -> P
 
 
 def test_workers_get_the_file_as_it_is_and_the_roster_beside_it() -> None:
-    of_file = Settings(keys=(Key(name="mine", hash=f"b2:{PEPPER}:{'04' * 32}"),), tenants=(Tenant(name="acme"),))
+    mine = Key(name="mine", hash=f"b2:{PEPPER}:{'04' * 32}")
+    of_file = Settings(keys=(mine,), tenants=(Tenant(name="acme"),), control=Control(port=1))
     published = policy([1, 2], "acme", "other")
     given = join(of_file, published, NOBODY)
     assert given.settings == replace(of_file, control=Control())
