@@ -14,6 +14,7 @@ from loadtest.chaos.kinds import KINDS
 from loadtest.chaos.run import Order, Outcome, run
 from loadtest.chaos.schedule import draw
 from loadtest.checker import INVARIANTS
+from loadtest.checker.report import show_violations
 from loadtest.programs import ROOT
 from scheduler.clock import SystemClock
 
@@ -53,11 +54,7 @@ def show(outcome: Outcome) -> None:
     print("requests:", ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
     print(f"{outcome.unexcused} of {len(outcome.clients)} met nothing that excuses a failure")
     titles = {"rest": "ready again, nothing left over"} | {one.name: one.title for one in INVARIANTS}
-    for name, title in titles.items():
-        found = [violation for invariant, violation in outcome.violations if invariant == name]
-        print(f"{name:4} {f'{len(found)} violations' if found else 'held':>16}  {title}")
-        for violation in found[:SHOWN]:
-            print(f"     {violation.record}: {violation.reason}")
+    show_violations(titles, outcome.violations, SHOWN)
 
 
 def main(arguments: list[str]) -> int:

@@ -9,12 +9,11 @@ the proxies run too.
 
 import asyncio
 import signal
-from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Self
 
 from loadtest.faultd import FaultProxy
 from loadtest.programs import Mock, Node, settings_text
+from loadtest.rig.staged import Staged
 from scheduler.clock import Clock
 
 UPSTREAMS = ("a", "b")
@@ -67,7 +66,7 @@ class Leg:
         self._mock = await Mock.serve(*PACE, port=port, log=self.logs[-1])
 
 
-class Stage:
+class Stage(Staged):
     """Everything started, in `folder`. `async with Stage(folder, door, clock) as stage`."""
 
     def __init__(self, folder: Path, door: str, clock: Clock) -> None:
@@ -81,18 +80,7 @@ class Stage:
         self._door = door
         self._clock = clock
         self._settings = folder / "fastpath.yaml"
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+        super().__init__()
 
     @property
     def url(self) -> str:

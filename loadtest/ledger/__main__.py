@@ -14,6 +14,7 @@ import msgspec
 
 from controlplane.store.errors import StoreError
 from loadtest.checker import INVARIANTS
+from loadtest.checker.report import show_violations
 from loadtest.ledger.figures import figures_of, render
 from loadtest.ledger.order import Order, Store
 from loadtest.ledger.run import JUDGED, Outcome, run
@@ -51,11 +52,7 @@ def run_one(order: Order, folder: Path) -> Outcome:
 def show(outcome: Outcome) -> None:
     """Prints the verdict on each invariant."""
     titles = {"rest": "nothing left over"} | {one.name: one.title for one in INVARIANTS if one.name in JUDGED}
-    for name, title in titles.items():
-        found = [violation for invariant, violation in outcome.violations if invariant == name]
-        print(f"{name:4} {f'{len(found)} violations' if found else 'held':>16}  {title}")
-        for violation in found[:SHOWN]:
-            print(f"     {violation.record}: {violation.reason}")
+    show_violations(titles, outcome.violations, SHOWN)
 
 
 def main(arguments: list[str]) -> int:

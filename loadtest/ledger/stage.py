@@ -7,9 +7,9 @@ Concurrency: one event loop.
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import yaml
@@ -18,6 +18,7 @@ from fastpath.arena import arena_folder
 from fastpath.settings.pepper import make_pepper
 from fastpath.settings.token import KeyHasher, new_token
 from loadtest.programs import Mock, Node
+from loadtest.rig.staged import Staged
 
 MODEL = "llama"
 TIMEOUTS = {"connect": 2, "first_byte": 0.8, "idle": 0.8, "total": 8, "pool_idle": 1}
@@ -38,7 +39,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """Over all others."""
 
 
-class Stage:
+class Stage(Staged):
     """Everything started, in `folder`. `async with Stage(folder, script) as stage`."""
 
     def __init__(self, folder: Path, script: Script) -> None:
@@ -52,18 +53,7 @@ class Stage:
         self.mocks: dict[str, Mock] = {}
         self.node: Node
         self._port = _free_port()
-        self._stack = AsyncExitStack()
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self._start()
-        except BaseException:
-            await self._stack.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+        super().__init__()
 
     @property
     def database(self) -> str:
