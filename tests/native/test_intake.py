@@ -18,6 +18,8 @@ import pytest
 from _native.intake import Intake, Overload, Pace, Refusal
 from _native.transport import Poller
 
+pytestmark = pytest.mark.alone
+
 PATIENCE = 10.0
 PLACE = b"req_" + b"0" * 32
 REQUEST = b"POST /v1/chat HTTP/1.1\r\nhost: g\r\nContent-Length: 4\r\n\r\nbody"
