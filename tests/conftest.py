@@ -184,8 +184,8 @@ class GatewayNode(Program):
         return {
             "state_dir": str(self.folder / "state"),
             "keys": [{"name": "tests", "hash": hasher.hash_text(self.key), **settings.get("key", {})}],
-            "log": {"access": str(self.log)},
             **{name: value for name, value in settings.items() if name != "key"},
+            "log": {"access": str(self.log), **settings.get("log", {})},
             "listen": listen | dict(settings.get("listen", {})),
         }
 

@@ -90,7 +90,9 @@ def test_money(root: Path, tmp_path: Path) -> None:
     figures = smoke(root, tmp_path, "money")
     (raced,) = figures["rounds"]
     assert 0 < raced["workers_us"] < raced["family_us"]
-    assert figures["course"]["answered"]["ok"] == figures["course"]["answered"]["offered"] > 0
+    answered = figures["course"]["answered"]
+    assert answered["ok"] + answered["refused"] + answered["unfinished"] == answered["offered"]
+    assert answered["ok"] > answered["offered"] / 2
     (pair,) = figures["pairs"]
     assert pair["loud"]["refused"] > pair["loud"]["ok"] > 0
     assert pair["beside"]["refused"] == 0

@@ -31,9 +31,9 @@ class Stage:
     def __init__(self, gateway_process: Any, folder: Path) -> None:
         (upstream,) = free_ports(1)
         endpoint = {"url": f"http://127.0.0.1:{upstream}/v1", "api_key": "none", "tier": "L1"}
-        self.node = gateway_process(
-            {"models": [{"name": "llama", "endpoints": [endpoint]}], "listen": {"door": "native"}}
-        )
+        models = [{"name": "llama", "endpoints": [endpoint]}]
+        # Every line is to be there, however slow the disk: none is dropped to save memory.
+        self.node = gateway_process({"models": models, "listen": {"door": "native"}, "log": {"ring": 1 << 20}})
         load = write_load(folder, "load", [self.node.key], long_body(8_000))
         self._client = Churn(folder, load, upstream)
 
