@@ -12,6 +12,8 @@ from bench.e2e.__main__ import Figures as Race
 from bench.e2e.units import UNITS
 from bench.memory.__main__ import KIB
 from bench.memory.__main__ import Figures as Memory
+from bench.money.__main__ import Figures as Money
+from bench.money.__main__ import ratio_of
 from bench.overload.__main__ import Figures as Overload
 from bench.record import Record
 from bench.scale.__main__ import Figures as Scale
@@ -134,6 +136,21 @@ def draw_overload(record: Record) -> Figure:
     return figure
 
 
+def draw_money(record: Record) -> Figure:
+    """CPU per request as bars; what waited for the books over time."""
+    found = msgspec.convert(record.figures, Money)
+    figure, (bars, line) = panels(2)
+    if found.rounds:
+        bars.barh(["family", "workers"], [ratio_of(found.rounds, what) for what in ("family", "workers")], color=OURS)
+        bars.axvline(1, color="black", linewidth=0.6)
+    bars.set_title("CPU per request with books, times haproxy")
+    if found.course is not None:
+        looks = found.course.looks
+        line.plot([look.at for look in looks], [look.backlog.lag_seconds for look in looks], color=OURS)
+    line.set_title("seconds that the books are behind, over seconds")
+    return figure
+
+
 def color_of(name: str) -> str:
     """Ours and others'."""
     return OURS if name.startswith("fastpath") or name.partition("-")[0] in ("native", "granian") else OTHERS
@@ -146,6 +163,7 @@ DRAWN = {
     "memory": ("growth", "soaks"),
     "scale": ("points",),
     "overload": ("saturation",),
+    "money": ("rounds", "course"),
 }
 DRAWERS: dict[str, Callable[[Record], Figure]] = {
     "e2e": draw_race,
@@ -153,4 +171,5 @@ DRAWERS: dict[str, Callable[[Record], Figure]] = {
     "memory": draw_memory,
     "scale": draw_scale,
     "overload": draw_overload,
+    "money": draw_money,
 }

@@ -1,6 +1,7 @@
 """What each suite's record says, as markdown. Pure: records in, text out."""
 
 from collections.abc import Callable
+from statistics import median
 
 import msgspec
 
@@ -10,6 +11,9 @@ from bench.e2e.units import UNITS, Goal
 from bench.memory.__main__ import GOALS as MEMORY_GOALS
 from bench.memory.__main__ import KIB
 from bench.memory.__main__ import Figures as Memory
+from bench.money.__main__ import FAMILY_GOAL, WORKERS_GOAL, ratio_of
+from bench.money.__main__ import Figures as Money
+from bench.money.neighbour import TIMES, added_of
 from bench.overload.__main__ import Figures as Overload
 from bench.overload.saturation import Saturation
 from bench.record import Record
@@ -23,6 +27,7 @@ TITLES = {
     "memory": "Memory",
     "scale": "CPU per request as it grows",
     "overload": "Too much",
+    "money": "Books",
 }
 #: What the command of each suite is, for the reader who wants the same.
 COMMANDS = {name: "make bench" if name == "e2e" else f'make bench ARGS="{name}"' for name in TITLES}
@@ -181,10 +186,36 @@ def _saturation_cells(found: Saturation) -> list[str]:
     return [found.door, f"{found.peak:,.0f}", *times, f"{found.loaded.refused:,}", f"{waiting:,}", recovery]
 
 
+def show_money(record: Record) -> str:
+    """What books cost, whether they keep up, and what a loud tenant does to another."""
+    found = msgspec.convert(record.figures, Money)
+    parts = []
+    if found.rounds:
+        rows = []
+        for what, goal in (("workers", WORKERS_GOAL), ("family", FAMILY_GOAL)):
+            us = median(getattr(one, f"{what}_us") for one in found.rounds)
+            rows.append([what, f"{us:.1f}", f"{ratio_of(found.rounds, what):.2f}", f"<= {goal}"])
+        parts.append(markdown_table(["request, 0.9 kB, with books", "us CPU", "ratio to haproxy", "goal"], rows))
+    if (course := found.course) is not None:
+        parts.append(
+            f"{course.answered.ok:,} requests at {course.rate:,.0f}/s for {course.seconds:.0f} s on SQLite: at most "
+            f"{course.peak_mb:.1f} MiB waited, {course.longest_lag_s:.1f} s behind; caught up {course.drained_s:.1f} s "
+            "after the last."
+        )
+    if found.pairs:
+        count = sum(pair.beside.latency.count for pair in found.pairs)
+        parts.append(
+            f"Beside a tenant at {TIMES} times its limit another's p95 changes by {added_of(found.pairs):+.1%} "
+            f"({count:,} requests)."
+        )
+    return "\n\n".join(parts)
+
+
 BODIES: dict[str, Callable[[Record], str]] = {
     "e2e": show_race,
     "slo": show_slo,
     "memory": show_memory,
     "scale": show_scale,
     "overload": show_overload,
+    "money": show_money,
 }

@@ -15,6 +15,11 @@ from bench.memory.__main__ import Figures as Memory
 from bench.memory.growth import Growth, Level
 from bench.memory.soak import Sample, Soak
 from bench.memory.soaker import Counts
+from bench.money.__main__ import Figures as Money
+from bench.money.backlog import Course
+from bench.money.backlog import Look as CourseLook
+from bench.money.house import Backlog
+from bench.money.race import Round
 from bench.overload.__main__ import Figures as Overload
 from bench.overload.client import Phase
 from bench.overload.firehose import Firehose, Waits
@@ -31,7 +36,7 @@ pytest.importorskip("matplotlib")
 from bench.report.__main__ import main
 from bench.report.sections import section
 
-SUITES = ("e2e", "slo", "memory", "scale", "overload")
+SUITES = ("e2e", "slo", "memory", "scale", "overload", "money")
 
 
 def test_only_what_is_between_the_marks_is_replaced() -> None:
@@ -69,7 +74,10 @@ def records(answered: Callable[..., Answered]) -> dict[str, Record]:
     points.append(Point("keys", "native", 1000, 0, 0, 0, 0, 0, 0, "nothing served"))
     waits = Waits(9, 0.5, 1.0, 2.0)
     overload = Overload([Firehose("native", waits, waits, 90.0)], [saturation()])
-    found = (race, Slo({}, [level]), memory, Scale(points), overload)
+    behind = CourseLook(1.0, Backlog(1 << 20, 0, 2.5, 10, 9, 0, 0, ""))
+    course = Course(5_000.0, 600.0, answered(p99=0.4), [behind], 3.0)
+    money = Money([Round(20.0, 30.0, 90.0, 1_000, 1.0)] * 5, course, [])
+    found = (race, Slo({}, [level]), memory, Scale(points), overload, money)
     return {
         suite: make_record(suite, {}, figures, ["a reason"], ["a goal"])
         for suite, figures in zip(SUITES, found, strict=True)
@@ -84,6 +92,7 @@ def records(answered: Callable[..., Answered]) -> dict[str, Record]:
         ("memory", "| idle | native | 1 | 10 to 20 | 4.0 | <= 8 |"),
         ("scale", "| keys | native | 1,000 | void |  |"),
         ("overload", "| native | 10,000 | 2.00 | 1.00 | 3 | 9 | 1.00 |"),
+        ("money", "| workers | 30.0 | 1.50 | <= 1.35 |"),
     ],
 )
 def test_a_section_has_its_figures_and_what_does_not_count(records: dict[str, Record], suite: str, row: str) -> None:
