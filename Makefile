@@ -45,7 +45,7 @@ ledger-chaos:  ## 10,000 requests that go wrong, 200 workers killed, on both sto
 	@$(SETUP) test
 	@$(PYTHON) -m loadtest.ledger $(ARGS)
 
-ledger-targets:  ## the books' fault rows at full size: PostgreSQL away for a minute, 100,000 unknown keys, 200 kills
+ledger-targets:  ## the books' fault rows at full size: PostgreSQL away for a minute, 1,000 keys, 200 kills
 	@$(SETUP) test
 	@FASTPATH_FULL=1 FASTPATH_KILLS=200 $(PYTHON) -m pytest tests/controlplane/faults \
 		tests/controlplane/ledger/test_kills.py tests/controlplane/settlement/test_kills.py $(ARGS)

@@ -5,7 +5,6 @@ protocol: one line of JSON each way. There is no default password and no way ove
 """
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +19,10 @@ from controlplane.access.roles import Role
 from controlplane.access.shapes import AdminKeyDraft, IssuedAdminKey
 from controlplane.audit.tables import AUDIT_ENTRIES
 from controlplane.audit.trail import Trail
-from controlplane.local_socket import listen_privately, peer_uid
+from controlplane.local_socket import listen_privately
 from controlplane.problem import Problem, conflict, invalid
 from controlplane.store.errors import StoreError
+from fastpath.liaison import is_ours
 from fastpath.settings.token import KeyHasher
 
 SOCKET: Final = "control.sock"
@@ -92,7 +92,7 @@ class InitSocket:
         try:
             async with asyncio.timeout(PATIENCE):
                 line = await reader.readline()
-            if peer_uid(writer.get_extra_info("socket")) not in (0, os.geteuid()):
+            if not is_ours(writer.get_extra_info("socket")):
                 return Answer(problem="run `fastpath init` as the user of the control process, or as root")
             ask = msgspec.json.decode(line, type=Ask)
             issued = await create_first_admin(self._trail, self._hasher, ask)
@@ -110,7 +110,7 @@ def ask_control(folder: Path, ask: Ask) -> Answer:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(PATIENCE)
         connection.connect(str(folder / SOCKET))
-        if peer_uid(connection) not in (0, os.geteuid()):
+        if not is_ours(connection):
             return Answer(problem="another user's process listens there: it would get the key")
         connection.sendall(msgspec.json.encode(ask) + b"\n")
         with connection.makefile("rb") as stream:

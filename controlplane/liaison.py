@@ -6,7 +6,6 @@ hangs answers nothing, which is the point.
 """
 
 import asyncio
-import os
 import socket
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from controlplane.alerts.courier import Courier
 from controlplane.alerts.register import Register
 from controlplane.ledger.balances import Balance, Period, Subject, balances_of
 from controlplane.ledger.tables import QUARTER_MICROS, Level
-from controlplane.local_socket import listen_privately, peer_uid
+from controlplane.local_socket import listen_privately
 from controlplane.publish.press import Press
 from controlplane.settlement.service import SettlementService
 from controlplane.store.database import Database
@@ -37,6 +36,7 @@ from fastpath.liaison import (
     Vitals,
     decode_asked,
     encode,
+    is_ours,
 )
 
 PATIENCE: Final = 10.0
@@ -122,7 +122,7 @@ class NodeSocket:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                if peer_uid(writer.get_extra_info("socket")) in (0, os.geteuid()):
+                if is_ours(writer.get_extra_info("socket")):
                     writer.write(encode(await self._answer(await reader.readline())))
                     await writer.drain()
         except (ConnectionError, TimeoutError, ValueError):

@@ -1,23 +1,13 @@
-"""Unix sockets of the state folder: theirs alone who own it, by mode and by the word of the kernel.
+"""Unix sockets of the state folder: theirs alone who own it, by mode.
 
-Owns how such a socket is made and who is at its other end. Does not own what is said over it. Stateless.
+Owns how such a socket is made. Does not own who is at its other end or what is said over it. Stateless.
 """
 
 import os
 import socket
-import struct
 from pathlib import Path
-from typing import Final
 
 from fastpath.settings.private import PrivateFileError
-
-_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """The user at the other end of a Unix socket, as the kernel knows it."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(raw)[1])
 
 
 def listen_privately(path: Path) -> socket.socket:

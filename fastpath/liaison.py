@@ -1,10 +1,13 @@
 """What a node's supervisor asks its control process: how it is, and what was spent before this node counted.
 
 Owns the messages and their form: one line of JSON each way for each connection, over the Unix socket `node.sock` in the
-state folder. The kernel says who is at the other end (the same user, or root), so no secret is needed. Does not own the
-two ends (`fastpath.process.liaison`, `controlplane.liaison`). Shapes only.
+state folder. Owns whom either end believes, too: the kernel says who is there (the same user, or root), so no secret is
+needed. Does not own the two ends (`fastpath.process.liaison`, `controlplane.liaison`). Stateless.
 """
 
+import os
+import socket
+import struct
 from typing import Final, Literal
 
 import msgspec
@@ -14,6 +17,8 @@ MOST_LINE: Final = 1 << 20
 """Bytes of a line, at most."""
 MOST_QUESTIONS: Final = 200
 """Of one message: each costs the database a look-up."""
+
+_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
 
 Level = Literal["tenant", "team", "user", "key"]
 Unit = Literal["tokens", "money"]
@@ -91,3 +96,9 @@ def decode_told(line: bytes) -> Told:
     """Raises msgspec.DecodeError."""
     found: Told = msgspec.json.decode(line, type=Told)
     return found
+
+
+def is_ours(connection: socket.socket) -> bool:
+    """Whether the same user, or root, is at the other end of a Unix socket, as the kernel knows it."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return _CREDENTIALS.unpack(raw)[1] in (0, os.geteuid())

@@ -21,7 +21,6 @@ cdef class Pipeline:
     cpdef fail(self, RequestContext ctx, object error)
     cdef _admit(self, RequestContext ctx)
     cdef bytes _reply_of(self, RequestContext ctx, ApiPath path)
-    cdef _recheck(self, RequestContext ctx)
     cdef RequestContext _open(self, Exchange exchange)
     cdef ApiPath _match(self, RequestContext ctx)
     cdef _read(self, RequestContext ctx, ApiPath path)

@@ -18,7 +18,7 @@ from fastpath.errors import GatewayError, Header
 from fastpath.idempotency.caller import HEADER as IDEMPOTENCY_KEY
 from fastpath.idempotency.stage import Keyed
 from fastpath.identity.client import ClientAddress
-from fastpath.identity.recall import objection
+from fastpath.identity.recall import recheck
 from fastpath.identity.stage import identify
 from fastpath.limits.stage import limit
 from fastpath.policy.stage import govern
@@ -77,7 +77,7 @@ class Pipeline:
         """Route, govern, limit and relay; the delivery settles. `call` makes the request of each attempt."""
         route(ctx, model)
         if ctx.snapshot is not self.snapshot:
-            self._recheck(ctx)
+            recheck(ctx, self.snapshot)
         if ctx.snapshot.rulebook is not None:
             govern(ctx)
         assert ctx.route is not None
@@ -110,13 +110,6 @@ class Pipeline:
         if self._runtime.draining:
             raise errors.overloaded("This worker is draining.")
         return local.readiness(ctx, self._runtime.degraded)
-
-    def _recheck(self, ctx: RequestContext) -> None:
-        """The callers' keys changed while the body came in. Raises 401 or 403."""
-        keys = self.snapshot.keys
-        error = objection(ctx, keys) if keys is not None else None
-        if error is not None:
-            raise error
 
     def _open(self, exchange: Exchange) -> RequestContext:
         label = exchange.fields.get(b"x-request-id")

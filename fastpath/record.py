@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from _native.jsonlines import JsonLines
 
 if TYPE_CHECKING:
-    from fastpath.settings import DataClass
-
-if TYPE_CHECKING:
     from backends.dialects.usage import Usage
+    from fastpath.settings import DataClass
 
 #: Of a text nobody has counted: about what English and code come to.
 BYTES_PER_TOKEN = 4
@@ -53,9 +51,7 @@ class DecisionRecord:
         self.clamped: str | None = None  # what was lowered in the request before it was sent, and to what
         self.estimated = False  # tokens are ours, not the model server's
         self.disputed = False  # the model server's usage was impossible and was clamped
-        self.overhead_us: int | None = (
-            None  # in the gateway itself: from the last request byte to the end, less upstream
-        )
+        self.overhead_us: int | None = None  # in the gateway: from the last request byte to the end, less upstream
         self.ttft_ms: float | None = None
         self.total_ms = 0.0
 

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Index, String, Table, UniqueConstraint, text
+from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, String, Table, UniqueConstraint
 
 from controlplane.ids import HexId
-from controlplane.store.metadata import METADATA, Micros, sixteen
+from controlplane.store.metadata import METADATA, Micros, name_once, sixteen
 
 ADMIN_KEYS: Final = Table(
     "admin_keys",
@@ -31,16 +31,4 @@ ADMIN_KEYS: Final = Table(
         name="role",
     ),
 )
-
-_OUTSIDE: Final = text("tenant_id IS NULL")
-_INSIDE: Final = text("tenant_id IS NOT NULL")
-# Names are unique within a tenant: one that is taken elsewhere must not be told to anybody.
-Index("uq_admin_keys_name", ADMIN_KEYS.c.name, unique=True, sqlite_where=_OUTSIDE, postgresql_where=_OUTSIDE)
-Index(
-    "uq_admin_keys_tenant_id_name",
-    ADMIN_KEYS.c.tenant_id,
-    ADMIN_KEYS.c.name,
-    unique=True,
-    sqlite_where=_INSIDE,
-    postgresql_where=_INSIDE,
-)
+name_once(ADMIN_KEYS)

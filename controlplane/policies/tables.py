@@ -6,10 +6,10 @@ database what a rule says. Of a deleted rule the audit trail says what it was.
 
 from typing import Final
 
-from sqlalchemy import JSON, Boolean, CheckConstraint, Column, ForeignKey, Index, String, Table, text
+from sqlalchemy import JSON, Boolean, CheckConstraint, Column, ForeignKey, Index, String, Table
 
 from controlplane.ids import HexId
-from controlplane.store.metadata import METADATA, Micros, sixteen
+from controlplane.store.metadata import METADATA, Micros, name_once, sixteen
 
 POLICIES: Final = Table(
     "policies",
@@ -26,16 +26,5 @@ POLICIES: Final = Table(
     sixteen("id"),
     CheckConstraint("effect = 'deny' OR (effect = 'allow' AND tenant_id IS NULL)", name="effect"),
 )
-
-_OUTSIDE: Final = text("tenant_id IS NULL")
-_INSIDE: Final = text("tenant_id IS NOT NULL")
-Index("uq_policies_name", POLICIES.c.name, unique=True, sqlite_where=_OUTSIDE, postgresql_where=_OUTSIDE)
-Index(
-    "uq_policies_tenant_id_name",
-    POLICIES.c.tenant_id,
-    POLICIES.c.name,
-    unique=True,
-    sqlite_where=_INSIDE,
-    postgresql_where=_INSIDE,
-)
+name_once(POLICIES)
 Index("ix_policies_created_at_id", POLICIES.c.created_at, POLICIES.c.id)

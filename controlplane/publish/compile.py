@@ -27,10 +27,11 @@ _CLASSES: Final = ("P0", "P1", "P2")
 
 
 class Compiled(Struct, frozen=True):
-    """`roster`: as `encode_roster`; `rows` point into it. `held_back`: a sentence each."""
+    """`roster`: as `encode_roster`; `rows` point into it, at `places`. `held_back`: a sentence each."""
 
     roster: bytes
     rows: tuple[Row, ...]
+    places: "Places"
     held_back: tuple[str, ...]
 
 
@@ -51,7 +52,7 @@ async def compile_all(connection: AsyncConnection, at: int, pepper_id: str) -> C
         grants=tuple(_grant(scope) for scope in places.grants),
         policies=policies,
     )
-    return Compiled(encode_roster(roster), rows, tuple(sorted({*held_back.values(), *silent})))
+    return Compiled(encode_roster(roster), rows, places, tuple(sorted({*held_back.values(), *silent})))
 
 
 class Names(Struct, frozen=True):

@@ -115,7 +115,7 @@ class Press:
         """The rows that changed, as long as what they point at stands where it stood; else all of them."""
         if self._publisher is None:
             self._publisher = self._open_folder()
-        if before is None or before.roster != compiled.roster:
+        if before is None or before.places != compiled.places:
             self.version = self._publisher.publish_all(compiled.roster, compiled.rows).version
             return
         old = {row.digest: row for row in before.rows}

@@ -5,7 +5,7 @@ Owns `METADATA`, to which every room adds its tables at import; nothing else cha
 
 from typing import Final
 
-from sqlalchemy import BigInteger, CheckConstraint, Integer, LargeBinary, MetaData
+from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, MetaData, Table, text
 from sqlalchemy.types import TypeEngine
 
 #: Constraints have the same names on both databases, so that a migration can name what it changes.
@@ -35,6 +35,14 @@ Serial: Final[TypeEngine[int]] = BigInteger().with_variant(Integer(), "sqlite")
 def sixteen(column: str) -> CheckConstraint:
     """The constraint that a column of type `Id` holds 16 bytes."""
     return CheckConstraint(f"length({column}) = 16", name=f"{column}_16")
+
+
+def name_once(table: Table) -> None:
+    """Names are unique within a tenant, and among those of none: one that is taken elsewhere must not be told."""
+    outside, inside = text("tenant_id IS NULL"), text("tenant_id IS NOT NULL")
+    name, tenant = table.c.name, table.c.tenant_id
+    Index(f"uq_{table.name}_name", name, unique=True, sqlite_where=outside, postgresql_where=outside)
+    Index(f"uq_{table.name}_tenant_id_name", tenant, name, unique=True, sqlite_where=inside, postgresql_where=inside)
 
 
 def micros(seconds: float) -> int:

@@ -15,7 +15,6 @@ cdef class Lane:
     cdef long long _context
     cdef long long _limit
     cdef long long _beside
-    cdef bint _clamps
     cdef long long _most_tokens
     cdef long long _most_answers
     cdef object _price

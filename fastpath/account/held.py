@@ -55,7 +55,6 @@ class Lane:
         self._context = bounds.context
         self._limit = bounds.max_output or bounds.context
         self._beside = bounds.reasoning_beside
-        self._clamps = clamp != Clamp()
         self._most_tokens = -1 if clamp.max_tokens is None else clamp.max_tokens
         self._most_answers = -1 if clamp.n is None else clamp.n
         self._price = price

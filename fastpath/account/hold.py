@@ -70,7 +70,7 @@ def _look_closer(ctx: RequestContext, tariff: Tariff, key: tuple[str, ApiPath, A
         raise errors.unpriceable(str(error)) from error
     bounds = tariff.bounds(targets, name, record.ts, path.api)
     if len(found) == 1:
-        _open_lane(tariff, key, bounds, *found.values())
+        _open_lane(tariff, key, bounds, next(iter(found.values())), record.ts)
     held = [_hold_by(ctx, tariff, bounds, terms) for terms in found.values() or (Terms(),)]
     ctx.held = max(held, key=lambda one: one.nano)
     patches = ctx.held.reservation.patches
@@ -88,13 +88,13 @@ def _held(reservation: Reservation, nano: int, price: Price | None, bounded: boo
     return Held(reservation.prompt_most, reservation.answer_most, nano, price, bounded, reservation)
 
 
-def _open_lane(tariff: Tariff, key: object, bounds: Bounds, terms: Terms) -> None:
+def _open_lane(tariff: Tariff, key: object, bounds: Bounds, terms: Terms, at: float) -> None:
     """Remembers the short way for requests like this one, where their price has nothing that plain texts could meet."""
     price, clamp = terms.charge, tariff.clamp
     heard = price is not None and (price.audio_input is not None or price.audio_output is not None)
     kept = price is not None and price.cache_write_long is not None
     if not heard and not kept and clamp.logprobs is None and (price is None or terms.rates is not None):
-        tariff.lanes.put(key, Lane(bounds, clamp, price, terms.rates))
+        tariff.lanes.put(key, Lane(bounds, clamp, price, terms.rates), at)
 
 
 def _reserve(ctx: RequestContext, clamp: Clamp, bounds: Bounds, price: Price | None) -> Reservation:

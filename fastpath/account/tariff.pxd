@@ -23,7 +23,8 @@ cdef class Days:
     cdef dict _kept
 
     cpdef object get(self, object key, double at)
-    cpdef put(self, object key, object value)
+    cpdef put(self, object key, object value, double at)
+    cdef _turn(self, double at)
 
 
 cdef class Tariff:

@@ -120,17 +120,22 @@ class Days:
         self._kept: dict[object, Any] = {}
 
     def get(self, key: object, at: float) -> Any:
-        """What was put under the key today, else None. at: Unix seconds."""
+        """What was put under the key on the day of `at` (Unix seconds), else None."""
+        self._turn(at)
+        return self._kept.get(key)
+
+    def put(self, key: object, value: Any, at: float) -> None:
+        """at: the moment that the value was found for."""
+        self._turn(at)
+        if len(self._kept) >= MOST_KEPT:
+            self._kept.clear()
+        self._kept[key] = value
+
+    def _turn(self, at: float) -> None:
         if not self._since <= at < self._until:
             self._since = at - at % DAY
             self._until = self._since + DAY
             self._kept.clear()
-        return self._kept.get(key)
-
-    def put(self, key: object, value: Any) -> None:
-        if len(self._kept) >= MOST_KEPT:
-            self._kept.clear()
-        self._kept[key] = value
 
 
 class Tariff:
@@ -145,7 +150,7 @@ class Tariff:
         self._markup_ppm = model.markup_ppm
         self._rates: RateTable = catalog.rates
         self._terms: Days = Days()
-        self.lanes: Days = Days()  # `lane` keeps what it finds here
+        self.lanes: Days = Days()  # `hold` keeps what it finds here
 
     @staticmethod
     def of(model: Model, catalog: Catalog) -> "Tariff | None":
@@ -159,7 +164,7 @@ class Tariff:
         found: Terms | None = self._terms.get(key, at)
         if found is None:
             found = self._find(target, name, account, at)
-            self._terms.put(key, found)
+            self._terms.put(key, found, at)
         return found
 
     def _find(self, target: "Target", name: str, account: Account, at: float) -> Terms:

@@ -11,8 +11,6 @@ from fastpath.errors import GatewayError
 
 #: The header fields that the gateway reads of a request. A door need not keep the others.
 FIELDS_READ = (
-    b"x-fastpath-data-class",
-    b"x-fastpath-no-substitute",
     b"accept",
     b"anthropic-beta",
     b"anthropic-version",
@@ -28,6 +26,7 @@ FIELDS_READ = (
     b"tracestate",
     b"x-api-key",
     b"x-fastpath-data-class",
+    b"x-fastpath-no-substitute",
     b"x-forwarded-for",
     b"x-request-id",
 )

@@ -15,6 +15,7 @@ from fastpath.idempotency.caller import HEADER, mark_request, owner_of, read_hea
 from fastpath.idempotency.moment import SECOND
 from fastpath.idempotency.slot import Reason, Slot
 from fastpath.idempotency.verdict import Busy, Conflict, Full, Kept, Lost, Running, Taken, Verdict
+from fastpath.identity.recall import recheck
 from fastpath.money.amount import format_nano
 from fastpath.relay.delivery import make_call
 from fastpath.route.stage import route
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from fastpath.idempotency.store import Store
     from fastpath.pipeline import Pipeline
     from fastpath.runtime import Runtime
-
-#: Says of which class a request's data is. P0 is never stored, and neither is a class that nobody knows.
 
 REPLAYED: Final[Header] = (b"idempotent-replayed", b"true")
 UNPROTECTED: Final[Header] = (b"x-fastpath-idempotency", b"none")
@@ -73,6 +72,7 @@ class Keyed:
         self._pipeline.refuse(self._ctx, None)
 
     def _decide(self) -> bool:
+        recheck(self._ctx, self._pipeline.snapshot)  # a key that was taken away gets no answers of before, either
         verdict = self._look()
         if isinstance(verdict, Taken):
             self._claim(verdict)

@@ -14,7 +14,7 @@ from fastpath.identity.keys import KeyTable
 from fastpath.identity.scope import above_ceiling
 from fastpath.identity.stage import REFUSED
 from fastpath.runtime import Runtime
-from fastpath.snapshot import may_use
+from fastpath.snapshot import Snapshot, may_use
 
 if TYPE_CHECKING:
     from fastpath.relay.delivery import Delivery
@@ -40,6 +40,15 @@ def objection(ctx: RequestContext, keys: KeyTable) -> GatewayError | None:
     if ctx.record.data_class is not None and terms.excludes(ctx.record.data_class):
         return above_ceiling(ctx.record.data_class)
     return terms.objection(ctx.path.template, ctx.record.client)
+
+
+def recheck(ctx: RequestContext, present: Snapshot) -> None:
+    """Judges a request by the keys of now, which may have changed while its body came in. Raises 401 or 403."""
+    if ctx.snapshot is present or present.keys is None:
+        return
+    error = objection(ctx, present.keys)
+    if error is not None:
+        raise error
 
 
 class Recall:

@@ -1,7 +1,8 @@
 """Who belongs to whom, compiled from settings: from a caller and a model to the plan of their requests.
 
 Owns the order of owners (tenant, team, user, key, then the model for all) and which of their limits meet one request.
-Immutable but for nothing: plans are kept by whoever asks. One Book per snapshot.
+Immutable: plans are kept by whoever asks. One Book per snapshot, so with every publication: who stands above a key is
+looked up when a plan is made.
 """
 
 from collections.abc import Iterator
@@ -26,12 +27,12 @@ class Member(msgspec.Struct, frozen=True):
     model_limits: tuple[ModelLimits, ...] = ()
     budgets: tuple[Budget, ...] = ()
 
-    def bounds(self, model: str) -> list[Bound]:
-        """Its limits that a request for a model meets."""
+    def bounds(self, model: str | None = None) -> list[Bound]:
+        """Its limits that a request for a model meets; None: all of them."""
         found = [Bound(self.owner, limit) for limit in self.limits]
         for one in self.model_limits:
-            if one.model == model:
-                found += [Bound(self.owner, limit, model) for limit in one.limits]
+            if model is None or one.model == model:
+                found += [Bound(self.owner, limit, one.model) for limit in one.limits]
         return found
 
 
@@ -51,13 +52,11 @@ class Book:
     """All owners of the settings, by the name of the key that stands for them or by their own names."""
 
     def __init__(self, settings: Settings, arena: Arena, capacity: Capacity | None = None) -> None:
-        tenants = {tenant.name: tenant for tenant in settings.tenants}
         self._arena = arena
         self._parts = Parts(arena, settings.shared.nodes) if settings.shared is not None else None
         self._capacity = capacity
-        self._tenants = tenants
-        self._keys = {key.name: _chain(key, tenants.get(key.tenant or "")) for key in settings.keys}
-        self._tenants = tenants
+        self._tenants = {tenant.name: tenant for tenant in settings.tenants}
+        self._keys = {key.name: key for key in settings.keys}
         self._models = {model.name: model for model in settings.models}
         self._total = settings.timeouts.total
 
@@ -70,17 +69,20 @@ class Book:
         bounds = [bound for member in members for bound in member.bounds(model)]
         known = self._models.get(model)
         if known is not None:
-            bounds += [Bound(Owner("model", (model,)), limit) for limit in known.limits]
+            bounds += model_bounds(known)
         budgets = [(member.owner, budget) for member in members for budget in member.budgets]
         lease = round(LEASES_PER_TOTAL * self._patience(known) * SECOND)
         return Plan(self._arena, bounds, budgets, model=model, capacity=self._capacity, lease=lease, parts=self._parts)
 
-    def _members(self, caller: Caller) -> tuple[Member, ...]:
+    def _members(self, caller: Caller) -> list[Member]:
         """Everyone who answers for a caller, the widest first."""
-        if isinstance(caller, Holder):
-            home = self._tenants.get(caller.tenant or "")
-            return () if home is None else tuple(_above(home, caller.team, caller.user))
-        return self._keys.get(caller, ()) if caller is not None else ()
+        key = self._keys.get(caller) if isinstance(caller, str) else None
+        who = caller if isinstance(caller, Holder) else key
+        if who is None:
+            return []
+        home = self._tenants.get(who.tenant or "")
+        above = [] if home is None else _above(home, who.team, who.user)
+        return above if key is None else [*above, _own(key, home)]
 
     def _patience(self, model: Model | None) -> float:
         """The longest that a request may take, in seconds."""
@@ -97,7 +99,21 @@ def members_of(settings: Settings) -> Iterator[Member]:
         for user in tenant.users:
             yield _member("user", (tenant.name, user.name), user, tenant, user.id or user.name)
     for key in settings.keys:
-        yield from _chain(key, tenants.get(key.tenant or ""))
+        yield _own(key, tenants.get(key.tenant or ""))
+
+
+def model_bounds(model: Model) -> list[Bound]:
+    """The limits that all callers of a model meet together."""
+    return [Bound(Owner("model", (model.name,)), limit) for limit in model.limits]
+
+
+def owners_of(settings: Settings) -> Iterator[Key | Tenant | Team | User]:
+    """Everyone who may have limits or budgets, as the settings have them."""
+    yield from settings.keys
+    for tenant in settings.tenants:
+        yield tenant
+        yield from tenant.teams
+        yield from tenant.users
 
 
 def resolved_keys(settings: Settings) -> tuple[Key, ...]:
@@ -109,13 +125,13 @@ def resolved_keys(settings: Settings) -> tuple[Key, ...]:
     )
 
 
-def _chain(key: Key, tenant: Tenant | None) -> tuple[Member, ...]:
-    """Everyone who answers for a key, the widest first."""
+def _own(key: Key, home: Tenant | None) -> Member:
+    """A key itself, in its tenant if it has one."""
     payer = payer_of(key)
-    if tenant is None:
-        owner = Owner("key", (key.name,), account=(payer.tenant, payer.key))
-        return (Member(owner, key.limits, key.model_limits, key.budgets),)
-    return (*_above(tenant, key.team, key.user), _member("key", (key.name,), key, tenant, payer.key))
+    if home is not None:
+        return _member("key", (key.name,), key, home, payer.key)
+    owner = Owner("key", (key.name,), account=(payer.tenant, payer.key))
+    return Member(owner, key.limits, key.model_limits, key.budgets)
 
 
 def _above(tenant: Tenant, team_name: str | None, user_name: str | None) -> list[Member]:

@@ -16,8 +16,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 from _native.arena import Arena, HistogramSnapshot, Sample, Series, digest
+from fastpath.limits.book import owners_of
 from fastpath.limits.plan import DEFAULT_OUTPUT_WEIGHT
-from fastpath.settings import Key, Limit, Settings, Team, Tenant, User
+from fastpath.settings import Limit, Settings
 from fastpath.settings.tenancy import Counted
 from scheduler.clock import Clock
 
@@ -168,11 +169,8 @@ class ArenaCapacity:
 
 def has_shares(settings: Settings) -> bool:
     """Whether any limit is a share of a capacity."""
-    owners: list[Key | Tenant | Team | User] = [*settings.keys, *settings.tenants]
-    for tenant in settings.tenants:
-        owners += [*tenant.teams, *tenant.users]
     limits: list[Limit] = [limit for model in settings.models for limit in model.limits]
-    for one in owners:
+    for one in owners_of(settings):
         limits += [*one.limits, *(limit for group in one.model_limits for limit in group.limits)]
     return any(limit.share is not None for limit in limits)
 

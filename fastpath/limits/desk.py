@@ -8,12 +8,12 @@ from _native.arena import Arena, Word
 from _native.limiter import NO_BOUND
 from fastpath.errors import Header
 from fastpath.limits.admission import Rejection, Ticket, admit
-from fastpath.limits.book import Book, Caller, Holder
+from fastpath.limits.book import Book, Caller, Holder, owners_of
 from fastpath.limits.meters import Meters
 from fastpath.limits.plan import Capacity, Plan
 from fastpath.limits.seeding import CLOSED, seal_of
 from fastpath.limits.thresholds import Alert, degraded_model
-from fastpath.settings import Key, Settings, Team, Tenant, User
+from fastpath.settings import Key, Settings
 
 #: Pairs of a key and a model whose plans are kept; making one anew costs some tens of microseconds.
 MOST_KEPT = 16_384
@@ -98,9 +98,6 @@ class Desk:
 
 def has_limits(settings: Settings) -> bool:
     """Whether anything in the settings limits anyone."""
-    owners: list[Key | Tenant | Team | User] = [*settings.keys, *settings.tenants]
-    for tenant in settings.tenants:
-        owners += [*tenant.teams, *tenant.users]
-    return any(one.limits or one.model_limits or one.budgets for one in owners) or any(
+    return any(one.limits or one.model_limits or one.budgets for one in owners_of(settings)) or any(
         model.limits for model in settings.models
     )

@@ -6,7 +6,6 @@ periods and the seeding itself. Does not own the asking (`process.seeder`). The 
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date
 from typing import Final
 
 import msgspec
@@ -96,8 +95,3 @@ def _question(fund: Fund, span: Span) -> Question:
     # Every zone's midnight is at a quarter of an hour, of which the ledger keeps sums; before 1900 they were not.
     start, end = (moment - moment % _QUARTER for moment in (span.since, span.until))
     return Question(tenant, level, name, fund.kind, owner.currency, start, end)
-
-
-def day_text(number: int) -> str:
-    """A period's first day, as `YYYY-MM-DD`."""
-    return date.fromordinal(date(1970, 1, 1).toordinal() + number).isoformat()

@@ -52,8 +52,7 @@ def explain(
     if found is not None:
         tenant, team, user = tenant or found.tenant, team or found.team, user or found.user
     team = team or rulebook.team_of(tenant, user)
-    keys = (key,) if key is not None else ()
-    question = Question(model, path, data_class, _moment(at), keys, user, team, tenant, address)
+    question = Question(model, path, data_class, _moment(at), key, user, team, tenant, address)
     tiers = _tiers(settings, model, path)
     verdict = rulebook.judge(question, tiers)
     for line in _lines(question, verdict, tiers, settings.policy_default):
@@ -68,9 +67,9 @@ def explain(
 def _lines(question: "Question", verdict: "Verdict", tiers: int, default: str) -> Iterator[str]:
     from fastpath.policy.question import TIERS
 
-    parts = [f"{name} {value}" for name in ("tenant", "team", "user") if (value := getattr(question, name))]
+    parts = [f"{name} {value}" for name in ("key", "tenant", "team", "user") if (value := getattr(question, name))]
     moment = datetime.fromtimestamp(question.at, UTC).isoformat(timespec="minutes")
-    who = ", ".join([*(f"key {name}" for name in question.keys), *parts]) or "nobody known"
+    who = ", ".join(parts) or "nobody known"
     origin = question.address or "an unknown address"
     yield f"{who}: {question.model} on {question.path}, class {question.data_class}, from {origin}, at {moment}"
     if not verdict.tiers:

@@ -13,16 +13,13 @@ CLASSES: tuple[DataClass, ...] = ("P0", "P1", "P2")  # the most sensitive first
 
 
 class Question(msgspec.Struct, frozen=True):
-    """One request. at: Unix seconds. None or "": there is no such thing, or nobody knows it.
-
-    keys: every name that the key goes by.
-    """
+    """One request. at: Unix seconds; key: its name. None or "": there is no such thing, or nobody knows it."""
 
     model: str
     path: str
     data_class: DataClass
     at: float
-    keys: tuple[str, ...] = ()
+    key: str | None = None
     user: str | None = None
     team: str | None = None
     tenant: str | None = None

@@ -83,9 +83,8 @@ def _failures(conditions: Conditions, question: Question, tier: str) -> Iterator
 
 def _subjects_of(question: Question) -> list[tuple[str, str]]:
     """Kind and name of everything that the request stands for."""
-    found = [("key", key) for key in question.keys]
-    found += [("user", question.user)] if question.user is not None else []
-    return found + ([("team", question.team)] if question.team is not None else [])
+    named = (("key", question.key), ("user", question.user), ("team", question.team))
+    return [(kind, name) for kind, name in named if name is not None]
 
 
 def _names_one(subjects: Sequence[str], asked: Sequence[tuple[str, str]]) -> bool:

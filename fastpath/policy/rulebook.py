@@ -118,8 +118,8 @@ class Matcher:
         if question.tenant is not None:
             tenants |= self._tenants.of(question.tenant)
         held &= tenants
-        for key in question.keys:
-            subjects |= self._keys.of(key)
+        if question.key is not None:
+            subjects |= self._keys.of(question.key)
         if question.user is not None:
             subjects |= self._users.of(question.user)
         if question.team is not None:

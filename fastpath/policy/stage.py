@@ -11,7 +11,6 @@ from fastpath.policy.rulebook import Rulebook
 from fastpath.settings import DataClass
 from fastpath.snapshot import Target
 
-_PUBLIC_ID = 8
 #: Class of a request of which neither its caller nor its key says any.
 UNSAID: DataClass = "P2"
 
@@ -46,18 +45,7 @@ def ask(ctx: RequestContext, rulebook: Rulebook) -> Question:
     if key is None:
         return Question(record.model, path, level, at, address=address)
     team = key.team or rulebook.team_of(key.tenant, key.user)
-    names = names_of(key.name, bool(key.ids))
-    return Question(record.model, path, level, at, names, key.user, team, key.tenant, address)
-
-
-def names_of(name: str, published: bool) -> tuple[str, ...]:
-    """The names a key goes by. published: the control plane made it.
-
-    A secret that was rotated away has its public id behind the key's name, and must not escape rules about the key.
-    """
-    bare, _, tail = name.rpartition(":")
-    rotated = published and bare and len(tail) == _PUBLIC_ID and not set(tail) - set("0123456789abcdef")
-    return (name, bare) if rotated else (name,)
+    return Question(record.model, path, level, at, key.name, key.user, team, key.tenant, address)
 
 
 def _tiers_of(targets: tuple[Target, ...]) -> int:

@@ -6,6 +6,7 @@ how (`fastpath.publication.redis`). Loaded when configured. Concurrency: tasks o
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -20,8 +21,13 @@ from fastpath.settings.control import PUBLISHED, TRUSTED
 LOOK_EVERY: Final = 0.25
 
 
-async def carry(shared: Shared, folder: Path, pepper_id: str, say: Say, *, publishes: bool) -> None:
-    """Until it is cancelled. Raises PublicationError or OSError when the state folder cannot be used."""
+async def carry(
+    shared: Shared, folder: Path, pepper_id: str, say: Say, begun: Callable[[], None], *, publishes: bool
+) -> None:
+    """Until it is cancelled; calls `begun` when the folder is its own.
+
+    Raises PublicationError or OSError when the state folder cannot be used.
+    """
     told = publishes  # there the first control process has yet to say who signs
     while (trust := await asyncio.to_thread(read_trust, folder / TRUSTED)) is None:
         if not told:
@@ -31,9 +37,10 @@ async def carry(shared: Shared, folder: Path, pepper_id: str, say: Say, *, publi
     link = open_link(shared)
     try:
         if publishes:
+            begun()
             await _carry_up(link, Folder(folder / PUBLISHED), trust, say)
         else:
-            await _carry_down(link, Folder(folder / PUBLISHED), trust, pepper_id, say)
+            await _carry_down(link, Folder(folder / PUBLISHED), trust, pepper_id, say, begun)
     finally:
         await link.close()
 
@@ -42,7 +49,10 @@ async def _carry_up(link: Link, folder: Folder, trust: Trust, say: Say) -> None:
     await Uplink(link, folder, trust, say).run(LOOK_EVERY)
 
 
-async def _carry_down(link: Link, folder: Folder, trust: Trust, pepper_id: str, say: Say) -> None:
+async def _carry_down(
+    link: Link, folder: Folder, trust: Trust, pepper_id: str, say: Say, begun: Callable[[], None]
+) -> None:
     verifier = Verifier(trust, pepper_id, Accepted(folder.path))
     with closing(await asyncio.to_thread(FolderWriter, folder)) as writer:
+        begun()
         await Downlink(link, writer, verifier, say).run()

@@ -5,17 +5,11 @@ believed only when the kernel says that it is the same user's, or root's. Concur
 """
 
 import asyncio
-import os
-import socket
-import struct
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from fastpath.liaison import MOST_LINE, SOCKET, Asked, Told, decode_told, encode
-
-_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
+from fastpath.liaison import MOST_LINE, SOCKET, Asked, Told, decode_told, encode, is_ours
 
 
 class NoAnswer(Exception):
@@ -41,15 +35,10 @@ class Liaison:
     async def _ask(self, question: Asked) -> Told:
         reader, writer = await asyncio.open_unix_connection(str(self._path), limit=MOST_LINE)
         try:
-            if _peer_uid(writer.get_extra_info("socket")) not in (0, os.geteuid()):
+            if not is_ours(writer.get_extra_info("socket")):
                 raise NoAnswer(f"{self._path} is served by another user's process")
             writer.write(encode(question))
             await writer.drain()
             return decode_told(await reader.readline())
         finally:
             writer.close()
-
-
-def _peer_uid(connection: socket.socket) -> int:
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(raw)[1])

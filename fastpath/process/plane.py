@@ -73,6 +73,7 @@ class ControlPlane:
         self._nudges: NudgeListener | None = None
         self._told: frozenset[str] = frozenset()
         self._problem = ""
+        self._uncarried = ""
         self._seeder: Seeder | None = None
         self._joined: Settings | None = None
 
@@ -127,12 +128,19 @@ class ControlPlane:
     async def _carry(self, shared: Shared) -> None:
         from fastpath.process.carry import carry
 
+        told = ""
         while True:
             try:
-                await carry(shared, self._folder, self._pepper_id, self._say, publishes=self.child is not None)
+                await carry(shared, self._folder, self._pepper_id, self._say, self._carried, publishes=bool(self.child))
             except (PublicationError, OSError) as error:
-                self._note(f"publications are not carried between nodes: {error}")
+                self._uncarried = f"publications are not carried between nodes: {error}"
+                if self._uncarried != told:
+                    told = self._uncarried
+                    self._say(told)
             await asyncio.sleep(LOOK_EVERY)
+
+    def _carried(self) -> None:
+        self._uncarried = ""
 
     async def close(self) -> None:
         """Follows no more."""
@@ -168,7 +176,8 @@ class ControlPlane:
         down = "" if self.child is None or self.child.url else "the control process is not serving"
         dead = self.pulse.problem if self.pulse is not None else ""
         closed = self._seeder.problem if self._seeder is not None else ""
-        return tuple(problem for problem in (down, dead, closed, self._problem) if problem)
+        behind = self._follower.problem if self._follower is not None else ""
+        return tuple(one for one in (down, dead, closed, behind, self._problem, self._uncarried) if one)
 
     async def _outlive(self, work: Callable[[], Awaitable[None]]) -> None:
         """Does it until it is done: a mistake in here must not end a node whose workers serve."""
@@ -192,7 +201,8 @@ class ControlPlane:
         except (PublicationError, OSError) as error:
             self._note(f"publications cannot be followed: {error}")
             return
-        self._follower = Follower(intake, self._nudges, self._prepare, self._note)
+        self._clear()
+        self._follower = Follower(intake, self._nudges, self._prepare, self._say)
         await self._follower.start()
 
     async def _prepare(self, publication: Publication) -> Callable[[], None]:
@@ -205,7 +215,7 @@ class ControlPlane:
         return self._clear
 
     def _note(self, problem: str) -> None:
-        if problem and problem != self._problem:
+        if problem != self._problem:
             self._say(problem)
         self._problem = problem
 

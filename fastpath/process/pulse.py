@@ -109,6 +109,7 @@ class Pulse:
             if self.problem:
                 self._say(f"the control process answers again after {now - self._answered:.1f} s")
             self._missed, self._answered, self._answers, self.vitals = 0, now, True, told
+            self._killed = False  # another one, if one was: it may have come between two looks
             return
         self._missed += 1
         if self._missed == self._patience.misses:

@@ -36,8 +36,13 @@ class Follower:
         self._poll = poll
         self._thread = ThreadPoolExecutor(1, "publication")
         self._told = ""
-        self._unfit = False
+        self._reason = ""  # of what was refused; "" for what may pass by itself
         self.version = 0
+
+    @property
+    def problem(self) -> str:
+        """Why what was looked at last was not taken; "" when all is well."""
+        return self._told and f"publication not taken: {self._told}"
 
     async def start(self) -> bool:
         """Takes the current publication, or the one before when the current one is unfit and was never taken.
@@ -52,7 +57,7 @@ class Follower:
         while True:
             nudged = await self._nudges.wait(self._poll)
             looks += 1
-            await self.look(again=nudged or (self._unfit and looks % AGAIN == 0))
+            await self.look(again=nudged or (self._reason == "unfit" and looks % AGAIN == 0))
 
     async def look(self, *, again: bool = False) -> bool:
         """Takes the current publication unless it was judged before; whether one was swapped in."""
@@ -67,13 +72,15 @@ class Follower:
         try:
             publication = await self._in_thread(take)
             if publication is None:
+                if not self._reason:  # the folder can be read again, and there is nothing new in it
+                    self._told = ""
                 return False
             await self._swap(publication)
         except (Refused, PublicationError, OSError) as problem:
-            self._unfit = isinstance(problem, Refused) and problem.reason == "unfit"
+            self._reason = problem.reason if isinstance(problem, Refused) else ""
             self._tell(str(problem))
             return False
-        self._unfit, self._told = False, ""
+        self._reason = self._told = ""
         return True
 
     async def _swap(self, publication: Publication) -> None:
@@ -90,7 +97,7 @@ class Follower:
     def _tell(self, problem: str) -> None:
         if problem != self._told:
             self._told = problem
-            self._say(f"publication not taken: {problem}")
+            self._say(self.problem)
 
     async def _in_thread(self, call: "Callable[[], Publication | None]") -> Publication | None:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -29,6 +29,17 @@ Days = Annotated[int, Meta(ge=2, le=31)]
 Ppm = Annotated[int, Meta(ge=-1_000_000, le=1_000_000_000, extra={"unit": "millionths"})]
 Alternatives = Annotated[int, Meta(ge=0, le=128)]
 Clamped = Annotated[int, Meta(ge=1, le=10_000_000)]
+TokenModels = Annotated[
+    tuple[ModelName, ...],
+    Meta(description="Models that tokens of identity providers may use for it, at most. Empty: none."),
+]
+OwnerId = Annotated[
+    str,
+    Meta(
+        description="Its id, which bills carry in place of the name. The control plane sets it for its own; leave it "
+        "out."
+    ),
+]
 
 WINDOWS: dict[str, float] = {"second": 1.0, "minute": 60.0, "hour": 3_600.0, "day": 86_400.0}
 
@@ -186,17 +197,8 @@ class Team(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limits: Annotated[tuple[Limit, ...], Meta(description="What its keys may use together.")] = ()
     model_limits: Annotated[tuple[ModelLimits, ...], Meta(description="The same for single models.")] = ()
     budgets: Annotated[tuple[Budget, ...], Meta(description="What its keys may spend together.")] = ()
-    token_models: Annotated[
-        tuple[ModelName, ...],
-        Meta(description="Models that tokens of identity providers may use for it, at most. Empty: none."),
-    ] = ("*",)
-    id: Annotated[
-        str,
-        Meta(
-            description="Its id, which bills carry in place of the name. The control plane sets it for its own; leave "
-            "it out."
-        ),
-    ] = ""
+    token_models: TokenModels = ("*",)
+    id: OwnerId = ""
 
 
 class User(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -207,17 +209,8 @@ class User(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limits: Annotated[tuple[Limit, ...], Meta(description="What the user's keys may use together.")] = ()
     model_limits: Annotated[tuple[ModelLimits, ...], Meta(description="The same for single models.")] = ()
     budgets: Annotated[tuple[Budget, ...], Meta(description="What the user's keys may spend together.")] = ()
-    token_models: Annotated[
-        tuple[ModelName, ...],
-        Meta(description="Models that tokens of identity providers may use for it, at most. Empty: none."),
-    ] = ("*",)
-    id: Annotated[
-        str,
-        Meta(
-            description="Its id, which bills carry in place of the name. The control plane sets it for its own; leave "
-            "it out."
-        ),
-    ] = ""
+    token_models: TokenModels = ("*",)
+    id: OwnerId = ""
 
 
 class Tenant(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -247,17 +240,8 @@ class Tenant(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     budgets: Annotated[tuple[Budget, ...], Meta(description="What all its keys may spend together.")] = ()
     teams: Annotated[tuple[Team, ...], Meta(description="Teams of the tenant, which its keys and users name.")] = ()
     users: Annotated[tuple[User, ...], Meta(description="Users of the tenant, which its keys name.")] = ()
-    token_models: Annotated[
-        tuple[ModelName, ...],
-        Meta(description="Models that tokens of identity providers may use for it, at most. Empty: none."),
-    ] = ("*",)
-    id: Annotated[
-        str,
-        Meta(
-            description="Its id, which bills carry in place of the name. The control plane sets it for its own; leave "
-            "it out."
-        ),
-    ] = ""
+    token_models: TokenModels = ("*",)
+    id: OwnerId = ""
 
 
 class ModelPrice(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,10 +1,11 @@
 """What a run is played on: programs that are started together and ended in the opposite order, whatever happens."""
 
+from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack
 from typing import Self
 
 
-class Staged:
+class Staged(ABC):
     """An async context manager. Subclasses start everything in `_start`, and push what ends it onto `_stack`."""
 
     def __init__(self) -> None:
@@ -21,5 +22,5 @@ class Staged:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def _start(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def _start(self) -> None: ...

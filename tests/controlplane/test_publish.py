@@ -180,6 +180,11 @@ async def test_a_change_of_one_key_writes_that_key_and_not_all_of_them(
     assert deleted.delta is not None
     assert deleted.delta.size == empty + ROW_SIZE
     await api.patch(f"/tenants/{trees[1]['tenant']['id']}", json={"name": "renamed"})
+    await api.post("/policies", json={"name": "closed", "effect": "deny", "models": ["large"]})
+    renamed = await publish()
+    assert (renamed.base, renamed.delta) == (deleted.base, deleted.delta), "rows point where they did"
+    assert renamed.settings != deleted.settings
+    await api.patch(f"/tenants/{trees[0]['tenant']['id']}", json={"disabled": True})
     assert (await publish()).delta is None  # a row that did not change would point at something else by now
     await press.close()
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from fastpath.settings import Endpoint, Idempotency, Key, Model
 from fastpath.settings.pepper import make_pepper
@@ -14,7 +13,10 @@ from fastpath.settings.tenancy import Limit, ModelPrice, Tenant, User
 from fastpath.settings.token import KeyHasher, new_token
 from loadtest.rig import Reply, Upstream, post
 from loadtest.rig.bench import Served, make_settings
-from loadtest.rig.doors import DOORS, DoorBench
+from loadtest.rig.doors import DoorBench
+from tests.gateway.conftest import pytest_asyncio_loop_factories, pytest_generate_tests
+
+__all__ = ["pytest_asyncio_loop_factories", "pytest_generate_tests"]
 
 PRICE = ModelPrice(input=2.5, output=10.0, cached=1.25)
 #: Tenant and user of each key.
@@ -29,19 +31,6 @@ TENANTS = (
     Tenant(name="acme", users=(User(name="ann"), User(name="bob"))),
     Tenant(name="bolt", users=(User(name="ann"),)),
 )
-
-
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Workers run on uvloop."""
-    return {"uvloop": uvloop.new_event_loop}
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Whatever starts a gateway runs once per door."""
-    if "door" in metafunc.fixturenames:
-        metafunc.parametrize("door", DOORS, scope="session")
 
 
 class World:

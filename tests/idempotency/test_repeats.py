@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from loadtest.rig import Reply
-from loadtest.rig.conversation import Conversation
+from loadtest.rig.conversation import PATIENCE, Conversation
 
 Open = Callable[..., Awaitable[Any]]
 CHANGING = ("x-request-id", "date", "x-fastpath-cost", "idempotent-replayed", "x-fastpath-first-request-id")
@@ -75,6 +76,24 @@ async def test_the_key_of_another_caller_is_another_key(open_world: Open, caller
     again = await world.ask("key-1", caller=caller)
     assert (again.status, again.error["code"]) == (409, "idempotency_conflict")  # by its own request, not ann's
     assert world.upstream.asked == 2
+
+
+async def test_a_key_that_is_taken_away_while_the_body_comes_gets_no_answer_again(open_world: Open) -> None:
+    world = await open_world()
+    await world.ask("key-1")
+    await world.settle()
+    client, request, app = await world.served.open(), world.request("key-1"), world.served.gateway.app
+    client.send(request[:-5])
+    async with asyncio.timeout(PATIENCE):
+        while not app._door.expecting:
+            await asyncio.sleep(0.001)
+    settings = world.served.gateway.settings
+    app.reload(replace(settings, keys=tuple(key for key in settings.keys if key.name != "ann")))
+    await client.push(request[-5:])
+    reply = await client.reply()
+    assert (reply.status, reply.error["code"]) == (401, "invalid_api_key")
+    assert reply.header("idempotent-replayed") is None
+    client.leave()
 
 
 async def test_two_keys_of_one_user_are_one_caller(open_world: Open) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath.account.held import Lane
-from fastpath.account.tariff import rates_of
+from fastpath.account.tariff import DAY, Days, rates_of
 from fastpath.money.ask import Ask
 from fastpath.money.price import Price, nano_of
 from fastpath.money.reserve import Bounds, Clamp, reserve
@@ -34,3 +34,13 @@ def test_a_lane_and_the_long_way_agree(
     again = held.reservation
     assert (again.prompt_most, again.answer_most, again.images) == (long.prompt_most, long.answer_most, 0)
     assert again.pico == long.pico
+
+
+def test_what_was_found_for_one_day_is_not_told_on_another() -> None:
+    midnight = 20_000 * DAY
+    days = Days()
+    days.put("price", "old", midnight - 1)
+    assert days.get("price", midnight - 2) == "old"
+    assert days.get("price", midnight) is None
+    days.put("price", "old", midnight - 1)  # of a request that began before midnight
+    assert days.get("price", midnight) is None

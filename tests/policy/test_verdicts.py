@@ -1,5 +1,6 @@
 """What rules make of a request, case by case: written by hand, as documentation of what everybody may rely on."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -8,8 +9,8 @@ import pytest
 from fastpath.policy.question import EVERY_TIER, TIERS, Question
 from fastpath.policy.reading import judge
 from fastpath.policy.rulebook import Rulebook, compile_rulebook
-from fastpath.policy.stage import names_of
-from fastpath.settings import Policy, Settings, Tenant, User
+from fastpath.policy.stage import ask
+from fastpath.settings import Key, Policy, Settings, Tenant, User
 from fastpath.settings.policies import Effect
 
 #: Monday, 2026-11-23, 10:30 in Berlin and 09:30 in London.
@@ -19,13 +20,13 @@ ANN: dict[str, Any] = {
     "path": "/v1/chat/completions",
     "data_class": "P2",
     "at": MONDAY,
-    "keys": ("laptop",),
+    "key": "laptop",
     "user": "ann",
     "team": "core",
     "tenant": "acme",
     "address": "10.1.2.3",
 }
-NOBODY = {"keys": (), "user": None, "team": None, "tenant": None}
+NOBODY = {"key": None, "user": None, "team": None, "tenant": None}
 
 
 def policies_of(*rules: dict[str, Any]) -> list[Policy]:
@@ -68,8 +69,8 @@ CASES: list[tuple[str, Effect, list[dict[str, Any]], dict[str, Any], str, str | 
     ("conditions hold all at once", "allow", [{"deny": "d", "models": ["llama"], "tenants": ["b"]}], {}, ALL, None),
     ("values are alternatives", "allow", [{"deny": "d", "models": ["x", "llama"]}], {}, NONE, "d"),
     ("by key", "allow", [{"deny": "d", "subjects": ["key:laptop"]}], {}, NONE, "d"),
-    ("by another name of the key", "allow", [{"deny": "d", "subjects": ["key:laptop"]}],
-     {"keys": ("laptop:0123abcd", "laptop")}, NONE, "d"),
+    ("not by the beginning of a key's name", "allow", [{"deny": "d", "subjects": ["key:laptop"]}],
+     {"key": "laptop:0123abcd"}, ALL, None),
     ("by user", "allow", [{"deny": "d", "subjects": ["user:ann"]}], {}, NONE, "d"),
     ("by team", "allow", [{"deny": "d", "subjects": ["team:core"]}], {}, NONE, "d"),
     ("a key of the user's name is not the user", "allow", [{"deny": "d", "subjects": ["user:laptop"]}], {}, ALL, None),
@@ -147,15 +148,14 @@ def test_only_tiers_that_were_asked_for_count() -> None:
     assert book.judge(question, TIERS["L2"]).tiers == 0
 
 
-def test_a_secret_that_was_rotated_away_is_still_its_key() -> None:
-    """The control plane names it after the key and its public id: a rule about the key must hold on to it."""
-    assert names_of("acme/core/ann/laptop:0123abcd", published=True) == (
-        "acme/core/ann/laptop:0123abcd",
-        "acme/core/ann/laptop",
-    )
-    assert names_of("laptop:0123abcd", published=False) == ("laptop:0123abcd",), "so it is called in the file"
-    for name in ("laptop", "laptop:0123abc", "laptop:0123ABCD", ":0123abcd"):
-        assert names_of(name, published=True) == (name,)
+def test_the_caller_of_a_token_goes_by_its_whole_name() -> None:
+    """A provider may number its users with 8 hex digits: its name alone is a key's, and what that may is not theirs."""
+    record = SimpleNamespace(model="llama", data_class=None, ts=MONDAY, client="")
+    token = Key(name="corp:0123abcd", hash="", ids=("acme", "", "", "corp:0123abcd"))
+    ctx: Any = SimpleNamespace(key=token, record=record, path=SimpleNamespace(template="/v1/embeddings"))
+    for subject, left in (("key:corp", 0), ("key:corp:0123abcd", EVERY_TIER), ("key:corp:*", EVERY_TIER)):
+        book = Rulebook(policies_of({"allow": "a", "subjects": [subject]}), "deny")
+        assert book.judge(ask(ctx, book), EVERY_TIER).tiers == left, subject
 
 
 def test_the_team_of_a_key_is_its_users_where_it_has_none() -> None:

@@ -120,6 +120,18 @@ async def test_one_that_answers_again_is_well_again(pulse: Pulse, answers: Answe
     assert said[1] == "the control process answers again after 6.0 s"
 
 
+async def test_another_that_hangs_at_the_same_address_is_killed_as_well(
+    pulse: Pulse, patient: Patient, answers: Answers
+) -> None:
+    for kills in (1, 2):
+        answers.told = Vitals()
+        await pulse.look()
+        answers.told = None
+        for _ in range(60):
+            await pulse.look()
+        assert patient.killed == kills
+
+
 async def test_one_that_does_not_serve_yet_is_not_judged(pulse: Pulse, patient: Patient, answers: Answers) -> None:
     answers.told = None
     patient.url = ""

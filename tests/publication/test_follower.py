@@ -1,6 +1,7 @@
 """How soon a process of a node follows, what it does about what it refuses, and that its loop goes on meanwhile."""
 
 import asyncio
+import errno
 import os
 import random
 import socket
@@ -91,6 +92,28 @@ async def test_an_unfit_one_is_tried_again_without_a_nudge(plane: Plane, node: N
         unfit.clear()
         await node.until(lambda: node.taken[-1].settings == b"two")
     assert len(node.said) == 1
+
+
+async def test_what_passes_by_itself_is_wrong_no_more(
+    plane: Plane, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.publisher.publish_all(b"one", rows(10))
+    async with node.following(poll=3600) as follower:
+        with monkeypatch.context() as patch:
+            patch.setattr(node.intake, "take", _fail)
+            await follower.look()
+            assert follower.problem == "publication not taken: [Errno 24] Too many open files"
+        await follower.look()
+        assert follower.problem == "", "it has what there is"
+        second = plane.publisher.publish_changes(b"two")
+        plane.publisher._writer.commit(plane.signer.seal(second)[:-1] + b"\0")
+        await follower.look()
+        await follower.look()
+        assert follower.problem == "publication not taken: the signature does not hold", "as long as that one is there"
+
+
+def _fail(*, again: bool) -> Publication | None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 def choosy(prepare: Prepare, unfit: set[bytes]) -> Any:

@@ -134,7 +134,6 @@ def test_F38_a_price_that_changes_while_a_stream_runs_is_not_its_price(
     assert node.admin("/debug/requests") != "[]", "the stream has run through the change"
     data, whole = running.rest()
     assert whole, data[-200:]
-    lines = {line["id"]: line for line in node.access_lines(1)}
     until(lambda: running.id in {line["id"] for line in node.access_lines(1)}, "the stream is not logged")
     lines = {line["id"]: line for line in node.access_lines(1)}
     assert lines[running.id]["cost_nano"] == old
