@@ -6,15 +6,50 @@ never lost. One worker's loop writes; nobody else reads.
 
 from array import array
 from collections.abc import Hashable, Iterable
+from typing import Final
+
+#: Columns and what a new slot begins with. Times are monotonic seconds of the worker's clock, 0.0: never.
+_COLUMNS: Final = {
+    "in_flight": "q",  # attempts of this worker that run
+    "in_flight_elsewhere": "q",  # those of the other workers, a tick ago
+    "weight": "q",  # configured share
+    "turn": "q",  # the picker's credit
+    "tokens": "d",  # prompt tokens that this worker sent there and that were not read when last heard of
+    "tokens_elsewhere": "d",  # those of the other workers, a tick ago
+    "queued": "d",  # prompt tokens that wait there, by its own word
+    "kv_usage": "d",  # share of its KV cache in use, by its own word
+    "throughput": "d",  # prompt tokens a second, by its own word or as configured
+    "sampled_at": "d",  # when it last gave its word
+    "ttft": "d",  # seconds to the first token: a peak EWMA, 0.0 before the first
+    "out_until": "d",  # nobody sends there before, unless all are out
+    "ramp_from": "d",  # when it came back: its share grows from there (slow start)
+}
 
 
 class EndpointTable:
-    """in_flight: attempts running; weight: configured share; turn: the picker's credit. All by slot."""
+    """What changes while requests run, a column for each fact and a slot for each endpoint: `_COLUMNS`.
+
+    Whoever learns a fact writes it: the relay what it sends and sees, health when somebody is out, and once a tick what
+    other processes know (the arena). Readers take what is there.
+    """
+
+    in_flight: "array[int]"
+    in_flight_elsewhere: "array[int]"
+    weight: "array[int]"
+    turn: "array[int]"
+    tokens: "array[float]"
+    tokens_elsewhere: "array[float]"
+    queued: "array[float]"
+    kv_usage: "array[float]"
+    throughput: "array[float]"
+    sampled_at: "array[float]"
+    ttft: "array[float]"
+    out_until: "array[float]"
+    ramp_from: "array[float]"
 
     def __init__(self) -> None:
-        self.in_flight = array("q")
-        self.weight = array("q")
-        self.turn = array("q")
+        for name, code in _COLUMNS.items():
+            setattr(self, name, array(code))
         self._slots: dict[Hashable, int] = {}
         self._free: list[int] = []
 
@@ -33,9 +68,14 @@ class EndpointTable:
         for key, slot in list(self._slots.items()):
             if key not in keep and self.in_flight[slot] == 0:
                 del self._slots[key]
+                self._clear(slot)
                 self._free.append(slot)
 
     def _grow(self) -> int:
-        for column in (self.in_flight, self.weight, self.turn):
-            column.append(0)
+        for name in _COLUMNS:
+            getattr(self, name).append(0)
         return len(self.weight) - 1
+
+    def _clear(self, slot: int) -> None:
+        for name in _COLUMNS:
+            getattr(self, name)[slot] = 0

@@ -4,6 +4,7 @@ from backends.call cimport Call
 from backends.dialects.usage cimport Usage
 from fastpath.context cimport RequestContext
 from fastpath.relay.attempt cimport Attempt, AttemptOwner
+from fastpath.route.choose cimport choose
 from fastpath.runtime cimport Runtime
 from fastpath.snapshot cimport Route, Target
 

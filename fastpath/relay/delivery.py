@@ -26,6 +26,7 @@ from fastpath.policy.stage import permitted
 from fastpath.relay.attempt import Attempt, AttemptOwner, BadStatus
 from fastpath.relay.fields import STREAM_FIELDS, inbound, outbound
 from fastpath.relay.quote import quote
+from fastpath.route.choose import choose
 from scheduler.retry import backoff
 
 if TYPE_CHECKING:
@@ -103,11 +104,7 @@ class Delivery(AttemptOwner):
             else:
                 self._give_up()
             return
-        if len(self._left) == 1:
-            self._dispatch(self._left[0])
-            return
-        slots = [target.slot for target in self._left]
-        self._dispatch(self._left[slots.index(self._route.picker(self._runtime.table, slots))])
+        self._dispatch(choose(self._route, self._left, self._runtime))
 
     def _dispatch(self, target: "Target") -> None:
         record = self.ctx.record

@@ -1,23 +1,22 @@
-"""Settings: their schema (schema, listen, tenancy, issuers, policies, control, idempotency, shared, over kinds), the
-file they come from (file, over yaml_tree and walk), the rules that hold between them (rules, tenancy_rules,
-issuer_rules, policy_rules), and how mistakes are told (problem). Users import from here."""
+"""Settings: their schema (schema, model, endpoint, listen, tenancy, issuers, policies, control, idempotency, shared;
+over kinds), the file they come from (file, over yaml_tree and walk), the rules that hold between them (rules,
+tenancy_rules, issuer_rules, policy_rules), and how mistakes are told (problem). Users import from here."""
 
 from fastpath.settings.control import Control
+from fastpath.settings.endpoint import Endpoint
 from fastpath.settings.idempotency import Idempotency
 from fastpath.settings.issuers import AdminIssuer, ClaimNames, Grant, Issuer, TrustedIssuer
-from fastpath.settings.kinds import DataClass, Door, Picker, Tier
+from fastpath.settings.kinds import Capability, DataClass, Door, Picker, Tier
 from fastpath.settings.listen import Listen, Tls
+from fastpath.settings.model import Model, Timeouts
 from fastpath.settings.policies import Conditions, Policy, TimeWindow
 from fastpath.settings.schema import (
     Dns,
-    Endpoint,
     Key,
     Limits,
     Log,
-    Model,
     Retries,
     Settings,
-    Timeouts,
     decode_settings,
     encode_settings,
     settings_schema,
@@ -30,6 +29,7 @@ from fastpath.settings.tenancy import Budget, Limit, ModelClamp, ModelLimits, Mo
 __all__ = [
     "AdminIssuer",
     "Budget",
+    "Capability",
     "ClaimNames",
     "Conditions",
     "Control",

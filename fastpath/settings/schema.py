@@ -8,12 +8,13 @@ thread may read it. msgspec checks nothing when a Struct is made in Python: `fil
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from fastpath.settings.control import Control
+from fastpath.settings.endpoint import Endpoint
 from fastpath.settings.idempotency import Idempotency
 from fastpath.settings.issuers import Issuer
 from fastpath.settings.kinds import (
@@ -28,18 +29,13 @@ from fastpath.settings.kinds import (
     Moment,
     Nameserver,
     Network,
-    Picker,
-    Seconds,
-    SecretText,
-    Tier,
-    Url,
 )
 from fastpath.settings.listen import Listen
+from fastpath.settings.model import Model, Timeouts
 from fastpath.settings.policies import Effect, Policy
 from fastpath.settings.secret import Secret, mask_hook, reveal_hook, schema_hook, secret_hook
 from fastpath.settings.shared import Shared
-from fastpath.settings.syntax import url_label
-from fastpath.settings.tenancy import Budget, Limit, ModelClamp, ModelLimits, ModelPrice, Ppm, Tenant
+from fastpath.settings.tenancy import Budget, Limit, ModelLimits, Tenant
 
 MIB = 1 << 20
 
@@ -119,216 +115,6 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     budgets: Annotated[
         tuple[Budget, ...], Meta(description="What this key may spend per day, month or number of days.")
     ] = ()
-
-
-class Timeouts(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How long to wait for what. Every wait of the gateway ends by one of these."""
-
-    connect: Annotated[
-        Seconds | None,
-        Meta(
-            extra={"unit": "seconds"},
-            description="Opening a connection to an endpoint, DNS and TLS included; also the longest wait for a "
-            "free one when all are taken. None: 1 s for tiers L0 and L1, which are near, and 3 s "
-            "for L2, which may be an ocean away.",
-        ),
-    ] = None
-    first_byte: Annotated[
-        Seconds,
-        Meta(
-            description="From the end of the request to the first byte of the response. Long, because a long prompt "
-            "on a busy model server is minutes of prefill and not a fault."
-        ),
-    ] = 120.0
-    idle: Annotated[
-        Seconds,
-        Meta(
-            description="Silence of an endpoint in the middle of a response. Tokens come every few milliseconds; a "
-            "minute without one means that the server hangs."
-        ),
-    ] = 60.0
-    total: Annotated[
-        Seconds,
-        Meta(
-            description="The whole request, retries included. The default is the `openai` client's own time-out: "
-            "nobody reads an answer that comes later."
-        ),
-    ] = 600.0
-    client_stall: Annotated[
-        Seconds,
-        Meta(
-            description="A caller that reads nothing while an answer waits for it. Its connection is closed then, "
-            "because it holds a slot of the model server and memory here."
-        ),
-    ] = 120.0
-    client_body: Annotated[
-        Seconds,
-        Meta(
-            description="Silence of a caller while it sends its request body. Short, because a slow body is the "
-            "cheapest way to hold a server's connections."
-        ),
-    ] = 30.0
-    comment_after: Annotated[
-        Seconds,
-        Meta(
-            description="Silence on a stream that has begun and waits for its first token, after which an SSE "
-            "comment is sent. Many proxies close a connection that is silent for 30 or 60 s."
-        ),
-    ] = 15.0
-    pool_idle: Annotated[
-        Seconds,
-        Meta(
-            description="How long an idle connection to an endpoint is kept. Less than the 5 s after which uvicorn "
-            "closes it: the one who closes first never meets a request on its way."
-        ),
-    ] = 4.0
-
-
-class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One model server, or one account at a provider."""
-
-    url: Annotated[
-        Url,
-        Meta(
-            description="Base URL of its API, with the version: `http://127.0.0.1:9001/v1`. http or https; no user, "
-            "query or fragment. The path of a request after `/v1` is added to it."
-        ),
-    ]
-    model: Annotated[
-        ModelName | None,
-        Meta(
-            description="Model name sent to this endpoint. None: the name the caller used, and then the body goes "
-            "through byte for byte."
-        ),
-    ] = None
-    api_key: Annotated[
-        SecretText | None,
-        Meta(
-            description="Key sent to this endpoint as `Authorization: Bearer`. Write `${NAME}` and keep the key in "
-            "the environment; it never appears in logs, errors, metrics, `ps` or child processes' environments. "
-            "None: no Authorization header; a caller's own key is never passed on."
-        ),
-    ] = None
-    tier: Annotated[
-        Tier,
-        Meta(
-            description="Where data goes that is sent there: L0 a user's own terminal, L1 your own servers, L2 a "
-            "provider's cloud. L2 unless you say so, because trust is given and not assumed."
-        ),
-    ] = "L2"
-    weight: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=1_000_000,
-            extra={"unit": "shares"},
-            description="Share of the model's requests under weighted_round_robin, relative to its other "
-            "endpoints. 0: chosen only when no other endpoint is left, which makes it a spare.",
-        ),
-    ] = 1
-    max_connections: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=1_000_000,
-            extra={"unit": "connections per worker"},
-            description="Connections one worker opens to this endpoint. HTTP/1.1 carries one stream each, so it is "
-            "also the number of requests in flight; more wait for at most `timeouts.connect`. High, because the "
-            "model server is the one to say when it is full.",
-        ),
-    ] = 1024
-    dialect: Annotated[
-        Literal["openai"],
-        Meta(description="Language the endpoint speaks. Only `openai` for now, which every model server offers."),
-    ] = "openai"
-    paths: Annotated[
-        tuple[ApiPath, ...] | None,
-        Meta(
-            description="API paths this endpoint serves, as callers write them (`/v1/embeddings`). None: all of "
-            "them, so that a new path of a model server works without a change here."
-        ),
-    ] = None
-    ca_file: Annotated[
-        FilePath | None,
-        Meta(
-            description="PEM file with the authorities that may sign an https endpoint's certificate. None: the "
-            "system's. Certificates are always verified; a private authority belongs here."
-        ),
-    ] = None
-    provider: Annotated[
-        Label | None,
-        Meta(
-            description="Who is paid for it, by the name in the price list (`prices`), which is asked for this "
-            "endpoint's model. None: told by the host of a well-known provider's URL, nobody's elsewhere."
-        ),
-    ] = None
-    name: Annotated[
-        Label | None,
-        Meta(
-            description="Label in logs and metrics, unique inside its model. None: host and port of the URL; two "
-            "accounts at one provider need names."
-        ),
-    ] = None
-
-    @property
-    def label(self) -> str:
-        """Name of this endpoint in logs and metrics."""
-        return self.name or url_label(self.url)
-
-
-class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A model under the name that callers use, and who serves it."""
-
-    name: Annotated[
-        ModelName,
-        Meta(
-            description='Name that callers use. `"*"` takes every name that no other entry has and passes it on '
-            "unchanged; inside a longer name * has no meaning and is refused."
-        ),
-    ]
-    endpoints: Annotated[
-        tuple[Endpoint, ...],
-        Meta(min_length=1, description="Who serves it. A request that fails on one is retried on another."),
-    ]
-    picker: Annotated[
-        Picker,
-        Meta(
-            description="How an endpoint is chosen. `weighted_round_robin` shares by weight; `least_in_flight` "
-            "takes the one with the fewest running requests, better where answers differ much in length."
-        ),
-    ] = "weighted_round_robin"
-    timeouts: Annotated[
-        Timeouts | None,
-        Meta(
-            description="Time-outs of this model alone. In a file, a field left out here comes from the top-level "
-            "`timeouts`. None: those for all."
-        ),
-    ] = None
-    limits: Annotated[
-        tuple[Limit, ...],
-        Meta(
-            description="What all callers together may use of this model. Beyond it they are answered 503 "
-            "`overloaded` and not 429, and see no remaining amounts: those would tell them about each other."
-        ),
-    ] = ()
-    price: Annotated[
-        ModelPrice | None,
-        Meta(
-            description="What callers are charged for this model, before markup, whoever serves it. None: what the "
-            "price list (`prices`) says of the endpoint that served it; where that says nothing either, it costs "
-            "nothing and takes nothing from budgets of money."
-        ),
-    ] = None
-    markup_ppm: Annotated[
-        Ppm,
-        Meta(
-            description="What is added to the price, or below 0 taken off it, for tenants that say nothing themselves."
-        ),
-    ] = 0
-    clamp: Annotated[
-        ModelClamp | None,
-        Meta(description="The most that a request may ask of this model. None: as much as it likes."),
-    ] = None
 
 
 class Retries(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

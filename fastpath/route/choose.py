@@ -1,0 +1,16 @@
+"""Which endpoint takes the next attempt of a request.
+
+Owns the order of the questions: who is usable now, which kind of place is best, which of its replicas is next. Does not
+own the answers (`scheduler`), nor who was allowed in the first place. Synchronous; the worker's loop.
+"""
+
+from fastpath.runtime import Runtime
+from fastpath.snapshot import Route, Target
+
+
+def choose(route: Route, left: tuple[Target, ...], runtime: Runtime) -> Target:
+    """One of `left`, which is not empty."""
+    if len(left) == 1:
+        return left[0]
+    slots = [target.slot for target in left]
+    return left[slots.index(route.picker(runtime.table, slots))]
