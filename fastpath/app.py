@@ -92,7 +92,7 @@ class App:
         self._outbox = _open_outbox(settings, clock)
         self._notices: Notices | None = None
         if self._outbox is not None:
-            self._runtime.books = Books(self._outbox)
+            self._runtime.books = Books(self._outbox.appender)
             self._notices = Notices(self._outbox.put, clock)
             _publish_outbox(metrics, self._outbox)
         self._catalog: Catalog | None = None

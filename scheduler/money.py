@@ -14,7 +14,7 @@ MOST_NANO = 2**62
 IMPOSSIBLE = 100_000_000
 
 
-class Billable(msgspec.Struct, frozen=True, array_like=True):
+class Billable(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What a provider bills for one attempt, normalised: the parts never overlap. Tokens, except `images`."""
 
     input: int = 0  # tokens of the prompt that no cache served
@@ -47,7 +47,7 @@ class Reading(msgspec.Struct, frozen=True):
     answer_known: bool = True
 
 
-class Price(msgspec.Struct, frozen=True, array_like=True):
+class Price(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One version of a model's price, pinned at admission. Pico-units per token; per piece for images and requests.
 
     `None` for a part means: as its whole (cached, cache_write and audio_input as input, cache_write_long as

@@ -7,21 +7,22 @@ entries.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controlplane.ledger.posting import Posting
-from controlplane.ledger.tables import BALANCES, QUARTER_MICROS, Book, Level
+from controlplane.ledger.posting import Line
+from controlplane.ledger.tables import BALANCES, QUARTER_MICROS, Level
 from controlplane.store.bulk import Insert
+from fastpath.outbox.facts import Payer
 
 _KEY: Final = ("tenant", "level", "name", "currency", "quarter")
 _SUMS: Final = ("charge", "cost", "requests", "input_tokens", "output_tokens")
 _ADD: Final = Insert(BALANCES, (*_KEY, *_SUMS), key=_KEY, add=_SUMS)
 
-_Key = tuple[str, str, str, str, str, int]
+K = TypeVar("K")
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -67,33 +68,28 @@ async def balances_of(connection: AsyncConnection, subject: Subject, period: Per
     return [Balance(row[0], *(int(value) for value in row[1:])) for row in (await connection.execute(query)).all()]
 
 
-async def add_postings(connection: AsyncConnection, postings: Iterable[Posting]) -> None:
-    """Adds postings to their payers' balances. Each posting once: the caller knows which ones are new."""
-    await _ADD.run(connection, tally(postings))
+async def add_lines(connection: AsyncConnection, lines: Iterable[Line]) -> None:
+    """Adds lines to their payers' balances. Each line once: the caller knows which ones are new."""
+    await _ADD.run(connection, tally(lines))
 
 
-def tally(postings: Iterable[Posting]) -> Sequence[tuple[str | int, ...]]:
-    """The rows that postings add, in order of key."""
-    by_payer: dict[_Key, list[int]] = {}
-    for posting in postings:
-        payer = posting.payer
-        quarter = posting.admitted // QUARTER_MICROS
-        key = (payer.tenant, payer.team, payer.user, payer.key, posting.currency, quarter)
-        _add(by_payer.setdefault(key, [0] * len(_SUMS)), _sums_of(posting))
+def tally(lines: Iterable[Line]) -> Sequence[tuple[str | int, ...]]:
+    """The rows that lines add, in order of key."""
+    by_payer: dict[tuple[Payer, str, int], list[int]] = {}
+    for line in lines:
+        _add(by_payer, (line.payer, line.currency, line.quarter), line.sums)
     rows: dict[tuple[str, int, str, str, int], list[int]] = {}
-    for (tenant, team, user, key_id, currency, quarter), sums in by_payer.items():
-        for level, name in zip(Level, ("", team, user, key_id), strict=True):
+    for (payer, currency, quarter), sums in by_payer.items():
+        for level, name in zip(Level, ("", payer.team, payer.user, payer.key), strict=True):
             if name or level is Level.TENANT:
-                _add(rows.setdefault((tenant, int(level), name, currency, quarter), [0] * len(_SUMS)), sums)
+                _add(rows, (payer.tenant, int(level), name, currency, quarter), sums)
     return [(*key, *rows[key]) for key in sorted(rows)]
 
 
-def _sums_of(posting: Posting) -> tuple[int, ...]:
-    charge = posting.book is Book.CHARGE
-    money = (posting.signed, 0) if charge else (0, posting.signed)
-    return (*money, posting.requests, posting.input_tokens, posting.output_tokens)
-
-
-def _add(sums: list[int], more: Sequence[int]) -> None:
+def _add(rows: dict[K, list[int]], key: K, more: Sequence[int]) -> None:
+    sums = rows.get(key)
+    if sums is None:
+        rows[key] = list(more)
+        return
     for index, value in enumerate(more):
         sums[index] += value

@@ -27,8 +27,8 @@ class Docket:
 
     def __init__(self, request: bytes) -> None:
         self.request = request
-        self.intents: dict[int, Intent] = {}
-        self.marks: dict[int, Mark] = {}
+        self.intents: list[Intent] = []
+        self.marks: list[Mark] = []
         self.end: End | None = None
 
     @classmethod
@@ -40,16 +40,18 @@ class Docket:
 
     def add(self, fact: Fact) -> None:
         if isinstance(fact, Intent):
-            self.intents.setdefault(fact.attempt, fact)
+            if all(known.attempt != fact.attempt for known in self.intents):
+                self.intents.append(fact)
         elif isinstance(fact, Mark):
-            self.marks[fact.attempt] = fact
+            self.marks = [known for known in self.marks if known.attempt != fact.attempt]
+            self.marks.append(fact)
         elif self.end is None:
             self.end = fact
 
     def facts(self) -> list[Fact]:
         """All of them, in their natural order."""
         ended = [] if self.end is None else [self.end]
-        return [*self.intents.values(), *self.marks.values(), *ended]
+        return [*self.intents, *self.marks, *ended]
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -63,8 +65,9 @@ def sort_facts(facts: Iterable[Fact], now: float, late: float) -> tuple[dict[byt
     """Dockets by request id, and the facts that have no place in one. now: Unix seconds; late: seconds around it."""
     dockets: dict[bytes, Docket] = {}
     rejected: list[Rejected] = []
+    judge = Judge(now, late)
     for fact in facts:
-        reason = find_fault(fact, now, late)
+        reason = judge.find_fault(fact)
         if reason is not None:
             rejected.append(Rejected(fact, reason))
             continue
@@ -75,29 +78,49 @@ def sort_facts(facts: Iterable[Fact], now: float, late: float) -> tuple[dict[byt
     return dockets, rejected
 
 
-def find_fault(fact: Fact, now: float, late: float) -> str | None:
-    """Why a fact cannot be booked; None: it can. Types were checked when it was decoded, values are checked here."""
-    if len(fact.request) != 16:
-        return "the request's id is not 16 bytes"
-    if isinstance(fact, Intent):
-        return _fault_of_intent(fact) or _fault_of_time(fact.ts, now, late)
-    if isinstance(fact, Mark):
-        return _fault_of_attempt(fact.attempt)
-    return _fault_of_end(fact) or _fault_of_time(fact.ts, now, late)
+class Judge:
+    """Says why a fact cannot be booked. Types were checked when it was decoded, values are checked here.
 
+    now: Unix seconds; late: seconds around it. It remembers prices, which are the same in most facts of a batch.
+    """
 
-def _fault_of_intent(fact: Intent) -> str | None:
-    if not 0 <= fact.reserved <= MOST_NANO:
-        return "the reservation is no amount"
-    if not -1_000_000 <= fact.markup_ppm <= _MOST_MARKUP:
-        return "the markup is out of range"
-    if not 0 <= fact.input_estimate <= MOST_NANO:
-        return "the estimate of the prompt is no number of tokens"
-    payer = fact.payer
-    texts = (payer.tenant, payer.team, payer.user, payer.key, fact.model, fact.endpoint)
-    faults = (None if price is None else _fault_of_price(price) for price in (fact.price, fact.charge))
-    price = next((fault for fault in faults if fault is not None), None)
-    return _fault_of_attempt(fact.attempt) or price or _fault_of_rate(fact) or _fault_of_texts(texts)
+    def __init__(self, now: float, late: float) -> None:
+        self._now = now
+        self._late = late
+        self._prices: dict[Price, str | None] = {}
+
+    def find_fault(self, fact: Fact) -> str | None:
+        """None: it can be booked."""
+        if len(fact.request) != 16:
+            return "the request's id is not 16 bytes"
+        if isinstance(fact, Intent):
+            return self._fault_of_intent(fact) or self._fault_of_time(fact.ts)
+        if isinstance(fact, Mark):
+            return _fault_of_attempt(fact.attempt)
+        return _fault_of_end(fact) or self._fault_of_time(fact.ts)
+
+    def _fault_of_intent(self, fact: Intent) -> str | None:
+        if not 0 <= fact.reserved <= MOST_NANO:
+            return "the reservation is no amount"
+        if not -1_000_000 <= fact.markup_ppm <= _MOST_MARKUP:
+            return "the markup is out of range"
+        if not 0 <= fact.input_estimate <= MOST_NANO:
+            return "the estimate of the prompt is no number of tokens"
+        payer = fact.payer
+        texts = (payer.tenant, payer.team, payer.user, payer.key, fact.model, fact.endpoint)
+        price = self._fault_of_price(fact.price) or self._fault_of_price(fact.charge)
+        return _fault_of_attempt(fact.attempt) or price or _fault_of_rate(fact) or _fault_of_texts(texts)
+
+    def _fault_of_price(self, price: Price | None) -> str | None:
+        if price is None:
+            return None
+        if price not in self._prices:
+            self._prices[price] = _fault_of_price(price)
+        return self._prices[price]
+
+    def _fault_of_time(self, ts: float) -> str | None:
+        near = isfinite(ts) and abs(self._now - ts) <= self._late
+        return None if near else "its time is too far from now"
 
 
 def _fault_of_rate(fact: Intent) -> str | None:
@@ -137,10 +160,6 @@ def _fault_of_end(fact: End) -> str | None:
 
 def _fault_of_attempt(attempt: int) -> str | None:
     return None if 1 <= attempt <= _MOST_ATTEMPTS else "the attempt's number is out of range"
-
-
-def _fault_of_time(ts: float, now: float, late: float) -> str | None:
-    return None if isfinite(ts) and abs(now - ts) <= late else "its time is too far from now"
 
 
 def _fault_of_price(price: Price, tiers: int = 0) -> str | None:

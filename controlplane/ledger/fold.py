@@ -4,6 +4,8 @@ Owns the meaning of every effect of `states`. Does not own the database: records
 comes out is written by `settlement`. Pure, but for the record and attempts it is given, which it changes.
 """
 
+from operator import attrgetter
+
 import msgspec
 
 from controlplane.ledger.dockets import Docket
@@ -86,9 +88,9 @@ class Fold:
 
     def apply(self, docket: Docket) -> None:
         """Applies facts in their natural order, whatever order they came in."""
-        for number in sorted(docket.intents):
-            self._on_intent(docket.intents[number])
-        for mark in docket.marks.values():
+        for intent in sorted(docket.intents, key=attrgetter("attempt")):
+            self._on_intent(intent)
+        for mark in docket.marks:
             self._on_mark(mark)
         early = self.record.early
         end = docket.end if early is None else decode(early)

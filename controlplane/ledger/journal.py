@@ -3,13 +3,13 @@
 Owns the insertion. Does not own the transaction of the database around it: all of a call commits, or nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controlplane.ledger.balances import add_postings
-from controlplane.ledger.posting import Posting, entries_of
+from controlplane.ledger.balances import add_lines
+from controlplane.ledger.posting import Line, Posting, entries_of, line_of
 from controlplane.ledger.tables import ENTRIES, TRANSACTIONS
 from controlplane.store.bulk import Insert
 
@@ -18,39 +18,19 @@ _ADD_TRANSACTIONS: Final = Insert(TRANSACTIONS, _COLUMNS, key=("id",), returning
 _ADD_ENTRIES: Final = Insert(ENTRIES, ("transaction", "account", "amount"))
 
 
-async def write_postings(connection: AsyncConnection, postings: Sequence[Posting]) -> list[Posting]:
-    """Writes those whose id is new and gives them back; the others were written before and change nothing."""
-    if not postings:
-        return []
-    by_id = {posting.id: posting for posting in postings}
+async def write_postings(connection: AsyncConnection, postings: Iterable[Posting]) -> int:
+    """Writes those whose id is new and says how many; the others were written before and change nothing."""
+    return await write_lines(connection, [line_of(posting) for posting in postings])
+
+
+async def write_lines(connection: AsyncConnection, lines: Sequence[Line]) -> int:
+    """As `write_postings`."""
+    if not lines:
+        return 0
+    by_id = {line.id: line for line in lines}
     # In order of id: neighbours in its index, which is random otherwise, are written together.
-    inserted = await _ADD_TRANSACTIONS.run(connection, [_row_of(by_id[key]) for key in sorted(by_id)])
-    written = [(int(row[0]), by_id[bytes(row[1])]) for row in inserted]
-    await _ADD_ENTRIES.run(connection, [entry for seq, posting in written for entry in entries_of(seq, posting)])
-    fresh = [posting for _, posting in written]
-    await add_postings(connection, fresh)
-    return fresh
-
-
-def _row_of(posting: Posting) -> tuple[object, ...]:
-    return (
-        posting.id,
-        int(posting.book),
-        int(posting.kind),
-        posting.request,
-        posting.attempt,
-        posting.corrects,
-        posting.currency,
-        posting.amount,
-        posting.claimed,
-        posting.posted,
-        posting.admitted,
-        posting.payer.tenant,
-        posting.model,
-        posting.endpoint,
-        posting.price,
-        posting.usage,
-        posting.flags,
-        posting.reason,
-        posting.actor,
-    )
+    inserted = await _ADD_TRANSACTIONS.run(connection, [by_id[key].row for key in sorted(by_id)])
+    written = [(row[0], by_id[bytes(row[1])]) for row in inserted]
+    await _ADD_ENTRIES.run(connection, [entry for seq, line in written for entry in entries_of(seq, line)])
+    await add_lines(connection, [line for _, line in written])
+    return len(written)

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from controlplane.ledger.tables import NO_CURRENCY, Book, Kind
+from controlplane.ledger.tables import NO_CURRENCY, QUARTER_MICROS, Book, Kind
 from fastpath.outbox.facts import Payer
 
 SECRET_SIZE: Final = 32
@@ -80,7 +80,58 @@ def accounts_of(posting: Posting) -> tuple[str, str]:
     return f"receivable:{posting.payer.tenant}", f"revenue:{posting.model}"
 
 
-def entries_of(seq: int, posting: Posting) -> tuple[tuple[int, str, int], tuple[int, str, int]]:
-    """Rows of its entries. They sum to zero."""
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """A posting as it is written. `row`: of `ledger_transactions`, without its number. `sums`: what it adds to the
+    balances of `payer` in `quarter`: charge, cost, requests, input tokens, output tokens."""
+
+    row: tuple[object, ...]
+    debit: str
+    credit: str
+    amount: int
+    payer: Payer
+    currency: str
+    quarter: int
+    sums: tuple[int, int, int, int, int]
+
+    @property
+    def id(self) -> bytes:
+        return self.row[0]  # type: ignore[return-value]  # the first column
+
+
+def line_of(posting: Posting) -> Line:
+    """How a posting is written."""
     debit, credit = accounts_of(posting)
-    return (seq, debit, posting.amount), (seq, credit, -posting.amount)
+    signed = posting.signed
+    charge, cost = (signed, 0) if posting.book is Book.CHARGE else (0, signed)
+    sums = (charge, cost, posting.requests, posting.input_tokens, posting.output_tokens)
+    quarter = posting.admitted // QUARTER_MICROS
+    return Line(_row_of(posting), debit, credit, posting.amount, posting.payer, posting.currency, quarter, sums)
+
+
+def entries_of(seq: int, line: Line) -> tuple[tuple[int, str, int], tuple[int, str, int]]:
+    """Rows of its entries. They sum to zero."""
+    return (seq, line.debit, line.amount), (seq, line.credit, -line.amount)
+
+
+def _row_of(posting: Posting) -> tuple[object, ...]:
+    return (
+        posting.id,
+        int(posting.book),
+        int(posting.kind),
+        posting.request,
+        posting.attempt,
+        posting.corrects,
+        posting.currency,
+        posting.amount,
+        posting.claimed,
+        posting.posted,
+        posting.admitted,
+        posting.payer.tenant,
+        posting.model,
+        posting.endpoint,
+        posting.price,
+        posting.usage,
+        posting.flags,
+        posting.reason,
+        posting.actor,
+    )

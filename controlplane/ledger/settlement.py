@@ -8,6 +8,7 @@ request is inserted once or locked, and every transaction has an id that can be 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -16,8 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.ledger.dockets import Docket, sort_facts
 from controlplane.ledger.fold import Fold, Kept, Record
-from controlplane.ledger.journal import write_postings
-from controlplane.ledger.posting import Numbering
+from controlplane.ledger.journal import write_lines
+from controlplane.ledger.plain import Plain, settle_plain
+from controlplane.ledger.posting import Numbering, line_of
 from controlplane.ledger.quarantine import Poison, add_poison, poison_of
 from controlplane.ledger.rules import Policy
 from controlplane.ledger.states import OPEN
@@ -32,6 +34,8 @@ from fastpath.outbox.facts import Fact, Intent, Mark, decode, encode
 #: Requests in one transaction: 10,000 of them take about 40 statements, and nobody waits long for the writer's turn.
 BATCH: Final = 2_000
 TRIES: Final = 3
+
+_REQUEST: Final = itemgetter(0)
 
 _COLUMNS: Final = tuple(column.name for column in REQUESTS.c)
 _ADD_REQUESTS: Final = Insert(REQUESTS, _COLUMNS, key=("request",), returning=("request",))
@@ -134,25 +138,34 @@ class Settlement:
         return Settled(quarantined=await self._database.run(lambda connection: add_poison(connection, poison, now)))
 
     async def _write(self, batch: Sequence[Docket], connection: AsyncConnection) -> Settled:
+        """Writes all as if nothing was known of any; what the database knew is read and folded into that."""
         now = micros(self._now())
-        folds = {docket.request: self._fold(Record(docket.request), {}, now) for docket in batch}
+        plains: dict[bytes, Plain] = {}
+        folds: dict[bytes, Fold] = {}
         for docket in batch:
-            folds[docket.request].apply(docket)
-        rows = [msgspec.structs.astuple(folds[request].record) for request in sorted(folds)]
-        fresh = {bytes(row[0]) for row in await _ADD_REQUESTS.run(connection, rows)}
+            plain = settle_plain(docket, self._policy, self._numbering, now)
+            if plain is not None:
+                plains[docket.request] = plain
+            else:
+                folds[docket.request] = self._fold(Record(docket.request), {}, now)
+                folds[docket.request].apply(docket)
+        rows = [plain.row for plain in plains.values()]
+        rows += [msgspec.structs.astuple(fold.record) for fold in folds.values()]
+        fresh = {bytes(row[0]) for row in await _ADD_REQUESTS.run(connection, sorted(rows, key=_REQUEST))}
         known = [docket for docket in batch if docket.request not in fresh]
         if known:
             found = await self._load(connection, [docket.request for docket in known], now)
             for docket in known:
+                plains.pop(docket.request, None)
                 folds[docket.request] = found[docket.request]
                 found[docket.request].apply(docket)
-        return await self._store(connection, folds, fresh)
+        return await self._store(connection, plains.values(), folds, fresh)
 
     async def _abandon(self, batch: Sequence[Docket], connection: AsyncConnection) -> Settled:
         folds = await self._load(connection, [docket.request for docket in batch], micros(self._now()))
         for fold in folds.values():
             fold.abandon()
-        return await self._store(connection, folds, set())
+        return await self._store(connection, (), folds, set())
 
     def _fold(self, record: Record, kept: dict[int, Kept], now: int) -> Fold:
         return Fold(self._policy, self._numbering, now, record, kept)
@@ -165,15 +178,19 @@ class Settlement:
             kept.setdefault(bytes(row.request), {})[row.attempt] = _kept_of(row)
         return {bytes(row.request): self._fold(Record(*row), kept.get(bytes(row.request), {}), now) for row in records}
 
-    async def _store(self, connection: AsyncConnection, folds: dict[bytes, Fold], fresh: set[bytes]) -> Settled:
+    async def _store(
+        self, connection: AsyncConnection, plains: Collection[Plain], folds: dict[bytes, Fold], fresh: set[bytes]
+    ) -> Settled:
         changed = {request: fold for request, fold in folds.items() if request in fresh or fold.changed}
         old = [request for request in sorted(changed) if request not in fresh]
         await _SET_REQUESTS.run(connection, [msgspec.structs.astuple(changed[request].record) for request in old])
         await bulk.delete(connection, ATTEMPTS, "request", [request for request in old if changed[request].is_final])
         await _SET_ATTEMPTS.run(connection, [row for request in sorted(changed) for row in _rows_of(changed[request])])
-        postings = [posting for fold in changed.values() for posting in fold.postings]
-        posted = await write_postings(connection, postings)
-        return Settled(requests=len(changed), posted=len(posted), again=len(folds) - len(changed))
+        lines = [line_of(posting) for fold in changed.values() for posting in fold.postings]
+        for plain in plains:
+            lines += (plain.charge, plain.cost)
+        posted = await write_lines(connection, lines)
+        return Settled(requests=len(plains) + len(changed), posted=posted, again=len(folds) - len(changed))
 
 
 def _batches(dockets: dict[bytes, Docket]) -> Iterable[list[Docket]]:

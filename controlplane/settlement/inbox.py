@@ -26,7 +26,7 @@ T = TypeVar("T")
 _NO_FACT: Final = "it is no fact that this version knows"
 
 
-class Letter(msgspec.Struct, frozen=True):
+class Letter(msgspec.Struct, frozen=True, gc=False):
     """A fact, as it came, and whose it is."""
 
     fact: Fact

@@ -9,7 +9,7 @@ import pytest
 from controlplane.ledger.balances import Subject
 from controlplane.ledger.books import Ledger
 from controlplane.ledger.corrections import Refund
-from controlplane.ledger.dockets import find_fault
+from controlplane.ledger.dockets import Judge
 from controlplane.ledger.posting import Posting
 from controlplane.ledger.rules import charge_of, cost_of
 from controlplane.ledger.tables import Book, Flag
@@ -89,7 +89,7 @@ def test_what_was_set_aside_in_yuan_bounds_no_dollars() -> None:
     ],
 )
 def test_what_cannot_be_converted_goes_to_a_person(told: Intent, reason: str) -> None:
-    assert reason in (find_fault(told, T0, 3_600.0) or "")
+    assert reason in (Judge(T0, 3_600.0).find_fault(told) or "")
 
 
 async def test_both_currencies_are_in_the_books_and_every_sum_agrees(ledger: Ledger) -> None:

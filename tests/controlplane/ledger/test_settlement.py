@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import event, func, select
 
+from controlplane.ledger import journal
 from controlplane.ledger.balances import Subject
 from controlplane.ledger.books import Ledger
-from controlplane.ledger.posting import Posting
+from controlplane.ledger.posting import Line, entries_of
 from controlplane.ledger.states import State
 from controlplane.ledger.tables import ATTEMPTS, QUARANTINE, REQUESTS, TRANSACTIONS, Flag, Level
 from controlplane.store.database import Database
@@ -255,13 +256,13 @@ async def test_F32_what_the_database_refuses_is_tried_three_times_and_its_sum_is
 ) -> None:
     tried: list[bytes] = []
 
-    def stored(self: Posting) -> int:
-        if self.request == request_id(7):
-            tried.append(self.id)
+    def stored(seq: int, line: Line) -> tuple[tuple[int, str, int], ...]:
+        if request_id(7) in line.row:
+            tried.append(line.id)
             raise OverflowError("int too big to convert")  # as a driver says it
-        return self.amount
+        return entries_of(seq, line)
 
-    monkeypatch.setattr(Posting, "signed", property(stored))
+    monkeypatch.setattr(journal, "entries_of", stored)
     facts = [fact for number in range(20) for fact in (intent(number), end(number))]
     done = await ledger.settlement.settle(facts)
     assert done.quarantined == 1
