@@ -199,8 +199,9 @@ class App:
         self._catalog = catalog
         tokens = self._open_tokens(joined, version)
         return compile_snapshot(
-            joined, version, table, self._backend_for, keys, created, catalog, desk, running, tokens, same_models=same
-        )
+            joined, version, table, self._backend_for, keys, created, catalog, desk, running, tokens,
+            arena=arena, same_models=same,
+        )  # fmt: skip
 
     def _count_key(self, result: str) -> None:
         self._runtime.metrics.count("fastpath_idempotency_total", (result,))

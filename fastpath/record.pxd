@@ -1,6 +1,9 @@
 from _native.jsonlines cimport JsonLines
 
 
+cdef long long BYTES_PER_TOKEN
+
+
 cdef class DecisionRecord:
     cdef public str id
     cdef public double ts

@@ -1,4 +1,5 @@
 from _native.clock cimport Clock
+from _native.load cimport Load
 from fastpath.observe.budget cimport MemoryBudget
 from fastpath.observe.series cimport RequestSeries
 from scheduler.retry cimport RetryBudget
@@ -19,6 +20,7 @@ cdef class Runtime:
     cdef public object records
     cdef public MemoryBudget budget
     cdef public object table
+    cdef readonly Load load
     cdef public RetryBudget retries
     cdef public object random
     cdef public RequestIds ids

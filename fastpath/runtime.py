@@ -60,6 +60,7 @@ class Runtime:
         self.records = records
         self.budget = budget
         self.table = table
+        self.load = table.load
         self.retries = retries
         self.random = random
         self.series = RequestSeries(metrics)

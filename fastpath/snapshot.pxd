@@ -1,10 +1,12 @@
 from fastpath.identity.keys cimport KeyTable
+from fastpath.route.heard cimport Heard
 
 
 cdef class Target:
     cdef readonly object spec
     cdef readonly int slot
     cdef readonly object backend
+    cdef readonly Heard heard
     cdef readonly frozenset paths
     cdef readonly object offers
     cdef readonly str name
@@ -18,6 +20,7 @@ cdef class Route:
     cdef readonly object tariff
     cdef readonly tuple targets
     cdef readonly object picker
+    cdef readonly bint keyed
     cdef readonly object timeouts
     cdef bint _restricted
 

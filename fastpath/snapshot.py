@@ -5,13 +5,16 @@ written after construction except the live counters, which belong to the endpoin
 """
 
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from _native.arena import Arena
 from backends.base import Backend, Deadlines, EndpointSpec
 from fastpath.account.tariff import Accounts, Tariff, offers_of
 from fastpath.identity.keys import Key, KeyTable
 from fastpath.money.catalog import Catalog, Offers
 from fastpath.policy.rulebook import Rulebook, compile_rulebook
+from fastpath.route.heard import Heard
 from fastpath.settings import Endpoint, Model, Settings, Timeouts
 from scheduler.endpoint import EndpointTable
 from scheduler.picker import PICKERS, Picker
@@ -27,7 +30,7 @@ class Target:
     """One endpoint of one model: where an attempt goes. `paths` are the API paths it serves, None for all.
 
     offers: what its provider asks, None where nobody says who that is. refuses_usage is learnt: the server rejects
-    `stream_options`, so its usage is estimated.
+    `stream_options`, so its usage is estimated. heard: what its answers tell of it.
     """
 
     def __init__(
@@ -35,12 +38,14 @@ class Target:
         spec: EndpointSpec,
         slot: int,
         backend: Backend,
+        heard: Heard,
         paths: frozenset[str] | None = None,
         offers: Offers | None = None,
     ) -> None:
         self.spec = spec
         self.slot = slot
         self.backend = backend
+        self.heard = heard
         self.paths = paths
         self.offers = offers
         self.name = spec.name
@@ -50,15 +55,26 @@ class Target:
 
 
 class Route:
-    """A model name, its replicas and its tariff (None: it costs nothing that is known, and clamps nothing)."""
+    """A model name, its replicas and its tariff (None: it costs nothing that is known, and clamps nothing).
+
+    keyed: its picker looks at whose request it is.
+    """
 
     def __init__(
-        self, name: str, targets: tuple[Target, ...], picker: Picker, timeouts: Timeouts, tariff: Tariff | None = None
+        self,
+        name: str,
+        targets: tuple[Target, ...],
+        picker: Picker,
+        timeouts: Timeouts,
+        tariff: Tariff | None = None,
+        *,
+        keyed: bool = False,
     ) -> None:
         self.name = name
         self.tariff = tariff
         self.targets = targets
         self.picker = picker
+        self.keyed = keyed
         self.timeouts = timeouts
         self._restricted = any(target.paths is not None for target in targets)
 
@@ -130,6 +146,7 @@ def compile_snapshot(
     running: Snapshot | None = None,
     tokens: "Callers | None" = None,
     *,
+    arena: Arena,
     same_models: bool = False,
 ) -> Snapshot:
     """Settings -> Snapshot. `backend_for` returns the running backend of an unchanged spec. running: the one in use.
@@ -138,7 +155,7 @@ def compile_snapshot(
     if running is not None and same_models:
         routes, created, specs = running.routes, running.created, running.specs
         return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook, tokens)
-    routes = {model.name: _route(model, settings, table, backend_for, catalog) for model in settings.models}
+    routes = {model.name: _route(model, settings, table, backend_for, catalog, arena) for model in settings.models}
     specs = frozenset(target.spec for route in routes.values() for target in route.targets)
     table.retain(specs)
     return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook, tokens)
@@ -150,18 +167,24 @@ def _route(
     table: EndpointTable,
     backend_for: Callable[[EndpointSpec], Backend],
     catalog: Catalog,
+    arena: Arena,
 ) -> Route:
     timeouts = model.timeouts or settings.timeouts
-    targets = tuple(_target(endpoint, timeouts, table, backend_for, catalog) for endpoint in model.endpoints)
-    return Route(model.name, targets, PICKERS[model.picker], timeouts, Tariff.of(model, catalog))
+    targets = tuple(
+        _target(model, endpoint, timeouts, table, backend_for, catalog, arena) for endpoint in model.endpoints
+    )
+    keyed = model.picker == "consistent_hash"
+    return Route(model.name, targets, PICKERS[model.picker], timeouts, Tariff.of(model, catalog), keyed=keyed)
 
 
 def _target(
+    model: Model,
     endpoint: Endpoint,
     timeouts: Timeouts,
     table: EndpointTable,
     backend_for: Callable[[EndpointSpec], Backend],
     catalog: Catalog,
+    arena: Arena,
 ) -> Target:
     connect = timeouts.connect if timeouts.connect is not None else (3.0 if endpoint.tier == "L2" else 1.0)
     spec = EndpointSpec(
@@ -176,4 +199,12 @@ def _target(
         deadlines=Deadlines(connect, timeouts.first_byte, timeouts.idle, timeouts.total, timeouts.pool_idle),
     )
     paths = frozenset(endpoint.paths) if endpoint.paths else None
-    return Target(spec, table.slot(spec, endpoint.weight), backend_for(spec), paths, offers_of(endpoint, catalog))
+    slot = table.slot(spec, endpoint.weight)
+    table.expect(slot, _identity(spec), endpoint.throughput, endpoint.ttft)
+    heard = Heard(table.load, slot, arena, model.name, endpoint.label)
+    return Target(spec, slot, backend_for(spec), heard, paths, offers_of(endpoint, catalog))
+
+
+def _identity(spec: EndpointSpec) -> int:
+    """64 bits that name the endpoint the same in every worker and after every restart."""
+    return int.from_bytes(blake2b(f"{spec.name}\0{spec.url}".encode(), digest_size=8).digest(), "big")

@@ -8,21 +8,28 @@ from array import array
 from collections.abc import Hashable, Iterable
 from typing import Final
 
+from _native.load import Load
+
 #: Columns and what a new slot begins with. Times are monotonic seconds of the worker's clock, 0.0: never.
 _COLUMNS: Final = {
     "in_flight": "q",  # attempts of this worker that run
     "in_flight_elsewhere": "q",  # those of the other workers, a tick ago
     "weight": "q",  # configured share
     "turn": "q",  # the picker's credit
-    "tokens": "d",  # prompt tokens that this worker sent there and that were not read when last heard of
+    "identity": "Q",  # names the endpoint the same in every worker and after a restart, for hashing
+    "tokens": "d",  # prompt tokens that this worker sent there and that are not read: integers, back to 0 when idle
     "tokens_elsewhere": "d",  # those of the other workers, a tick ago
+    "since": "d",  # those of `tokens` that were sent after the sample of `counted_at`
+    "counted_at": "d",  # the `sampled_at` that `since` counts from; where they differ it counts for nothing
     "queued": "d",  # prompt tokens that wait there, by its own word
     "kv_usage": "d",  # share of its KV cache in use, by its own word
     "throughput": "d",  # prompt tokens a second, by its own word or as configured
     "sampled_at": "d",  # when it last gave its word
-    "ttft": "d",  # seconds to the first token: a peak EWMA, 0.0 before the first
+    "ttft_prior": "d",  # seconds to the first token to expect of it, as configured; 0.0: nobody says
     "out_until": "d",  # nobody sends there before, unless all are out
     "ramp_from": "d",  # when it came back: its share grows from there (slow start)
+    "ttft": "d",  # seconds to the first token: a peak EWMA, 0.0 before the first
+    "ttft_at": "d",  # when that last changed
 }
 
 
@@ -30,26 +37,33 @@ class EndpointTable:
     """What changes while requests run, a column for each fact and a slot for each endpoint: `_COLUMNS`.
 
     Whoever learns a fact writes it: the relay what it sends and sees, health when somebody is out, and once a tick what
-    other processes know (the arena). Readers take what is there.
+    other processes know (the arena). Readers take what is there. `load` is the arithmetic over these columns, compiled.
     """
 
     in_flight: "array[int]"
     in_flight_elsewhere: "array[int]"
     weight: "array[int]"
     turn: "array[int]"
+    identity: "array[int]"
     tokens: "array[float]"
     tokens_elsewhere: "array[float]"
+    since: "array[float]"
+    counted_at: "array[float]"
     queued: "array[float]"
     kv_usage: "array[float]"
     throughput: "array[float]"
     sampled_at: "array[float]"
-    ttft: "array[float]"
+    ttft_prior: "array[float]"
     out_until: "array[float]"
     ramp_from: "array[float]"
+    ttft: "array[float]"
+    ttft_at: "array[float]"
 
     def __init__(self) -> None:
-        for name, code in _COLUMNS.items():
-            setattr(self, name, array(code))
+        columns = {name: array(code) for name, code in _COLUMNS.items()}
+        for name, column in columns.items():
+            setattr(self, name, column)
+        self.load = Load(columns)
         self._slots: dict[Hashable, int] = {}
         self._free: list[int] = []
 
@@ -61,6 +75,13 @@ class EndpointTable:
         self.weight[slot] = weight
         self.turn[slot] = 0
         return slot
+
+    def expect(self, slot: int, identity: int, throughput: float, ttft: float | None) -> None:
+        """What is configured of the endpoint. What it said itself of its throughput stays."""
+        self.identity[slot] = identity
+        self.ttft_prior[slot] = ttft or 0.0
+        if not self.sampled_at[slot]:
+            self.throughput[slot] = throughput
 
     def retain(self, keys: Iterable[Hashable]) -> None:
         """Frees the slots of all other keys whose last attempt has ended; the rest are freed by a later call."""

@@ -13,6 +13,7 @@ from _native.relay import Connection, Sink, StreamFilter
 from _native.transport import Poller
 from backends.base import Cause, EndpointSpec, Moment, UpstreamError
 from backends.call import Call
+from backends.dialects import orca
 from backends.http.connector import Connector
 from backends.http.pool import Pool, Waiting
 from backends.http.resolver import Resolver
@@ -244,6 +245,8 @@ class HttpBackend:
             b"user-agent: " + self._agent,
             b"accept-encoding: identity",
         ]
+        if self.spec.tier != "L2":
+            lines.append(orca.ASK)  # a server of one's own may say how busy it is; providers need not know who asks
         if self.spec.api_key is not None:
             key = self.spec.api_key.encode("latin-1")
             lines.append(b"authorization: Bearer " + key)

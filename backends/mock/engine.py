@@ -103,6 +103,13 @@ class Engine:
         held = sum(record.prompt_tokens + record.tokens for record in self.live.values())
         return min(1.0, held / max(1, self.options.cache_blocks * BLOCK_TOKENS))
 
+    def load_report(self) -> str:
+        """The value of `endpoint-load-metrics`, as vLLM writes it for who asks."""
+        return (
+            f"TEXT named_metrics.kv_cache_usage_perc={self.kv_usage:.6f}, "
+            f"named_metrics.num_requests_waiting={float(self.slots.waiting)}"
+        )
+
     def model_list(self) -> list[dict[str, object]]:
         """Models in the shape of GET /v1/models."""
         return [_model(name, self._started) for name in self.options.models]

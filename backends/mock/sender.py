@@ -7,7 +7,7 @@ leave.
 import asyncio
 import gzip
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from backends.mock.answers.answer import Answer
@@ -35,8 +35,17 @@ BREATH = 64
 class Sender:
     """Writes one response through an outlet."""
 
-    def __init__(self, clock: Clock, request: Request, record: Record, outlet: Outlet, fault: Fault) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        request: Request,
+        record: Record,
+        outlet: Outlet,
+        fault: Fault,
+        load_report: Callable[[], str],
+    ) -> None:
         self._clock = clock
+        self._load_report = load_report
         self._request = request
         self._record = record
         self._outlet = outlet
@@ -152,6 +161,8 @@ class Sender:
             head.add("cache-control", "no-cache")
         if fault.gzip:
             head.add("content-encoding", "gzip")
+        if self._request.header("endpoint-load-metrics-format").upper() == "TEXT":
+            head.add("endpoint-load-metrics", self._load_report())
         self._add_retry(head)
         if status not in BODILESS:
             self._add_framing(head, mode, length)

@@ -89,7 +89,9 @@ class Turn:
         refused = self._read_fault()
         clock, fault = self._engine.clock, self._fault
         self._outlet = Outlet(self._transport, self._drain, clock, fault)
-        self._sender = sender = Sender(clock, self._request, self._record, self._outlet, fault)
+        self._sender = sender = Sender(
+            clock, self._request, self._record, self._outlet, fault, self._engine.load_report
+        )
         try:
             await self._strike(self._outlet)
             if refused is not None:

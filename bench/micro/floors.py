@@ -20,6 +20,9 @@ FACTORS = {
     "jsonscan fields of 0.9 kB": 385.0,  # 542 before it looked into the dialogue too, which spares a decoder
     "jsonscan fields of 53 kB": 610.0,
     "jsonlines record": 13.0,
+    "load charge": 5.5,
+    "load pick of 4": 65.0,
+    "load pick of 100": 75.0,
     "outbox append of 300 bytes": 1090.0,
     "outbox checksum of 300 bytes": 1030.0,
     "outbox read of 100 records": 3400.0,

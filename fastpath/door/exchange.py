@@ -25,6 +25,7 @@ FIELDS_READ = (
     b"traceparent",
     b"tracestate",
     b"x-api-key",
+    b"x-fastpath-affinity",
     b"x-fastpath-data-class",
     b"x-fastpath-no-substitute",
     b"x-forwarded-for",

@@ -1,6 +1,11 @@
+cimport cython
+
 from _native.relay cimport Relay, Sink, Source, StreamFilter
 from backends.http.client cimport HttpCall
 from fastpath.snapshot cimport Target
+
+
+cdef bytes LOAD
 
 
 cdef class AttemptOwner(Source):
@@ -9,6 +14,7 @@ cdef class AttemptOwner(Source):
     cdef readonly bint streaming
 
     cpdef fault(self, object error)
+    cpdef reported(self, Attempt attempt, bytes load)
     cpdef attempt_failed(self, Attempt attempt, object error)
     cpdef answered(self, Attempt attempt, bytes body, bytes usage)
     cpdef refused(self, Attempt attempt, bytes body)
@@ -29,6 +35,8 @@ cdef class Attempt(Sink):
     cdef readonly bint usage_asked
     cdef readonly long long size
     cdef public double began
+    cdef public long long unread
+    cdef public double mark
     cdef public HttpCall handle
     cdef readonly int status
     cdef readonly list headers
@@ -36,6 +44,7 @@ cdef class Attempt(Sink):
     cdef public Relay relay
     cdef public bint over
 
+    @cython.locals(name=bytes, value=bytes, coding=bytes)
     cpdef Sink head(self, int status, list headers)
     cpdef void write(self, bytes data)
     cpdef void finish(self)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from _native.jsonscan import FRAME_ERROR, JsonError, frame_facts
 from _native.relay import Relay, Sink, Source, StreamFilter
 from backends.base import Cause, Moment, UpstreamError
+from backends.dialects import orca
 from fastpath.errors import Header
 from fastpath.relay.fields import value_of
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 #: Answers that another endpoint may do better. 401 and 403 are about our key, not the caller's.
 ELSEWHERE = frozenset({401, 403, 408, 429, 500, 502, 503, 504, 529})
 OPENING = ord("{")
+#: The field by which a server says how busy it is.
+LOAD = orca.FIELD
 #: A refusal's body is passed to the caller, so it is bounded.
 REFUSAL_LIMIT = 1 << 20
 
@@ -41,6 +44,10 @@ class AttemptOwner(Source):
 
     def fault(self, error: Exception) -> None:
         """A bug of ours, met in a step that a callback began."""
+        raise NotImplementedError
+
+    def reported(self, attempt: "Attempt", load: bytes) -> None:
+        """Its endpoint said in a header how busy it is."""
         raise NotImplementedError
 
     def attempt_failed(self, attempt: "Attempt", error: UpstreamError) -> None:
@@ -92,6 +99,8 @@ class Attempt(Sink):
         self.usage_asked = usage_asked
         self.size = 0  # bytes of the body so far
         self.began = 0.0  # s, monotonic
+        self.unread = 0  # tokens of its prompt, until they are read or never will be
+        self.mark = 0.0  # which sample of the endpoint they are counted beside
         self.handle: HttpCall | None = None
         self.status = 0
         self.headers: list[Header] = []
@@ -106,7 +115,12 @@ class Attempt(Sink):
         self.headers = headers
         if status in ELSEWHERE or status < 200 or 300 <= status < 400 or status >= 500:
             return self._reject(BadStatus(status, _retry_after(headers)))
-        coding = value_of(headers, b"content-encoding")
+        coding = b""
+        for name, value in headers:
+            if name == b"content-encoding":
+                coding = coding or value
+            elif name == LOAD:
+                self._delivery.reported(self, value)
         if coding and coding.lower() != b"identity":
             return self._reject(_bad("a content coding nobody asked for"))
         if status >= 400:

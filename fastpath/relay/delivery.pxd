@@ -4,6 +4,7 @@ from backends.call cimport Call
 from backends.dialects.usage cimport Usage
 from fastpath.context cimport RequestContext
 from fastpath.relay.attempt cimport Attempt, AttemptOwner
+from fastpath.route.asked cimport tokens_to_read
 from fastpath.route.choose cimport choose
 from fastpath.runtime cimport Runtime
 from fastpath.snapshot cimport Route, Target
@@ -37,6 +38,7 @@ cdef class Delivery(AttemptOwner):
     cpdef _try_next(self)
     cdef _choose(self)
     cdef _dispatch(self, Target target)
+    cpdef reported(self, Attempt attempt, bytes load)
     cpdef attempt_failed(self, Attempt attempt, object error)
     cpdef answered(self, Attempt attempt, bytes body, bytes usage)
     cpdef refused(self, Attempt attempt, bytes body)
@@ -65,7 +67,8 @@ cdef class Delivery(AttemptOwner):
     cdef _conclude(self, object error)
     cdef _end_in_band(self, object error, str code)
     cdef _finish_stream(self, str outcome, str code=*)
-    cdef _end_attempt(self, Attempt attempt)
+    cdef _settle_prompt(self, Attempt attempt)
+    cdef double _end_attempt(self, Attempt attempt) except? -1
     cdef _close(self, int status)
     cdef _note_delivered(self, Attempt attempt)
     cdef bint _believe(self, Usage usage) except -1

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from _native.http1 import FieldNames
+from backends.dialects import orca
 from fastpath.errors import Header
 
 #: Caller -> model server. Credentials, cookies, hop-by-hop and identity fields are absent by design; so is the
@@ -32,7 +33,7 @@ TO_CALLER = frozenset(
 )
 
 #: What the gateway looks at in a model server's head. The rest of it is checked and forgotten.
-WANTED = FieldNames([*TO_CALLER, b"content-encoding", b"content-length"])
+WANTED = FieldNames([*TO_CALLER, b"content-encoding", b"content-length", orca.FIELD])
 
 STREAM_FIELDS: tuple[Header, ...] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),

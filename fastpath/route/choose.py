@@ -4,13 +4,15 @@ Owns the order of the questions: who is usable now, which kind of place is best,
 own the answers (`scheduler`), nor who was allowed in the first place. Synchronous; the worker's loop.
 """
 
+from fastpath.context import RequestContext
+from fastpath.route.asked import ask
 from fastpath.runtime import Runtime
 from fastpath.snapshot import Route, Target
 
 
-def choose(route: Route, left: tuple[Target, ...], runtime: Runtime) -> Target:
+def choose(ctx: RequestContext, route: Route, left: tuple[Target, ...], runtime: Runtime) -> Target:
     """One of `left`, which is not empty."""
     if len(left) == 1:
         return left[0]
     slots = [target.slot for target in left]
-    return left[slots.index(route.picker(runtime.table, slots))]
+    return left[slots.index(route.picker(runtime.table, slots, ask(ctx, route, runtime)))]

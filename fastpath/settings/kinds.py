@@ -36,7 +36,17 @@ DataClass = Literal["P0", "P1", "P2"]
 Door = Literal["auto", "granian", "native"]
 UnixMode = Literal["0600", "0660", "0666"]
 Capability = Literal["tools", "vision", "audio", "json_object", "json_schema", "reasoning"]
-Picker = Literal["weighted_round_robin", "least_in_flight"]
+Picker = Literal[
+    "weighted_round_robin",
+    "weighted",
+    "least_cost",
+    "least_in_flight",
+    "round_robin",
+    "power_of_two",
+    "peak_ewma",
+    "consistent_hash",
+    "random",
+]
 
 Seconds = Annotated[float, Meta(gt=0, le=86400, extra={"unit": "seconds"})]
 Delay = Annotated[float, Meta(ge=0, le=86400, extra={"unit": "seconds"})]

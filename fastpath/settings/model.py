@@ -89,8 +89,11 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     picker: Annotated[
         Picker,
         Meta(
-            description="How an endpoint is chosen. `weighted_round_robin` shares by weight; `least_in_flight` "
-            "takes the one with the fewest running requests, better where answers differ much in length."
+            description="How an endpoint is chosen among equals. `weighted_round_robin` (or `weighted`) shares by "
+            "weight. `least_cost` takes the one that will answer first, by the tokens that wait there and how fast it "
+            "reads: for your own model servers. `least_in_flight` takes the one with the fewest running requests, "
+            "`power_of_two` the better of two, `peak_ewma` the quickest of late, `consistent_hash` the same one for "
+            "the same conversation, `round_robin` and `random` anyone."
         ),
     ] = "weighted_round_robin"
     timeouts: Annotated[

@@ -20,6 +20,7 @@ from fastpath.runtime import Runtime
 from fastpath.settings import Endpoint, Model
 from loadtest.rig import Bench, chat, post
 from loadtest.rig.bench import make_settings
+from scheduler.endpoint import EndpointTable
 from scheduler.retry import RetryBudget
 
 ENDINGS: dict[str, tuple[Fault, dict[str, Any]]] = {
@@ -437,7 +438,7 @@ def test_a_record_is_written_once() -> None:
     budget, metrics = MemoryBudget(100), Metrics()
     assert budget.reserve(7)
     ctx.reserved = 7
-    runtime = Runtime(kept, kept, metrics, kept, budget, kept, RetryBudget(0.1, 1, kept), kept)
+    runtime = Runtime(kept, kept, metrics, kept, budget, EndpointTable(), RetryBudget(0.1, 1, kept), kept)
     for _ in range(3):
         settle(ctx, runtime)
     assert budget.used == 0

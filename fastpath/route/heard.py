@@ -1,0 +1,43 @@
+"""What answers tell of the endpoint that gives them: when its first tokens come, and the load that it reports.
+
+Owns writing that into the worker's columns, and into the arena for the other workers of the node. Does not own what is
+made of it (`scheduler`). One worker's loop.
+"""
+
+from _native.arena import Arena, digest
+from _native.load import Load
+from backends.dialects.orca import read_report
+
+#: Nanoseconds: the time constant of the arena's mean, as of the column's.
+TAU = 10_000_000_000
+NANO = 1e9
+
+
+class Heard:
+    """Of one endpoint of one model, which has this slot."""
+
+    def __init__(self, load: Load, slot: int, arena: Arena, model: str, endpoint: str) -> None:
+        self._load = load
+        self._slot = slot
+        self._sample = arena.sample(digest("endpoint", model, endpoint))
+        self._ttft = arena.ewma(digest("endpoint", model, endpoint, "ttft"))
+
+    def first_token(self, seconds: float, now: float) -> None:
+        """A stream's first content came after so many seconds. now: monotonic."""
+        self._load.observe(self._slot, seconds, now)
+        self._ttft.update(int(now * NANO), seconds, TAU)
+
+    def whole(self, seconds: float, now: float) -> None:
+        """An answer that is sent whole was there after so many seconds: of them an unknown part was writing, so they
+        are the most that its first token took."""
+        if self._load.observe_most(self._slot, seconds, now):
+            self._ttft.update(int(now * NANO), seconds, TAU)
+
+    def report(self, value: bytes, now: float) -> None:
+        """The endpoint said how busy it is, in a header. What cannot be is ignored."""
+        told = read_report(value)
+        if told is None:
+            return
+        queued, kv_usage, throughput, running, waiting = told
+        if self._load.note(self._slot, now, queued, kv_usage, throughput):
+            self._sample.write(int(now * NANO), (queued, kv_usage, throughput, running, waiting))
