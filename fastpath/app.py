@@ -41,7 +41,9 @@ from fastpath.observe.lag import Tick
 from fastpath.observe.metrics import Metrics
 from fastpath.pipeline import Pipeline
 from fastpath.process.listen import open_for_callers, open_in_worker, url_of
+from fastpath.process.watched import plan_of
 from fastpath.relay.fields import WANTED
+from fastpath.route.facts import SharedFacts
 from fastpath.runtime import Records, Runtime
 from fastpath.settings import Settings, state_folder
 from fastpath.settings.pepper import PepperError, read_pepper
@@ -53,9 +55,11 @@ from scheduler.endpoint import EndpointTable
 from scheduler.retry import RetryBudget
 
 if TYPE_CHECKING:
+    from backends.watch.report import Report
     from fastpath.identity.callers import Callers
     from fastpath.identity.token.issuers import Issuers
     from fastpath.outbox.writer import OutboxWriter
+    from fastpath.process.watching import Watching
 
 _log = logging.getLogger("fastpath.budgets")
 _tokens_log = logging.getLogger("fastpath.tokens")
@@ -100,7 +104,9 @@ class App:
         self._runtime.idempotency = Store(state, self._loop, clock, self._count_key)
         for result in RESULTS:  # shown as 0 before the first, or an alert would miss that one
             metrics.counter("fastpath_idempotency_total", (result,))
+        self._facts = SharedFacts(metrics.arena, self._runtime.table, clock)
         self._pipeline = Pipeline(self._runtime, self._compile(settings, None), self._report)
+        self._facts.use(self._pipeline.snapshot)
         self._door = _make_door(settings, self._pipeline, clock, self._poller)
         metrics.read(
             "ai_inference_in_flight",
@@ -117,6 +123,7 @@ class App:
             await self._issuers.begin(FIRST_KEYS)
         await self._door.start(listener, self._settings.timeouts.client_stall)
         self._tick.every(self._sweep)
+        self._tick.every(self._facts.tick)
         if self._notices is not None:
             self._tick.every(self._notices.flush)
 
@@ -130,6 +137,7 @@ class App:
         before = self._pipeline.snapshot.keys
         self._settings = settings
         self._pipeline.publish(snapshot)
+        self._facts.use(snapshot)
         if before is not None:
             before.retire()
         for spec in [spec for spec in self._backends if spec not in snapshot.specs]:
@@ -339,11 +347,21 @@ class Gateway:
     """A gateway inside your program: one worker on your own event loop.
 
     Use as an asynchronous context manager; `url` is the base URL for clients ("http://host:port/v1"). Port 0 in the
-    settings lets the kernel choose. `records` takes finished request records (None drops them).
+    settings lets the kernel choose. `records` takes finished request records (None drops them). `watch`: whether what
+    the settings want watched is watched on this loop too.
     """
 
-    def __init__(self, settings: Settings, records: Records | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        records: Records | None = None,
+        clock: Clock | None = None,
+        *,
+        watch: bool = False,
+    ) -> None:
         self.settings = settings
+        self._watch = watch
+        self._watching: Watching | None = None
         self.metrics = Metrics()
         self.url = ""
         self._records = records if records is not None else NoRecords()
@@ -365,12 +383,23 @@ class Gateway:
         tick.every(CapacityWatch(self.metrics.arena, self._clock, self.settings).look)
         tick.start()
         self._stack = [tick.stop, listener.close, callers.close]
+        if self._watch:
+            from fastpath.process.watching import Watching
+
+            self._watching = Watching(self.metrics, self._clock, lambda: None)
+            await self._watching.use(plan_of(self.settings))
         return self
+
+    def endpoints(self) -> "list[Report]":
+        """How the endpoints are that are watched; never for callers' eyes, as it may name addresses."""
+        return self._watching.reports() if self._watching is not None else []
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self.app is not None
+        if self._watching is not None:
+            await self._watching.close()
         await self.app.drain(self.settings.listen.drain if error is None else 0)
         await self.app.close()
         for undo in self._stack:

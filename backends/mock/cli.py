@@ -52,6 +52,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one (%(default)s)")
     parser.add_argument("--log", metavar="FILE", help="append one JSON line per finished request")
     parser.add_argument("--model", action="append", metavar="NAME", help="a name to serve, repeatable")
+    parser.add_argument("--engine", choices=("vllm", "sglang", "llama.cpp"), default=DEMO.engine,
+                        help="whose names its /metrics has (%(default)s)")  # fmt: skip
     parser.add_argument("--api-key-file", metavar="FILE", help="file with the key that callers must send")
     _add_pace(parser)
     _add_prices(parser)

@@ -10,7 +10,7 @@ from typing import cast
 
 import h11
 
-from backends.mock.control import is_unrecorded
+from backends.mock.control import is_unrecorded, takes_faults
 from backends.mock.engine import Engine
 from backends.mock.errors import RefusedError, error_body
 from backends.mock.fault import NO_FAULT, Fault
@@ -107,6 +107,7 @@ class Connection(asyncio.Protocol):
         if not is_unrecorded(request.path):
             self._record = self._engine.open_record(self._number, request.method, request.path)
             self._record.query = request.query
+        if takes_faults(request.path):
             request.fault = self._engine.take_fault(request.method, request.path)
         self._greet(request, request.fault or NO_FAULT)
 

@@ -34,6 +34,7 @@ class Engine:
         self.slots = Slots(options.slots)
         self.book = RecordBook(options.keep, log)
         self.live: dict[int, Record] = {}
+        self.frozen = b""  # the page of metrics that a fault keeps showing
         self._number = 0
         self._connections = 0
         self._started = int(clock.now())
@@ -44,10 +45,12 @@ class Engine:
         self.cache = PrefixCache(self.options.cache_blocks)
         self.book.clear()
         self.totals = Totals()
+        self.frozen = b""
         self._script = ScriptRun(Script())
 
     def set_script(self, script: Script) -> None:
         """Replaces the faults of coming requests."""
+        self.frozen = b""
         self._script = ScriptRun(script)
 
     def take_fault(self, method: str, path: str) -> Fault | None:

@@ -189,6 +189,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     unlabelled_tool_calls: bool = False
     """Streamed fragments of tool calls lack `index`, and `id` from the first on."""
 
+    metrics: Literal["wrong", "frozen"] | None = None
+    """What `/metrics` tells (a script with that path): numbers that cannot be, or always those of the first time."""
+
     wrong_model_name: bool | str = False
     """Another model's name in the answer: `another-model`, or this one."""
 

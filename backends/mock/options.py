@@ -1,5 +1,7 @@
 """Settings of one mock model server. Plain frozen data, safe to share."""
 
+from typing import Literal
+
 import msgspec
 
 
@@ -8,6 +10,9 @@ class MockOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     models: tuple[str, ...] = ("mock-model",)
     """Names that are served; any other name is a 404 `model_not_found`. The first is the default for uploads."""
+
+    engine: Literal["vllm", "sglang", "llama.cpp"] = "vllm"
+    """In whose words `/metrics` tells how busy it is."""
 
     ttft: float = 0.0
     """Seconds from the complete request to the first token, when nothing of the prompt is cached."""

@@ -23,7 +23,7 @@ Made = TypeVar("Made", Counter, Histogram, Lane)
 SECRET_SIZE: Final = 16
 # Of a gateway inside a program: one worker, and no more rows than its families can fill.
 _PRIVATE: Final = Sizes(
-    workers=1, series=2048, lanes=128, histograms=256, buckets=1024, limits=256, leases=1024, cells=256, samples=64
+    workers=1, series=2048, lanes=128, histograms=256, buckets=1024, limits=256, leases=1024, cells=2048, samples=512
 )
 
 

@@ -1,11 +1,11 @@
 """What the last minute says about models and endpoints: gauges made from counters when they are asked for.
 
-Owns: a minute of sums, a sample every five seconds. Does not: probe or steer anything; choosing endpoints does not
-look here. Concurrency: the loop of the process that renders metrics.
+Owns: a minute of sums, a sample every five seconds. Does not: probe or steer anything; it is told whose probes fail,
+and choosing endpoints does not look here. Concurrency: the loop of the process that renders metrics.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from _native.arena import HistogramSnapshot, Series
@@ -31,6 +31,7 @@ class Pool:
     def __init__(self, clock: Clock, models: Mapping[str, tuple[str, ...]]) -> None:
         self._clock = clock
         self._models = models
+        self.failed: Callable[[], Collection[tuple[str, str]]] = frozenset  # by their probes
         self._sums: Sums = {}
         self._samples: deque[tuple[float, Sums]] = deque([(clock.monotonic(), {})])
 
@@ -59,7 +60,8 @@ class Pool:
             yield Series("ai_inference_queue_length", (model,), "gauge", 0)
         pairs = [(model, endpoint) for model, endpoints in self._models.items() for endpoint in endpoints]
         # With more than can be shown, those that fail are.
-        health = sorted((self._answers(endpoint), model, endpoint) for model, endpoint in pairs)
+        failed = self.failed()
+        health = sorted((pair not in failed and self._answers(pair[1]), *pair) for pair in pairs)
         for answers, model, endpoint in health[: _LIMITS["ai_inference_endpoint_health"]]:
             yield Series("ai_inference_endpoint_health", (model, endpoint), "gauge", int(answers))
 

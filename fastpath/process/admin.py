@@ -62,11 +62,13 @@ class AdminServer:
         self._listener = listener
         self._host = host.strip("[]").lower()
         self.degraded: Callable[[], tuple[str, ...]] = tuple
+        self.endpoints: Callable[[], list[dict[str, Any]]] = list  # how those are that are watched
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._routes: dict[str, Handler] = {
             "/metrics": self._metrics,
             "/debug/requests": self._debug_requests,
+            "/endpoints": self._endpoints,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
         }
@@ -144,6 +146,9 @@ class AdminServer:
 
     async def _debug_requests(self, accept: str) -> Reply:
         return _json(200, await self._node.requests())
+
+    async def _endpoints(self, accept: str) -> Reply:
+        return _json(200, self.endpoints())
 
     async def _healthz(self, accept: str) -> Reply:
         if self._node.alive():

@@ -90,8 +90,8 @@ ToSupervisor = Configured | Ready | Pulse | Debug
 Question = Configure | PulseRequest | DebugRequest
 Answer = Configured | Pulse | Debug
 
-Received = TypeVar("Received", bound=ToWorker | ToSupervisor)
-Sent = TypeVar("Sent", bound=ToWorker | ToSupervisor)
+Received = TypeVar("Received", bound=msgspec.Struct)
+Sent = TypeVar("Sent", bound=msgspec.Struct)
 
 
 class ChannelError(Exception):

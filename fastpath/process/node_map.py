@@ -25,8 +25,12 @@ SERIES: Final = 2_048
 LANES: Final = 256
 HISTOGRAMS: Final = 256
 
-# Of 64 bytes: two for each limit that nodes share, four for each budget.
+# Of 64 bytes: two for each endpoint, another for each of them in each worker; with other nodes two for each limit that
+# is shared and four for each budget.
+CELLS: Final = 16_384
 SHARED_CELLS: Final = 65_536
+# Of 128 bytes: one for each endpoint whose load is read.
+SAMPLES: Final = 4_096
 
 
 def sizes_for(workers: int, *, shared: bool = False) -> Sizes:
@@ -34,9 +38,11 @@ def sizes_for(workers: int, *, shared: bool = False) -> Sizes:
 
     shared: several nodes have parts of its limits.
     """
-    count = min(MOST_WORKERS, 2 * workers + 2)
-    cells = SHARED_CELLS if shared else Sizes().cells
-    return Sizes(workers=count, series=SERIES, lanes=LANES, histograms=HISTOGRAMS, cells=cells)
+    count = min(MOST_WORKERS, 2 * (workers + 2))  # the supervisor and the watch process have places too
+    cells = SHARED_CELLS if shared else CELLS
+    return Sizes(
+        workers=count, series=SERIES, lanes=LANES, histograms=HISTOGRAMS, cells=cells, samples=SAMPLES
+    )
 
 
 class NodeMap:

@@ -31,7 +31,9 @@ from fastpath.process.member import Given, Launch
 from fastpath.process.node_map import NodeMap, open_map, sizes_for
 from fastpath.process.notify import Notifier
 from fastpath.process.reload import FileWatch, keep_fixed
+from fastpath.process.watch import WatchChild, show
 from fastpath.process.watchdog import Watchdog
+from fastpath.process.watched import plan_of
 from fastpath.settings import Listen, Settings, encode_settings, state_folder
 from fastpath.settings.file import SettingsError, validate
 from fastpath.settings.policy_warnings import find_policy_warnings
@@ -160,6 +162,8 @@ async def _serve(
     supervisor.pool = pool
     supervisor.plane = plane
     supervisor.shares = shares
+    supervisor.watch_child = WatchChild(launch, metrics, clock, say)
+    supervisor.watch_child.use(plan_of(settings))
     supervisor.successor = Successor(sockets, launch.environ, own_command())
     try:
         return await supervisor.serve(inheritance)
@@ -226,6 +230,7 @@ class Supervisor:
         self.pool: Pool | None = None
         self.plane: ControlPlane | None = None
         self.shares: Keeper | None = None
+        self.watch_child: WatchChild | None = None
         self.door: str = settings.listen.door
         self._listener, admin = sockets
         self._admin_url = url_of(admin)
@@ -251,6 +256,9 @@ class Supervisor:
             chores = [tasks.create_task(self._fleet.poll())]
             self._fleet.start(tasks)
             self._admin.degraded = self._fleet.degraded = self._problems
+            if self.watch_child is not None:
+                tasks.create_task(self.watch_child.run(self._fleet.expect_exit))
+                self._show_watched(self.watch_child)
             if self.shares is not None:
                 chores.append(tasks.create_task(self.shares.run()))
             if self.plane is not None:
@@ -272,9 +280,15 @@ class Supervisor:
         await self._admin.close()
         return 1 if problem else 0
 
+    def _show_watched(self, child: WatchChild) -> None:
+        self._admin.endpoints = lambda: show(child.reports(), self._clock.monotonic())
+        if self.pool is not None:
+            self.pool.failed = child.failed
+
     def _problems(self) -> tuple[str, ...]:
         """What is wrong while traffic goes on."""
-        return tuple(problem for one in (self.plane, self.shares) if one is not None for problem in one.problems())
+        parts = (self.plane, self.shares, self.watch_child)
+        return tuple(problem for one in parts if one is not None for problem in one.problems())
 
     def _chores(self) -> tuple[Coroutine[Any, Any, None], ...]:
         watchdog = Watchdog(self._clock, self._say)
@@ -329,16 +343,22 @@ class Supervisor:
         if self._handed_over:
             await self._admin.close()  # the successor answers on that port now
             await self._stop_control()  # and starts its own as soon as this one is gone
+            await self._stop_watching()  # two of them would write one sample
             await self._end_shares(hand_over=True)
         else:
             self._notifier.stopping()
         await self._fleet.drain(deadline)
+        await self._stop_watching()
         await self._end_shares(hand_over=False)
         await self._stop_control()
 
     async def _end_shares(self, *, hand_over: bool) -> None:
         if self.shares is not None:
             await self.shares.close(hand_over=hand_over)
+
+    async def _stop_watching(self) -> None:
+        if self.watch_child is not None:
+            await self.watch_child.stop()
 
     async def _stop_control(self) -> None:
         if self.plane is not None and self.plane.child is not None:
@@ -379,6 +399,8 @@ class Supervisor:
                 return problem
             self._settings = settings
             self._capacity.configure(settings)
+            if self.watch_child is not None:
+                self.watch_child.use(plan_of(settings))
             if self.shares is not None:
                 self.shares.configure(settings)
             if self.plane is not None:

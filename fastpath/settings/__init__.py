@@ -1,5 +1,5 @@
-"""Settings: their schema (schema, model, endpoint, listen, tenancy, issuers, policies, control, idempotency, shared;
-over kinds), the file they come from (file, over yaml_tree and walk), the rules that hold between them (rules,
+"""Settings: their schema (schema, model, endpoint, listen, tenancy, issuers, policies, control, idempotency, shared,
+watch; over kinds), the file they come from (file, over yaml_tree and walk), the rules that hold between them (rules,
 tenancy_rules, issuer_rules, policy_rules), and how mistakes are told (problem). Users import from here."""
 
 from fastpath.settings.control import Control
@@ -25,6 +25,7 @@ from fastpath.settings.schema import (
 )
 from fastpath.settings.shared import Shared
 from fastpath.settings.tenancy import Budget, Limit, ModelClamp, ModelLimits, ModelPrice, Team, Tenant, Threshold, User
+from fastpath.settings.watch import Load, Probe, Watch
 
 __all__ = [
     "AdminIssuer",
@@ -44,6 +45,7 @@ __all__ = [
     "Limit",
     "Limits",
     "Listen",
+    "Load",
     "Log",
     "Model",
     "ModelClamp",
@@ -51,6 +53,7 @@ __all__ = [
     "ModelPrice",
     "Picker",
     "Policy",
+    "Probe",
     "Retries",
     "Settings",
     "Shared",
@@ -63,6 +66,7 @@ __all__ = [
     "Tls",
     "TrustedIssuer",
     "User",
+    "Watch",
     "decode_settings",
     "encode_settings",
     "settings_schema",

@@ -21,6 +21,7 @@ from fastpath.settings.kinds import (
 )
 from fastpath.settings.syntax import url_label
 from fastpath.settings.tenancy import ModelPrice
+from fastpath.settings.watch import Load, Probe
 
 
 class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -169,6 +170,14 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="Prompt tokens that it reads in a second, until it says so itself.",
         ),
     ] = 2000.0
+    probe: Annotated[
+        Probe | None,
+        Meta(description="How its health is asked for while no request runs. None: as `watch.probe` says."),
+    ] = None
+    load: Annotated[
+        Load | None,
+        Meta(description="Where it tells how busy it is. None: it is not asked, and in-flight numbers have to do."),
+    ] = None
     name: Annotated[
         Label | None,
         Meta(

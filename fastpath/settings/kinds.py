@@ -25,6 +25,7 @@ from fastpath.settings.syntax import (
     check_nameserver,
     check_network,
     check_path_pattern,
+    check_probe_path,
     check_secret,
     check_subject,
     check_time_zone,
@@ -62,6 +63,7 @@ Label = Annotated[str, Meta(min_length=1, extra={"check": check_label})]
 KeyHash = Annotated[str, Meta(extra={"check": check_hash}, extra_json_schema={"pattern": r"^b2:|\$\{"})]
 Url = Annotated[str, Meta(extra={"check": check_url}, extra_json_schema={"pattern": r"^https?://|\$\{"})]
 ApiPath = Annotated[str, Meta(extra={"check": check_api_path}, extra_json_schema={"pattern": r"^/v1/|\$\{"})]
+ProbePath = Annotated[str, Meta(extra={"check": check_probe_path}, extra_json_schema={"pattern": r"^/|\$\{"})]
 SecretText = Annotated[Secret, Meta(extra={"check": check_secret})]
 TimeZone = Annotated[str, Meta(extra={"check": check_time_zone})]
 Currency = Annotated[str, Meta(extra={"check": check_currency}, extra_json_schema={"pattern": r"^[A-Z]{3}$|\$\{"})]

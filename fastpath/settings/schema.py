@@ -36,6 +36,7 @@ from fastpath.settings.policies import Effect, Policy
 from fastpath.settings.secret import Secret, mask_hook, reveal_hook, schema_hook, secret_hook
 from fastpath.settings.shared import Shared
 from fastpath.settings.tenancy import Budget, Limit, ModelLimits, Tenant
+from fastpath.settings.watch import Watch
 
 MIB = 1 << 20
 
@@ -329,6 +330,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = "allow"
     timeouts: Annotated[Timeouts, Meta(description="How long to wait for what, for every model.")] = Timeouts()
+    watch: Annotated[
+        Watch, Meta(description="The process that asks endpoints how they are and how busy they are.")
+    ] = Watch()
     retries: Annotated[Retries, Meta(description="Second chances on another endpoint.")] = Retries()
     limits: Annotated[Limits, Meta(description="How big things may be.")] = Limits()
     idempotency: Annotated[

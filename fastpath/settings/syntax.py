@@ -143,6 +143,15 @@ def check_api_path(text: str) -> str | None:
     return None if _API_PATH.fullmatch(text) else "must be an API path such as /v1/embeddings"
 
 
+def check_probe_path(text: str) -> str | None:
+    """What a request line may ask for: a path from the root of a server, with a query if need be."""
+    if not text.startswith("/") or text.startswith("//"):
+        return "must begin with one /, as in /health"
+    if not text.isascii() or any(c <= " " or c in '\\"#<>^`{|}\x7f' for c in text) or len(text) > 1024:
+        return "must be written in plain ASCII without spaces, quotes, braces, backslashes or #"
+    return None
+
+
 def seconds_of(moment: str) -> float:
     """Unix seconds of a good moment."""
     return datetime.fromisoformat(moment).timestamp()

@@ -1,0 +1,189 @@
+"""Real questions to real sockets: what comes of them in the arena and in reports."""
+
+import asyncio
+import gzip
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from _native.arena import unpack_breaker
+from backends.watch.condition import CODES
+from backends.watch.plan import fact_id
+from backends.watch.report import State
+from tests.watch.conftest import Server, Watch, http, polled, probed
+from tests.watch.pages import VLLM
+
+Serve = Callable[[bytes], Awaitable[Server]]
+MODELS = http(b'{"object": "list", "data": []}')
+
+GARBAGE = {
+    "no HTTP": b"\x16\x03\x01 garbage\r\n\r\n",
+    "a page": http(b"<html>It works!</html>"),
+    "an error": http(b'{"error": {}}', "500 Internal Server Error"),
+    "a redirect": b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
+    "half a body": b'HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{"data": [',
+    "too much": b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n" + b"[" + b" " * 8_999_998 + b"]",
+    "zipped": b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\n" + gzip.compress(b"{}"),
+    "headers without end": b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200_000,
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+async def test_a_server_that_accepts_and_answers_garbage_is_out_in_three_probes(
+    watching: Watch, serve: Serve, kind: str
+) -> None:
+    server = await serve(GARBAGE[kind])
+    await watching.watcher.use([probed(server.url)])
+    await watching.until(lambda: watching.report("one").state is State.FAILED)
+    assert watching.counts["one", "probe", "bad"] == 3
+    assert watching.report("one").message
+    state, _, until_ms = unpack_breaker(watching.arena.word(fact_id("m", "one", "probe")).value)
+    assert state == CODES[State.FAILED]
+    assert until_ms > 0
+
+
+async def test_two_good_answers_bring_it_back(watching: Watch, serve: Serve) -> None:
+    server = await serve(GARBAGE["a page"])
+    await watching.watcher.use([probed(server.url)])
+    await watching.until(lambda: watching.report("one").state is State.FAILED)
+    server.answer = MODELS
+    await watching.until(lambda: watching.report("one").state is State.RUNNING)
+    assert watching.counts["one", "probe", "good"] == 2
+    assert watching.report("one").message == ""
+    assert unpack_breaker(watching.arena.word(fact_id("m", "one", "probe")).value)[2] == 0
+
+
+async def test_nobody_listening_is_told_as_such(watching: Watch, serve: Serve) -> None:
+    server = await serve(MODELS)
+    server.close()
+    await watching.watcher.use([probed(server.url)])
+    await watching.until(lambda: watching.report("one").state is State.FAILED)
+    assert watching.report("one").message.startswith("it cannot be connected to")
+
+
+async def test_a_refused_key_is_told_at_once_and_a_mended_one_too(watching: Watch, serve: Serve) -> None:
+    server = await serve(http(b"{}", "401 Unauthorized"))
+    await watching.watcher.use([probed(server.url, key="wrong", interval=60.0)])
+    await watching.until(lambda: watching.report("one").state is State.FAILED)
+    assert len(server.asked) == 1
+    assert "`api_key` is not accepted" in watching.report("one").message
+    assert "wrong" not in watching.report("one").message
+    server.answer = MODELS
+    await watching.watcher.use([probed(server.url, key="right", interval=60.0)])
+    await watching.until(lambda: watching.report("one").state is State.RUNNING)
+    assert b"authorization: Bearer right\r\n" in server.asked[-1]
+    assert len(server.asked) <= 3
+    assert unpack_breaker(watching.arena.word(fact_id("m", "one", "probe")).value)[2] == 0
+
+
+async def test_a_probe_costs_no_tokens(watching: Watch, serve: Serve) -> None:
+    server = await serve(MODELS)
+    await watching.watcher.use([probed(server.url)])
+    await watching.until(lambda: len(server.asked) >= 2)
+    assert {asked.split(b"\r\n")[0] for asked in server.asked} == {b"GET /v1/models HTTP/1.1"}
+    assert b"user-agent: fastpath-watch\r\n" in server.asked[0]
+
+
+async def test_a_server_without_that_path_is_not_judged(watching: Watch, serve: Serve) -> None:
+    server = await serve(http(b"{}", "404 Not Found"))
+    await watching.watcher.use([probed(server.url, optional=True)])
+    await watching.until(lambda: watching.counts["one", "probe", "silent"] >= 4)
+    assert watching.report("one").state is State.UNKNOWN
+    assert "not known" in watching.report("one").message
+
+
+async def test_those_that_stay_are_not_asked_anew_and_those_that_go_are_let_in(watching: Watch, serve: Serve) -> None:
+    bad, good = await serve(GARBAGE["a page"]), await serve(MODELS)
+    await watching.watcher.use([probed(bad.url, "bad"), probed(good.url, "good", interval=60.0)])
+    await watching.until(lambda: watching.report("bad").state is State.FAILED)
+    await watching.until(lambda: watching.report("good").state is State.RUNNING)
+    await watching.watcher.use([probed(good.url, "good", interval=60.0)])
+    assert watching.arena.word(fact_id("m", "bad", "probe")).value == 0
+    assert [one.endpoint for one in watching.watcher.reports()] == ["good"]
+    assert watching.report("good").state is State.RUNNING
+    assert len(good.asked) == 1
+
+
+async def test_when_watching_ends_the_exclusion_stays_until_its_end(watching: Watch, serve: Serve) -> None:
+    server = await serve(GARBAGE["a page"])
+    await watching.watcher.use([probed(server.url)])
+    await watching.until(lambda: watching.report("one").state is State.FAILED)
+    await watching.watcher.close()
+    _, _, until_ms = unpack_breaker(watching.arena.word(fact_id("m", "one", "probe")).value)
+    assert 0 < until_ms / 1000 - asyncio.get_running_loop().time() < 20
+
+
+async def test_load_is_read_into_the_sample(watching: Watch, serve: Serve) -> None:
+    server = await serve(http(VLLM))
+    await watching.watcher.use([polled(server.url, key="sk")])
+    await watching.until(lambda: watching.counts["one", "poll", "ok"] >= 2)
+    found = watching.arena.sample(fact_id("m", "one")).read()
+    assert found is not None
+    assert found[1] == (3 * 1000, 0.5, 0, 12, 3)
+    assert b"GET /metrics HTTP/1.1\r\n" in server.asked[0]
+    assert b"Bearer sk" in server.asked[0]
+
+
+async def test_a_page_elsewhere_does_not_get_the_key(watching: Watch, serve: Serve) -> None:
+    server, exporter = await serve(MODELS), await serve(http(VLLM))
+    await watching.watcher.use([polled(server.url, exporter.url.removesuffix("/v1") + "/load?of=all", key="sk-secret")])
+    await watching.until(lambda: exporter.asked)
+    assert b"GET /load?of=all HTTP/1.1\r\n" in exporter.asked[0]
+    assert b"sk-secret" not in exporter.asked[0]
+
+
+PAGES = {
+    "another page": (http(b"<html/>"), "neither vllm:num_requests_waiting"),
+    "an error": (http(b"", "503 Service Unavailable"), "answers 503"),
+    "without end": (b"HTTP/1.1 200 OK\r\n\r\n" + b"vllm:num_requests_waiting 1\n" * 200_000, "more than"),
+    "no answer": (b"", "no whole answer"),
+}
+
+
+@pytest.mark.parametrize("kind", PAGES)
+async def test_a_page_that_cannot_be_read_leaves_the_sample_as_it_was(
+    watching: Watch, serve: Serve, kind: str
+) -> None:
+    server = await serve(http(VLLM))
+    await watching.watcher.use([polled(server.url)])
+    await watching.until(lambda: watching.counts["one", "poll", "ok"])
+    server.answer, words = PAGES[kind]
+    await watching.until(lambda: watching.counts["one", "poll", "failed"] >= 2)
+    found = watching.arena.sample(fact_id("m", "one")).read()
+    assert found is not None
+    assert found[1][4] == 3
+    assert words in watching.report("one").problem
+    server.answer = http(VLLM)
+    before = watching.counts["one", "poll", "ok"]
+    await watching.until(lambda: watching.counts["one", "poll", "ok"] > before)
+    assert watching.report("one").problem == ""
+
+
+async def test_busy_endpoints_are_asked_oftener(watching: Watch, serve: Serve) -> None:
+    idle, busy = await serve(http(VLLM.replace(b" 7.0", b" 0").replace(b" 5.0", b" 0").replace(b" 3.0", b" 0"))), None
+    busy = await serve(http(VLLM))
+    one, two = polled(idle.url), polled(busy.url)
+    two = type(two)("m", "two", two.url, polling=two.polling)
+    await watching.watcher.use([one, two])
+    await watching.until(lambda: watching.counts["two", "poll", "ok"] >= 20)
+    assert watching.counts["one", "poll", "ok"] <= 14  # half as often, and some
+
+
+async def test_a_bug_in_a_task_is_told_and_the_endpoint_watched_on(
+    watching: Watch, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(http(VLLM))
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("backends.watch.poller.Trend.sample", fail)
+        await watching.watcher.use([polled(server.url)])
+        async with asyncio.timeout(5):
+            while not watching.bugs:
+                await asyncio.sleep(0.01)
+                await watching.watcher.heal()
+    assert isinstance(watching.bugs.pop(), ZeroDivisionError)
+    await watching.until(lambda: watching.counts["one", "poll", "ok"])
