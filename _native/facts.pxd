@@ -17,8 +17,6 @@ ctypedef struct fp_fact:
     fp_cell* mine            # this worker's part; NULL: no room, and then nobody else sees it
     double until             # the exclusion that a probe brought into the column, 0.0 for none
     double under             # what the column held before
-    double told              # the first-token time that was last told or taken
-    uint64_t taken           # stamp of the one that was last taken
 
 
 @cython.final

@@ -45,15 +45,16 @@ class Facts:
         throughput: Buffer,
         sampled_at: Buffer,
         ttft: Buffer,
+        ttft_at: Buffer,
         out_until: Buffer,
         ramp_from: Buffer,
         now: float,
-    ) -> None:
+    ) -> int:
         """Once a tick. Tells what this worker has running; takes what the others have, newer samples, exclusions by
         probes and first-token times.
 
         A sample older than SAMPLE_STALE fades: what waits and what is in use towards 0, throughput towards what is
-        configured, so that in-flight numbers decide alone in the end. Raises IndexError for a slot that is not there.
+        configured, so that in-flight numbers decide alone in the end. Gives how many are out by their probes. Raises IndexError for a slot that is not there.
         """
 
     def withdraw(self) -> None:

@@ -25,6 +25,7 @@ cdef uint64_t MIX = 0x9E3779B97F4A7C15
 cdef double FRESH = 1.0          # s: a part that was not renewed since then is a dead worker's
 cdef double STALE = 5.0          # s: from then on a sample fades
 cdef double HALF_LIFE = 5.0      # s
+cdef double SAME = 1e-6          # s: two times that are as near are one
 cdef double FAR = 3600.0         # s: no probe excludes for longer; the map is not trusted
 cdef uint64_t MOST_PART = 0xFFFFFFFF
 cdef uint64_t FAILED = 2
@@ -95,8 +96,10 @@ cdef class Facts:
     def copy(
         self, int64_t[::1] in_flight, int64_t[::1] in_flight_elsewhere, double[::1] tokens,
         double[::1] tokens_elsewhere, double[::1] queued, double[::1] kv_usage, double[::1] throughput,
-        double[::1] sampled_at, double[::1] ttft, double[::1] out_until, double[::1] ramp_from, double now,
+        double[::1] sampled_at, double[::1] ttft, double[::1] ttft_at, double[::1] out_until,
+        double[::1] ramp_from, double now,
     ):
+        cdef uint32_t excluded = 0
         cdef uint32_t i, slot
         cdef fp_fact* row
         cdef double fade = exp2(-(now - self.last) / HALF_LIFE) if now > self.last > 0 else 1.0
@@ -109,8 +112,9 @@ cdef class Facts:
             tell(row, in_flight[slot], tokens[slot], now)
             gather(self, i, &in_flight_elsewhere[slot], &tokens_elsewhere[slot], now)
             take_sample(row, &queued[slot], &kv_usage[slot], &throughput[slot], &sampled_at[slot], now, fade)
-            take_probe(row, &out_until[slot], &ramp_from[slot], now)
-            share_ttft(row, &ttft[slot], now)
+            excluded += take_probe(row, &out_until[slot], &ramp_from[slot], now)
+            share_ttft(row, &ttft[slot], &ttft_at[slot], now)
+        return excluded
 
     def withdraw(self):
         cdef uint32_t i
@@ -168,7 +172,7 @@ cdef void take_sample(
         throughput[0] = row.throughput + (throughput[0] - row.throughput) * fade
 
 
-cdef void take_probe(fp_fact* row, double* out_until, double* ramp_from, double now) noexcept nogil:
+cdef bint take_probe(fp_fact* row, double* out_until, double* ramp_from, double now) noexcept nogil:
     cdef uint64_t word = fp_get(row.probe)
     cdef double until = <double> (word >> 16) * 1e-3
     if word & 3 == FAILED and now < until < now + FAR:
@@ -176,31 +180,25 @@ cdef void take_probe(fp_fact* row, double* out_until, double* ramp_from, double 
             row.under = out_until[0]
         if out_until[0] == row.until or out_until[0] < until:
             row.until = out_until[0] = max(until, row.under)
-        return
+        return True
     if row.until > 0:
         if out_until[0] == row.until:
             out_until[0] = row.under
         if out_until[0] <= now:
             ramp_from[0] = now
         row.until = row.under = 0.0
+    return False
 
 
-cdef void share_ttft(fp_fact* row, double* ttft, double now) noexcept nogil:
+cdef void share_ttft(fp_fact* row, double* ttft, double* ttft_at, double now) noexcept nogil:
     """Whoever measured last is believed: everyone goes on from what it says, so all keep one mean."""
-    cdef uint64_t at
+    cdef double at = <double> fp_get(row.ttft_at) * 1e-9
     cdef double value
-    if ttft[0] != row.told:
-        row.told = ttft[0]
-        if not is_amount(row.told):
-            return
-        fp_put(row.ttft, fp_as_bits(row.told))
-        row.taken = <uint64_t> (now * 1e9)
-        fp_put(row.ttft_at, row.taken)
-        return
-    at = fp_get(row.ttft_at)
-    if at == row.taken:
-        return
-    row.taken = at
-    value = fp_as_double(fp_get(row.ttft))
-    if is_amount(value):
-        ttft[0] = row.told = value
+    if ttft_at[0] > at + SAME:
+        if is_amount(ttft[0]) and ttft_at[0] < now + FRESH:
+            fp_put(row.ttft, fp_as_bits(ttft[0]))
+            fp_put(row.ttft_at, <uint64_t> (ttft_at[0] * 1e9))
+    elif ttft_at[0] + SAME < at < now + FRESH:
+        value = fp_as_double(fp_get(row.ttft))
+        if is_amount(value):
+            ttft[0], ttft_at[0] = value, at

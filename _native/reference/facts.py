@@ -10,6 +10,7 @@ from _native.arena import Arena
 PART_FRESH: Final = 1.0
 SAMPLE_STALE: Final = 5.0
 SAMPLE_HALF_LIFE: Final = 5.0
+SAME: Final = 1e-6
 FAR: Final = 3600.0
 FAILED: Final = 2
 _MIX: Final = 0x9E3779B97F4A7C15
@@ -43,16 +44,15 @@ class Facts:
         self._workers: list[int] = []
         self._last = 0.0
         self._held = [(0.0, 0.0)] * len(rows)  # the exclusion that a probe brought, and what was there before
-        self._told = [(0.0, 0)] * len(rows)
 
     def meet(self, workers: Iterable[int]) -> None:
         self._workers = [worker for worker in workers if worker != self._arena.slot]
 
     def copy(
         self, in_flight: Whole, in_flight_elsewhere: Whole, tokens: Reals, tokens_elsewhere: Reals, queued: Reals,
-        kv_usage: Reals, throughput: Reals, sampled_at: Reals, ttft: Reals, out_until: Reals, ramp_from: Reals,
-        now: float,
-    ) -> None:  # fmt: skip
+        kv_usage: Reals, throughput: Reals, sampled_at: Reals, ttft: Reals, ttft_at: Reals, out_until: Reals,
+        ramp_from: Reals, now: float,
+    ) -> int:  # fmt: skip
         fade = 2 ** (-(now - self._last) / SAMPLE_HALF_LIFE) if now > self._last > 0 else 1.0
         self._last = now
         for number, (slot, id, sample, probe, first, configured) in enumerate(self._rows):
@@ -61,7 +61,8 @@ class Facts:
             in_flight_elsewhere[slot], tokens_elsewhere[slot] = self._gather(id, now)
             self._sample(sample, slot, queued, kv_usage, throughput, sampled_at, configured, now, fade)
             self._held[number] = self._probe(probe, self._held[number], slot, out_until, ramp_from, now)
-            self._told[number] = self._ttft(first, self._told[number], slot, ttft, now)
+            self._ttft(first, slot, ttft, ttft_at, now)
+        return sum(own > 0 or self._is_out(row[3], now) for (own, _), row in zip(self._held, self._rows, strict=True))
 
     def withdraw(self) -> None:
         for _, id, *_ in self._rows:
@@ -108,18 +109,18 @@ class Facts:
                 ramp_from[slot] = now
         return 0.0, 0.0
 
-    def _ttft(self, id: bytes, told: tuple[float, int], slot: int, ttft: Reals, now: float) -> tuple[float, int]:
+    def _is_out(self, id: bytes, now: float) -> bool:
+        word = self._arena.word(id).value
+        return word & 3 == FAILED and now < (word >> 16) * 1e-3 < now + FAR
+
+    def _ttft(self, id: bytes, slot: int, ttft: Reals, ttft_at: Reals, now: float) -> None:
         cell = self._arena.pair(id)
-        if ttft[slot] != told[0]:
-            if not _amount(ttft[slot]):
-                return ttft[slot], told[1]
-            cell.set(int(now * 1e9), _bits(ttft[slot]))
-            return ttft[slot], int(now * 1e9)
         stamp, bits = cell.read()
-        if stamp == told[1]:
-            return told
-        value = struct.unpack("<d", struct.pack("<Q", bits))[0]
-        if not _amount(value):
-            return told[0], stamp
-        ttft[slot] = value
-        return value, stamp
+        at = stamp * 1e-9
+        if ttft_at[slot] > at + SAME:
+            if _amount(ttft[slot]) and ttft_at[slot] < now + PART_FRESH:
+                cell.set(int(ttft_at[slot] * 1e9), _bits(ttft[slot]))
+        elif ttft_at[slot] + SAME < at < now + PART_FRESH:
+            value = struct.unpack("<d", struct.pack("<Q", bits))[0]
+            if _amount(value):
+                ttft[slot], ttft_at[slot] = value, at

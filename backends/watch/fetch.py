@@ -7,7 +7,6 @@ of what is asked. Single loop.
 
 import asyncio
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,6 +15,7 @@ from backends.base import Cause, Deadlines, EndpointSpec, UpstreamError
 from backends.call import Call
 from backends.http.client import HttpBackend
 from backends.http.resolver import Resolver
+from backends.watch.plan import Watched, origin_of
 from scheduler.clock import Clock
 
 AGENT: Final = b"fastpath-watch"
@@ -99,17 +99,15 @@ class _Taken(Sink):
             self.answer.set_result(answer)
 
 
-def open_fetcher(
-    url: str, name: str, api_key: str | None, ca_file: str | None, tier: str, resolver: Resolver, clock: Clock, limit: int
-) -> Fetcher:
-    """A fetcher for the server of a URL."""
-    parts = urlsplit(url)
+def open_fetcher(watched: Watched, url: str, resolver: Resolver, clock: Clock, limit: int) -> Fetcher:
+    """A fetcher for the server of a URL, under the rules of the endpoint. Its key goes to its own server alone."""
+    origin = origin_of(url)
     spec = EndpointSpec(
-        name=name,
-        url=f"{parts.scheme}://{parts.netloc}",
-        api_key=api_key,
-        tier=tier,
-        ca_file=ca_file,
-        deadlines=Deadlines(connect=3.0 if tier == "L2" else 1.0),
+        name=watched.endpoint,
+        url=origin,
+        api_key=watched.api_key if origin == origin_of(watched.url) else None,
+        tier=watched.tier,
+        ca_file=watched.ca_file,
+        deadlines=Deadlines(connect=3.0 if watched.tier == "L2" else 1.0),
     )
     return Fetcher(spec, resolver, clock, limit)

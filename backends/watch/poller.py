@@ -11,7 +11,7 @@ from backends.watch.engines import READERS
 from backends.watch.exposition import MOST_BYTES
 from backends.watch.fetch import Answer, open_fetcher
 from backends.watch.load import Trend, is_busy
-from backends.watch.plan import Polling, Watched, fact_id, origin_of, target_of
+from backends.watch.plan import Polling, Watched, fact_id, target_of
 from backends.watch.reading import Unreadable
 
 if TYPE_CHECKING:
@@ -36,11 +36,7 @@ class Poller:
         """For ever, from so many seconds on."""
         await asyncio.sleep(after)
         watched, polling, tools = self._watched, self._polling, self._tools
-        # The key is the endpoint's: a page elsewhere does not get it.
-        key = watched.api_key if origin_of(polling.url) == origin_of(watched.url) else None
-        fetcher = open_fetcher(
-            polling.url, watched.endpoint, key, watched.ca_file, watched.tier, tools.resolver, tools.clock, MOST_BYTES
-        )
+        fetcher = open_fetcher(watched, polling.url, tools.resolver, tools.clock, MOST_BYTES)
         try:
             while True:
                 async with tools.open:

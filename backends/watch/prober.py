@@ -30,10 +30,7 @@ class Prober:
         """For ever, from so many seconds on."""
         await asyncio.sleep(after)
         watched, tools = self._watched, self._tools
-        fetcher = open_fetcher(
-            watched.url, watched.endpoint, watched.api_key, watched.ca_file, watched.tier,
-            tools.resolver, tools.clock, MOST_BYTES,
-        )  # fmt: skip
+        fetcher = open_fetcher(watched, watched.url, tools.resolver, tools.clock, MOST_BYTES)
         try:
             while True:
                 async with tools.open:

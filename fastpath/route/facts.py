@@ -30,6 +30,7 @@ class SharedFacts:
         self._rows: list[_Row] = []
         self._facts = Facts(arena, [])
         self._meet_at = 0.0
+        self.excluded = 0  # endpoints that are out by their probes, a tick ago
 
     def use(self, snapshot: Snapshot) -> None:
         """Goes on with the endpoints of a snapshot."""
@@ -46,7 +47,7 @@ class SharedFacts:
         if now >= self._meet_at:
             self._facts.meet([slot for slot, _, _ in self._arena.workers()])
             self._meet_at = now + MEET_EVERY
-        self._facts.copy(
+        self.excluded = self._facts.copy(
             table.in_flight,
             table.in_flight_elsewhere,
             table.tokens,
@@ -56,6 +57,7 @@ class SharedFacts:
             table.throughput,
             table.sampled_at,
             table.ttft,
+            table.ttft_at,
             table.out_until,
             table.ramp_from,
             now,

@@ -18,7 +18,7 @@ SIZES = Sizes(
 )
 COLUMNS = (
     "in_flight", "in_flight_elsewhere", "tokens", "tokens_elsewhere", "queued", "kv_usage", "throughput", "sampled_at",
-    "ttft", "out_until", "ramp_from",
+    "ttft", "ttft_at", "out_until", "ramp_from",
 )  # fmt: skip
 NOW = 1000.0
 SECRET, BOOT = bytes(16), bytes(range(16))
@@ -42,7 +42,7 @@ class Worker:
 
     def tick(self, seconds: float = 0.1) -> None:
         self.now += seconds
-        self.facts.copy(*(getattr(self.table, name) for name in COLUMNS), self.now)
+        self.excluded = self.facts.copy(*(getattr(self.table, name) for name in COLUMNS), self.now)
 
     def columns(self) -> dict[str, list[float]]:
         return {name: list(getattr(self.table, name)) for name in COLUMNS}
@@ -125,12 +125,14 @@ def test_a_probe_excludes_until_its_end_and_a_good_one_ends_it_at_once() -> None
     worker.probe("one", 2, NOW + 5)
     worker.tick()
     assert list(worker.table.out_until) == [NOW + 5, 0]
+    assert worker.excluded == 1
     worker.probe("one", 2, NOW + 9)  # renewed
     worker.tick()
     assert worker.table.out_until[0] == NOW + 9
     worker.probe("one", 1, 0)
     worker.tick()
     assert (worker.table.out_until[0], worker.table.ramp_from[0]) == (0, worker.now)
+    assert worker.excluded == 0
 
 
 def test_an_exclusion_that_nobody_renews_ends_by_itself() -> None:
@@ -204,15 +206,15 @@ def test_what_was_withdrawn_counts_no_more() -> None:
 
 def test_first_token_times_are_one_mean_of_all_workers() -> None:
     first, second = pair_of_workers()
-    first.table.ttft[0] = 0.25
+    first.table.ttft[0], first.table.ttft_at[0] = 0.25, NOW
     first.tick()
     second.tick()
-    assert second.table.ttft[0] == 0.25
-    second.table.ttft[0] = 0.5
+    assert (second.table.ttft[0], second.table.ttft_at[0]) == (0.25, pytest.approx(NOW))
+    second.table.ttft[0], second.table.ttft_at[0] = 0.5, NOW + 0.1
     second.tick()
     first.tick()
     assert first.table.ttft[0] == 0.5
-    first.table.ttft[0] = float("nan")
+    first.table.ttft[0], first.table.ttft_at[0] = float("nan"), NOW + 0.2
     first.tick()
     second.tick()
     assert second.table.ttft[0] == 0.5
@@ -246,7 +248,7 @@ steps = st.lists(
         st.tuples(st.just("sample"), st.sampled_from(["one", "two"]), st.floats(-20, 3), numbers, numbers, numbers),
         st.tuples(st.just("probe"), st.sampled_from(["one", "two"]), st.integers(0, 3), st.integers(-5_000, 20_000)),
         st.tuples(st.just("breaker"), st.integers(0, 1), st.floats(-5, 20)),
-        st.tuples(st.just("ttft"), st.integers(0, 1), numbers),
+        st.tuples(st.just("ttft"), st.integers(0, 1), numbers, st.sampled_from([-0.1, 0.0, 5.0])),
         st.tuples(st.just("told"), st.sampled_from(["one", "two"]), numbers),
         st.tuples(st.just("part"), st.sampled_from(["one", "two"]), st.integers(0, 99), st.floats(-2, 2)),
         st.tuples(st.just("run"), st.integers(0, 1), st.integers(0, 1000), st.floats(0, 1e9)),
@@ -265,7 +267,7 @@ def do(worker: Worker, step: tuple[Any, ...]) -> None:
     elif kind == "breaker":
         worker.table.out_until[given[0]] = worker.now + given[1]
     elif kind == "ttft":
-        worker.table.ttft[given[0]] = given[1]
+        worker.table.ttft[given[0]], worker.table.ttft_at[given[0]] = given[1], worker.now + given[2]
     elif kind == "told":
         bits = struct.unpack("<Q", struct.pack("<d", given[1]))[0]
         worker.arena.pair(digest(given[0], "ttft")).set(int((worker.now + 0.01) * 1e9), bits)
@@ -286,6 +288,8 @@ def test_the_kernel_does_what_its_twin_does(todo: list[tuple[Any, ...]]) -> None
     for step in [*todo, ("tick", 0.1)]:
         do(kernel, step)
         do(twin, step)
+        if step[0] == "tick":
+            assert kernel.excluded == twin.excluded
         for name, values in kernel.columns().items():
             assert values == pytest.approx(twin.columns()[name], nan_ok=True, rel=1e-9, abs=1e-12), name
     mine = reference.part_id(digest("one", "part"), 0)
