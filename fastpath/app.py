@@ -44,6 +44,7 @@ from fastpath.process.listen import open_for_callers, open_in_worker, url_of
 from fastpath.process.watched import plan_of
 from fastpath.relay.fields import WANTED
 from fastpath.route.facts import SharedFacts
+from fastpath.route.vitals import Ward
 from fastpath.runtime import Records, Runtime
 from fastpath.settings import Settings, state_folder
 from fastpath.settings.pepper import PepperError, read_pepper
@@ -91,6 +92,7 @@ class App:
         self._let_off = False
         self._settings = settings
         self._recall = Recall(self._runtime)
+        self._ward = Ward(metrics.arena, self._runtime.health)
         self._listener: socket.socket | None = None
         self._issuers: Issuers | None = None
         self._outbox = _open_outbox(settings, clock)
@@ -122,8 +124,9 @@ class App:
         if self._issuers is not None:
             await self._issuers.begin(FIRST_KEYS)
         await self._door.start(listener, self._settings.timeouts.client_stall)
-        self._tick.every(self._sweep)
         self._tick.every(self._facts.tick)
+        self._tick.every(self._look)
+        self._tick.every(self._sweep)
         if self._notices is not None:
             self._tick.every(self._notices.flush)
 
@@ -206,10 +209,12 @@ class App:
         same = settings is self._settings and catalog is self._catalog
         self._catalog = catalog
         tokens = self._open_tokens(joined, version)
-        return compile_snapshot(
+        snapshot = compile_snapshot(
             joined, version, table, self._backend_for, keys, created, catalog, desk, running, tokens,
             arena=arena, same_models=same,
         )  # fmt: skip
+        self._ward.take_in(snapshot, self._clock.monotonic())
+        return snapshot
 
     def _count_key(self, result: str) -> None:
         self._runtime.metrics.count("fastpath_idempotency_total", (result,))
@@ -252,6 +257,9 @@ class App:
             backend = HttpBackend(spec, self._resolver, self._clock, wanted=WANTED, poller=self._poller)
             self._backends[spec] = backend
         return backend
+
+    def _look(self) -> None:
+        self._runtime.health.look(self._clock.monotonic())
 
     def _sweep(self) -> None:
         now = self._clock.monotonic()

@@ -2,6 +2,7 @@ from _native.clock cimport Clock
 from _native.load cimport Load
 from fastpath.observe.budget cimport MemoryBudget
 from fastpath.observe.series cimport RequestSeries
+from scheduler.health cimport Health
 from scheduler.retry cimport RetryBudget
 
 
@@ -21,6 +22,7 @@ cdef class Runtime:
     cdef public MemoryBudget budget
     cdef public object table
     cdef readonly Load load
+    cdef readonly Health health
     cdef public RetryBudget retries
     cdef public object random
     cdef public RequestIds ids

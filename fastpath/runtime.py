@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from _native.clock import Clock
 from fastpath.observe.budget import MemoryBudget
+from fastpath.observe.health import HealthNotes
 from fastpath.observe.metrics import Metrics
 from fastpath.observe.series import RequestSeries
 from scheduler.endpoint import EndpointTable
+from scheduler.health import Health
 from scheduler.retry import RetryBudget
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ class Runtime:
         self.retries = retries
         self.random = random
         self.series = RequestSeries(metrics)
+        notes = HealthNotes(metrics)
+        self.health = Health(table, notes.changed, notes.slowed, notes.panicked)
         self.ids = RequestIds()
         self.deliveries: set[Delivery] = set()
         self.in_flight: dict[str, int] = {}

@@ -1,5 +1,6 @@
 from fastpath.identity.keys cimport KeyTable
 from fastpath.route.heard cimport Heard
+from scheduler.health cimport Vitals
 
 
 cdef class Target:
@@ -13,6 +14,7 @@ cdef class Target:
     cdef readonly str tier
     cdef readonly str model
     cdef public bint refuses_usage
+    cdef public Vitals vitals
 
 
 cdef class Route:
@@ -22,6 +24,7 @@ cdef class Route:
     cdef readonly object picker
     cdef readonly bint keyed
     cdef readonly object timeouts
+    cdef readonly tuple chain
     cdef bint _restricted
 
     cpdef tuple serving(self, str path)

@@ -17,6 +17,7 @@ from fastpath.policy.rulebook import Rulebook, compile_rulebook
 from fastpath.route.heard import Heard
 from fastpath.settings import Endpoint, Model, Settings, Timeouts
 from scheduler.endpoint import EndpointTable
+from scheduler.health import Vitals
 from scheduler.picker import PICKERS, Picker
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Target:
     offers: what its provider asks, None where nobody says who that is. refuses_usage is learnt: the server rejects
     `stream_options`, so its usage is estimated. heard: what its answers tell of it.
     """
+
+    vitals: Vitals  # set before the snapshot is used: `fastpath.route.vitals`
 
     def __init__(
         self,
@@ -58,6 +61,7 @@ class Route:
     """A model name, its replicas and its tariff (None: it costs nothing that is known, and clamps nothing).
 
     keyed: its picker looks at whose request it is.
+    chain: names of the models that answer in its place when nobody of its own is left.
     """
 
     def __init__(
@@ -67,10 +71,12 @@ class Route:
         picker: Picker,
         timeouts: Timeouts,
         tariff: Tariff | None = None,
+        chain: tuple[str, ...] = (),
         *,
         keyed: bool = False,
     ) -> None:
         self.name = name
+        self.chain = chain
         self.tariff = tariff
         self.targets = targets
         self.picker = picker
@@ -174,7 +180,9 @@ def _route(
         _target(model, endpoint, timeouts, table, backend_for, catalog, arena) for endpoint in model.endpoints
     )
     keyed = model.picker == "consistent_hash"
-    return Route(model.name, targets, PICKERS[model.picker], timeouts, Tariff.of(model, catalog), keyed=keyed)
+    chain = (*model.fallbacks, *model.substitutes)
+    tariff = Tariff.of(model, catalog)
+    return Route(model.name, targets, PICKERS[model.picker], timeouts, tariff, chain, keyed=keyed)
 
 
 def _target(

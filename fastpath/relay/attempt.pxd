@@ -43,6 +43,7 @@ cdef class Attempt(Sink):
     cdef public StreamFilter stream
     cdef public Relay relay
     cdef public bint over
+    cdef public bint late
 
     @cython.locals(name=bytes, value=bytes, coding=bytes)
     cpdef Sink head(self, int status, list headers)

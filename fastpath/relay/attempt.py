@@ -107,6 +107,7 @@ class Attempt(Sink):
         self.stream: StreamFilter | None = None
         self.relay: Relay | None = None
         self.over = False
+        self.late = False  # it waits longer than its endpoint usually takes, and that was noted
 
     # -- Sink: what the endpoint says
 

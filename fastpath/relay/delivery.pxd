@@ -8,6 +8,7 @@ from fastpath.route.asked cimport tokens_to_read
 from fastpath.route.choose cimport choose
 from fastpath.runtime cimport Runtime
 from fastpath.snapshot cimport Route, Target
+from scheduler.health cimport Health, Vitals
 
 
 cdef class Delivery(AttemptOwner):
@@ -17,7 +18,10 @@ cdef class Delivery(AttemptOwner):
     cdef object _make_call
     cdef object _settle
     cdef Route _route
+    cdef object _timeouts
     cdef tuple _left
+    cdef tuple _chain
+    cdef bint _moves
     cdef Attempt _attempt
     cdef Sink _sink
     cdef bint _delivered
@@ -37,6 +41,13 @@ cdef class Delivery(AttemptOwner):
     cpdef fault(self, object error)
     cpdef _try_next(self)
     cdef _choose(self)
+    cdef _choose_well(self)
+    cdef tuple _admitted(self)
+    cdef bint _fall_back(self) except -1
+    cdef bint _may_fall_back(self) except -1
+    cdef _rest(self, double seconds)
+    cdef _note_overdue(self, Attempt attempt, double now)
+    cdef _note_heard(self, Attempt attempt, double now)
     cdef _dispatch(self, Target target)
     cpdef reported(self, Attempt attempt, bytes load)
     cpdef attempt_failed(self, Attempt attempt, object error)

@@ -24,10 +24,12 @@ from fastpath.errors import GatewayError, Header
 from fastpath.policy.question import EVERY_TIER
 from fastpath.policy.stage import permitted
 from fastpath.relay.attempt import Attempt, AttemptOwner, BadStatus
+from fastpath.relay.blame import blame
 from fastpath.relay.fields import STREAM_FIELDS, inbound, outbound
 from fastpath.relay.quote import quote
 from fastpath.route.asked import tokens_to_read
 from fastpath.route.choose import choose
+from fastpath.route.fallback import SUBSTITUTE, may_move, move
 from scheduler.retry import backoff
 
 if TYPE_CHECKING:
@@ -61,9 +63,10 @@ class Delivery(AttemptOwner):
         self._make_call = call
         self._settle = settle
         self._route = self.ctx.route
-        self._left = self._route.serving(self.ctx.path.template)
-        if self.ctx.tiers != EVERY_TIER:
-            self._left = permitted(self._left, self.ctx.tiers)
+        self._timeouts = self._route.timeouts
+        self._left = self._admitted()
+        self._chain = self._route.chain
+        self._moves = False
         self._attempt: Attempt | None = None
         self._sink: Sink | None = None
         self._delivered = False
@@ -97,15 +100,56 @@ class Delivery(AttemptOwner):
         except Exception as error:
             self.fault(error)
 
+    def _admitted(self) -> "tuple[Target, ...]":
+        """Who of the route's endpoints may serve this request."""
+        assert self.ctx.path is not None
+        left = self._route.serving(self.ctx.path.template)
+        return left if self.ctx.tiers == EVERY_TIER else permitted(left, self.ctx.tiers)
+
     def _choose(self) -> None:
         self._backoff = None
-        if not self._left:
-            if self._last_failure is None:
-                self._conclude(errors.upstream_failed("No endpoint of this model serves this path."))
-            else:
-                self._give_up()
+        if self._moves or not self._left or self._runtime.health.troubled:
+            self._choose_well()
             return
-        self._dispatch(choose(self.ctx, self._route, self._left, self._runtime))
+        target = choose(self.ctx, self._route, self._left, self._runtime)
+        assert target is not None
+        self._dispatch(target)
+
+    def _choose_well(self) -> None:
+        """The same where somebody is out, or another model's turn has come."""
+        health, now = self._runtime.health, self._runtime.clock.monotonic()
+        if self._moves or not health.any_open(self._left, now):
+            while self._fall_back() and not health.any_open(self._left, now):
+                pass
+        target = choose(self.ctx, self._route, self._left, self._runtime) if self._left else None
+        while target is not None and not health.may_send(target.vitals, now):
+            target = choose(self.ctx, self._route, self._left, self._runtime)
+        if target is not None:
+            self._dispatch(target)
+        elif self._left:
+            self._rest(health.rests_for(self._left, now))
+        elif self._last_failure is None:
+            self._conclude(errors.upstream_failed("No endpoint of this model serves this path."))
+        else:
+            self._give_up()
+
+    def _fall_back(self) -> bool:
+        """Goes on with the next model of the chain that may answer and has endpoints for it. False: there is none."""
+        self._moves = False
+        while self._may_fall_back():
+            name, self._chain = self._chain[0], self._chain[1:]
+            if move(self.ctx, name, self._runtime):
+                assert self.ctx.route is not None
+                self._route = self.ctx.route
+                found = self._admitted()
+                if found:
+                    self._left = found
+                    return True
+        return False
+
+    def _may_fall_back(self) -> bool:
+        """Whether another model may answer. Not once a head went out, which would have had to name it."""
+        return bool(self._chain) and self._sink is None and may_move(self.ctx)
 
     def _dispatch(self, target: "Target") -> None:
         record = self.ctx.record
@@ -144,6 +188,8 @@ class Delivery(AttemptOwner):
         self._last_failure = error
         if isinstance(error, BadStatus) and error.retry_after is not None:
             self._retry_after = min(error.retry_after, self._retry_after or error.retry_after)
+        why, rest = blame(error)
+        self._runtime.health.failed(target.vitals, why, self._caller, self._runtime.clock.monotonic(), rest)
         self._left = tuple([t for t in self._left if t is not target])
         if self._may_retry(error):
             self._retry()
@@ -152,6 +198,7 @@ class Delivery(AttemptOwner):
 
     def answered(self, attempt: Attempt, body: bytes, usage: bytes | None) -> None:
         """A whole answer; usage: the JSON of what it says it cost."""
+        self._note_heard(attempt, self._runtime.clock.monotonic())
         took = self._end_attempt(attempt)
         attempt.target.heard.whole(took, attempt.began + took)
         found = usage_of(usage) if usage is not None else None
@@ -164,6 +211,8 @@ class Delivery(AttemptOwner):
     def refused(self, attempt: Attempt, body: bytes) -> None:
         """A refusal that is the caller's to read."""
         target = attempt.target
+        if target.vitals.state:  # it is asked whether it is well, and it speaks
+            self._runtime.health.good(target.vitals, self._caller, self._runtime.clock.monotonic())
         if attempt.status == 400 and attempt.usage_asked and b"stream_options" in body:
             target.refuses_usage = True
             self._end_attempt(attempt)
@@ -203,6 +252,7 @@ class Delivery(AttemptOwner):
             if self._attempt is not None:
                 self._settle_prompt(self._attempt)
                 self._attempt.target.heard.first_token(now - self._attempt.began, now)
+                self._note_heard(self._attempt, now)
             self._forget_request()
         if self._sink is None:
             self._sink = self._open()
@@ -237,6 +287,7 @@ class Delivery(AttemptOwner):
     def open_body(self, attempt: Attempt) -> Sink:
         """The caller's answer for a body that is passed on as it comes (its length is known)."""
         self._delivered = self._passing = True
+        self._note_heard(attempt, self._runtime.clock.monotonic())
         headers = [*self.ctx.reply_headers, *inbound(attempt.headers)]
         headers += [field for field in attempt.headers if field[0] == b"content-length"]
         self._sink = self.ctx.exchange.stream(attempt.status, headers, self)
@@ -320,9 +371,11 @@ class Delivery(AttemptOwner):
 
     def sweep(self, now: float) -> None:
         """Comments while the caller waits for the first token, and an end to callers that stopped reading."""
-        timeouts = self._route.timeouts
+        timeouts = self._timeouts
         if self._delivered and self.streaming:
             self._note_progress(now)
+        elif self._attempt is not None:
+            self._note_overdue(self._attempt, now)
         stalled = self.ctx.exchange.stalled_since
         if stalled is not None and now - stalled > timeouts.client_stall and not self._detached:
             self.ctx.exchange.abort()
@@ -334,6 +387,26 @@ class Delivery(AttemptOwner):
             if self._sink is None:
                 self._sink = self._open()
             self._sink.write(COMMENT)
+
+    def _note_overdue(self, attempt: Attempt, now: float) -> None:
+        """Tells health of an endpoint that lets a request wait longer than it usually does."""
+        vitals = attempt.target.vitals
+        if not attempt.late and vitals.is_overdue(now - attempt.began):
+            attempt.late = True
+            self._runtime.health.overdue(vitals, now)
+
+    def _note_heard(self, attempt: Attempt, now: float) -> None:
+        """Tells health of the beginning of an answer."""
+        vitals = attempt.target.vitals
+        vitals.heard(now - attempt.began, now, attempt.late)
+        if vitals.wary:
+            self._runtime.health.good(vitals, self._caller, now)
+
+    @property
+    def _caller(self) -> str:
+        """Who asks, as far as health is concerned: whose errors may be its own."""
+        key = self.ctx.key
+        return self.ctx.record.client if key is None else f"{key.tenant or ''}/{key.name}"
 
     def _note_progress(self, now: float) -> None:
         """Notes how far a stream is: what is charged should this process die."""
@@ -375,7 +448,9 @@ class Delivery(AttemptOwner):
     def _may_retry(self, error: UpstreamError) -> bool:
         if error.cause is Cause.TOTAL_TIMEOUT:
             return False
-        if self._delivered or not self._left or self._retries >= self.ctx.snapshot.settings.retries.attempts:
+        if self._delivered or self._retries >= self.ctx.snapshot.settings.retries.attempts:
+            return False
+        if not self._left and not self._may_fall_back():
             return False
         if self.ctx.body == b"" and error.moment is not Moment.CONNECT:
             return False  # an upload that was streamed is gone
@@ -387,8 +462,17 @@ class Delivery(AttemptOwner):
         settings = self.ctx.snapshot.settings.retries
         delay = backoff(self._retries, settings.backoff, settings.backoff_max, self._runtime.random)
         self._retries += 1
+        # The last try is another model's, where there is one: these endpoints had theirs. It was not asked yet.
+        self._moves = self._may_fall_back() and (not self._left or self._retries >= settings.attempts)
+        if self._moves:
+            delay = 0.0
         self._runtime.metrics.count("ai_inference_retries_total", (self._route.name,))
         self._backoff = self._runtime.loop.call_later(delay, self._try_next)
+
+    def _rest(self, seconds: float) -> None:
+        """Everybody who could serve it asked to be left alone: nobody is asked before the first may be again."""
+        message = "Every endpoint of this model asked to be left alone for a while."
+        self._conclude(errors.overloaded(message, max(1.0, seconds)))
 
     def _time_out(self) -> None:
         """The whole request took too long, retries and back-off included."""
@@ -474,6 +558,9 @@ class Delivery(AttemptOwner):
         self.ctx.upstream += took
         attempt.over = True
         attempt.handle = attempt.stream = attempt.relay = None
+        if attempt.late:
+            attempt.late = False
+            attempt.target.vitals.overdue -= 1
         self._settle_prompt(attempt)
         self._runtime.load.end(attempt.target.slot)
         if self._held:
@@ -543,7 +630,7 @@ def make_call(delivery: Delivery, target: "Target") -> Call:
 
 def _lasting(ctx: RequestContext, headers: Sequence[Header]) -> list[Header]:
     """What an answer's head says that is still true when it is given again."""
-    return [*headers, *(field for field in ctx.reply_headers if field[0] == b"x-fastpath-substitute")]
+    return [*headers, *(field for field in ctx.reply_headers if field[0] == SUBSTITUTE)]
 
 
 def _stored(ctx: RequestContext) -> bool:

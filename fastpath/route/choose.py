@@ -10,8 +10,12 @@ from fastpath.runtime import Runtime
 from fastpath.snapshot import Route, Target
 
 
-def choose(ctx: RequestContext, route: Route, left: tuple[Target, ...], runtime: Runtime) -> Target:
-    """One of `left`, which is not empty."""
+def choose(ctx: RequestContext, route: Route, left: tuple[Target, ...], runtime: Runtime) -> Target | None:
+    """One of `left`, which is not empty. None: all of them asked to be left alone for a while."""
+    if runtime.health.troubled:
+        left = runtime.health.usable(left, runtime.clock.monotonic())
+        if not left:
+            return None
     if len(left) == 1:
         return left[0]
     slots = [target.slot for target in left]

@@ -1,9 +1,10 @@
-"""Settings: their schema (schema, model, endpoint, listen, tenancy, issuers, policies, control, idempotency, shared,
-watch; over kinds), the file they come from (file, over yaml_tree and walk), the rules that hold between them (rules,
+"""Settings: their schema (schema, model, endpoint, listen, health, tenancy, issuers, policies, control, idempotency,
+shared, watch; over kinds), the file they come from (file, over yaml_tree and walk), the rules that hold between them (rules,
 tenancy_rules, issuer_rules, policy_rules), and how mistakes are told (problem). Users import from here."""
 
 from fastpath.settings.control import Control
 from fastpath.settings.endpoint import Endpoint
+from fastpath.settings.health import Health
 from fastpath.settings.idempotency import Idempotency
 from fastpath.settings.issuers import AdminIssuer, ClaimNames, Grant, Issuer, TrustedIssuer
 from fastpath.settings.kinds import Capability, DataClass, Door, Picker, Tier
@@ -39,6 +40,7 @@ __all__ = [
     "Door",
     "Endpoint",
     "Grant",
+    "Health",
     "Idempotency",
     "Issuer",
     "Key",

@@ -86,6 +86,23 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         tuple[Endpoint, ...],
         Meta(min_length=1, description="Who serves it. A request that fails on one is retried on another."),
     ]
+    fallbacks: Annotated[
+        tuple[ModelName, ...],
+        Meta(
+            max_length=8,
+            description="Models that answer in its place, in this order, when its own endpoints fail: of another "
+            "provider, say, and as good. A caller is served by those that its key may use, is told the name in "
+            "`x-fastpath-substitute`, and pays their price. Their own fallbacks are not followed.",
+        ),
+    ] = ()
+    substitutes: Annotated[
+        tuple[ModelName, ...],
+        Meta(
+            max_length=8,
+            description="Lesser models that answer when nobody else is left, after `fallbacks` and by the same rules. "
+            "A caller that wants its own model or none sends `x-fastpath-no-substitute`.",
+        ),
+    ] = ()
     picker: Annotated[
         Picker,
         Meta(

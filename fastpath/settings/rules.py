@@ -14,7 +14,7 @@ from fastpath.settings.issuer_rules import find_issuer_conflicts
 from fastpath.settings.policy_rules import find_policy_conflicts
 from fastpath.settings.problem import Path, format_path
 from fastpath.settings.syntax import is_loopback, url_identity, url_label
-from fastpath.settings.tenancy_rules import find_tenancy_conflicts
+from fastpath.settings.tenancy_rules import find_tenancy_conflicts, known_models
 
 
 def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
@@ -23,6 +23,7 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     yield from find_repeats_in(items_of(values, ("keys",)), "name")
     yield from find_repeats_in(items_of(values, ("keys",)), "hash")
     yield from _find_unknown_models(values, hidden)
+    yield from _find_unknown_fallbacks(values, hidden)
     for path, endpoints in _pools(values):
         yield from _find_twin_endpoints(path, endpoints)
     yield from _find_useless_ca(values)
@@ -75,6 +76,22 @@ def _find_unknown_models(values: Values, hidden: Set[Path]) -> Iterator[Finding]
         for i, name in enumerate(key.get("models") or []):
             if isinstance(name, str) and name != "*" and name not in named:
                 yield (*path, "models", i), f"is no model of this file: {suggest(name, shown, 'models')}"
+
+
+def _find_unknown_fallbacks(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
+    known = known_models(values, hidden)
+    if known is None:
+        return
+    names, shown = known
+    for path, model in items_of(values, ("models",)):
+        seen = {model.get("name")}
+        for field in ("fallbacks", "substitutes"):
+            for i, name in enumerate(model.get(field) or []):
+                if name not in names or name == "*":
+                    yield (*path, field, i), f"is no model of this file: {suggest(name, shown, 'models')}"
+                elif name in seen:
+                    yield (*path, field, i), "comes twice, or is the model itself: it is tried once"
+                seen.add(name)
 
 
 def _find_twin_endpoints(pool: Path, endpoints: list[tuple[Path, Values]]) -> Iterator[Finding]:
@@ -204,6 +221,7 @@ def _find_two_masters(values: Values) -> Iterator[Finding]:
 _ORDERED = (
     ("retries", "backoff", "backoff_max"),
     ("dns", "min_ttl", "max_ttl"),
+    ("health", "out", "out_max"),
     ("limits", "frame", "memory"),
     ("limits", "json_body", "memory"),
     ("limits", "upload_body", "memory"),

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from fastpath.settings.control import Control
 from fastpath.settings.endpoint import Endpoint
+from fastpath.settings.health import Health
 from fastpath.settings.idempotency import Idempotency
 from fastpath.settings.issuers import Issuer
 from fastpath.settings.kinds import (
@@ -334,6 +335,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Watch, Meta(description="The process that asks endpoints how they are and how busy they are.")
     ] = Watch()
     retries: Annotated[Retries, Meta(description="Second chances on another endpoint.")] = Retries()
+    health: Annotated[
+        Health, Meta(description="What endpoints that fail or are slow lose, and how they come back.")
+    ] = Health()
     limits: Annotated[Limits, Meta(description="How big things may be.")] = Limits()
     idempotency: Annotated[
         Idempotency, Meta(description="Requests that callers may repeat without running them twice.")
