@@ -62,7 +62,9 @@ class EndpointSpec:
     """One place that serves a model. Equal specs share one backend, so pools outlive a reload that left them alone.
 
     url: base up to and including the version segment ("http://host:port/v1"); model: name to send, None for the
-    caller's; api_key: bearer token; deadlines in seconds.
+    caller's; deadlines in seconds; dialect: what it speaks (`backends.dialects.spoken`); api_key goes in the field
+    `auth`, after `Bearer` where that is `authorization`; query: what every request's target ends with; max_output: most
+    tokens of an answer, 0 where nobody says.
     """
 
     name: str
@@ -73,6 +75,10 @@ class EndpointSpec:
     weight: int = 1
     max_connections: int = 1024
     ca_file: str | None = None
+    dialect: str = "openai"
+    auth: str = "authorization"
+    query: str = ""
+    max_output: int = 0
     deadlines: Deadlines = field(default_factory=Deadlines)
 
 

@@ -18,7 +18,9 @@ from weakref import WeakSet
 import msgspec
 
 from _native.transport import Poller
-from backends.base import EndpointSpec
+from backends.base import Backend, EndpointSpec
+from backends.dialects.spoken import dialect_of
+from backends.dialects.translate import TranslatingBackend
 from backends.http.client import HttpBackend
 from backends.http.resolver import AresQuery, Resolver
 from fastpath.account.books import Books
@@ -251,12 +253,13 @@ class App:
             crossing.budget, crossing.scope, "/".join(crossing.owner), crossing.percent, crossing.action,
         )  # fmt: skip
 
-    def _backend_for(self, spec: EndpointSpec) -> HttpBackend:
+    def _backend_for(self, spec: EndpointSpec) -> Backend:
         backend = self._backends.get(spec)
         if backend is None:
             backend = HttpBackend(spec, self._resolver, self._clock, wanted=WANTED, poller=self._poller)
             self._backends[spec] = backend
-        return backend
+        dialect = dialect_of(spec)
+        return backend if dialect is None else TranslatingBackend(backend, dialect, self._runtime.budget)
 
     def _look(self) -> None:
         self._runtime.health.look(self._clock.monotonic())

@@ -6,7 +6,7 @@ written after construction except the live counters, which belong to the endpoin
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from _native.arena import Arena
 from backends.base import Backend, Deadlines, EndpointSpec
@@ -15,6 +15,7 @@ from fastpath.identity.keys import Key, KeyTable
 from fastpath.money.catalog import Catalog, Offers
 from fastpath.policy.rulebook import Rulebook, compile_rulebook
 from fastpath.route.heard import Heard
+from fastpath.route.wire import spoken_paths, spoken_spec
 from fastpath.settings import Endpoint, Model, Settings, Timeouts
 from scheduler.endpoint import EndpointTable
 from scheduler.health import Vitals
@@ -161,39 +162,34 @@ def compile_snapshot(
     if running is not None and same_models:
         routes, created, specs = running.routes, running.created, running.specs
         return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook, tokens)
-    routes = {model.name: _route(model, settings, table, backend_for, catalog, arena) for model in settings.models}
+    making = _Making(settings, table, backend_for, catalog, arena, created)
+    routes = {model.name: _route(model, making) for model in settings.models}
     specs = frozenset(target.spec for route in routes.values() for target in route.targets)
     table.retain(specs)
     return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook, tokens)
 
 
-def _route(
-    model: Model,
-    settings: Settings,
-    table: EndpointTable,
-    backend_for: Callable[[EndpointSpec], Backend],
-    catalog: Catalog,
-    arena: Arena,
-) -> Route:
-    timeouts = model.timeouts or settings.timeouts
-    targets = tuple(
-        _target(model, endpoint, timeouts, table, backend_for, catalog, arena) for endpoint in model.endpoints
-    )
+class _Making(NamedTuple):
+    """What every route of a snapshot is made with."""
+
+    settings: Settings
+    table: EndpointTable
+    backend_for: Callable[[EndpointSpec], Backend]
+    catalog: Catalog
+    arena: Arena
+    created: int
+
+
+def _route(model: Model, making: _Making) -> Route:
+    timeouts = model.timeouts or making.settings.timeouts
+    targets = tuple(_target(model, endpoint, timeouts, making) for endpoint in model.endpoints)
     keyed = model.picker == "consistent_hash"
     chain = (*model.fallbacks, *model.substitutes)
-    tariff = Tariff.of(model, catalog)
+    tariff = Tariff.of(model, making.catalog)
     return Route(model.name, targets, PICKERS[model.picker], timeouts, tariff, chain, keyed=keyed)
 
 
-def _target(
-    model: Model,
-    endpoint: Endpoint,
-    timeouts: Timeouts,
-    table: EndpointTable,
-    backend_for: Callable[[EndpointSpec], Backend],
-    catalog: Catalog,
-    arena: Arena,
-) -> Target:
+def _target(model: Model, endpoint: Endpoint, timeouts: Timeouts, making: _Making) -> Target:
     connect = timeouts.connect if timeouts.connect is not None else (3.0 if endpoint.tier == "L2" else 1.0)
     spec = EndpointSpec(
         name=endpoint.label,
@@ -206,11 +202,12 @@ def _target(
         ca_file=endpoint.ca_file,
         deadlines=Deadlines(connect, timeouts.first_byte, timeouts.idle, timeouts.total, timeouts.pool_idle),
     )
-    paths = frozenset(endpoint.paths) if endpoint.paths else None
+    table, catalog = making.table, making.catalog
+    spec, paths = spoken_spec(spec, endpoint, model.name, catalog, making.created), spoken_paths(endpoint)
     slot = table.slot(spec, endpoint.weight)
     table.expect(slot, _identity(spec), endpoint.throughput, endpoint.ttft)
-    heard = Heard(table.load, slot, arena, model.name, endpoint.label)
-    return Target(spec, slot, backend_for(spec), heard, paths, offers_of(endpoint, catalog))
+    heard = Heard(table.load, slot, making.arena, model.name, endpoint.label)
+    return Target(spec, slot, making.backend_for(spec), heard, paths, offers_of(endpoint, catalog))
 
 
 def _identity(spec: EndpointSpec) -> int:

@@ -238,7 +238,7 @@ class HttpBackend:
         return b"%b%bcontent-length: %d\r\n\r\n" % (fixed, call.fields, call.length)
 
     def _fixed_head(self, call: Call) -> bytes:
-        target = (self._base + call.path).encode("ascii")
+        target = (self._base + call.path + self.spec.query).encode("ascii")
         lines = [
             call.method.encode("ascii") + b" " + target + b" HTTP/1.1",
             b"host: " + self._host,
@@ -249,7 +249,10 @@ class HttpBackend:
             lines.append(orca.ASK)  # a server of one's own may say how busy it is; providers need not know who asks
         if self.spec.api_key is not None:
             key = self.spec.api_key.encode("latin-1")
-            lines.append(b"authorization: Bearer " + key)
-            if call.path.startswith("/messages"):
-                lines.append(b"x-api-key: " + key)
+            if self.spec.auth != "authorization":
+                lines.append(self.spec.auth.encode("ascii") + b": " + key)
+            else:
+                lines.append(b"authorization: Bearer " + key)
+                if call.path.startswith("/messages"):
+                    lines.append(b"x-api-key: " + key)
         return b"\r\n".join(lines) + b"\r\n"

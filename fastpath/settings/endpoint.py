@@ -78,8 +78,11 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = 1024
     dialect: Annotated[
-        Literal["openai"],
-        Meta(description="Language the endpoint speaks. Only `openai` for now, which every model server offers."),
+        Literal["openai", "anthropic"],
+        Meta(
+            description="API the endpoint speaks. Callers always speak OpenAI's: chat completions are translated where "
+            "it is another. See [dialects](dialects.md)."
+        ),
     ] = "openai"
     paths: Annotated[
         tuple[ApiPath, ...] | None,

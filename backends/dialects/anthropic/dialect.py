@@ -1,0 +1,51 @@
+"""The Messages API as a dialect: which paths, which fields, and the translation of one request."""
+
+from backends.call import Call
+from backends.dialects.anthropic.answer import read_answer
+from backends.dialects.anthropic.failure import retell_refusal
+from backends.dialects.anthropic.request import Asked, write_request
+from backends.dialects.anthropic.stream import MessageStream
+from backends.dialects.dialect import StreamTranslator
+from backends.dialects.framing import Events
+
+#: The version of the API that this translation was written for.
+VERSION = b"2023-06-01"
+_FIELDS = b"content-type: application/json\r\nanthropic-version: " + VERSION + b"\r\n"
+
+
+class Anthropic:
+    """Implements `backends.dialects.dialect.Dialect`. max_output: most tokens of an answer, 0 where nobody says."""
+
+    name = "anthropic"
+    paths = frozenset({"/v1/chat/completions"})
+    native = frozenset({"/v1/messages", "/v1/messages/count_tokens"})
+    auth = "x-api-key"
+
+    def __init__(self, max_output: int = 0) -> None:
+        self._max_output = max_output
+
+    def begin(self, call: Call, created: int, ident: str) -> "AnthropicTranslation":
+        """Raises Refused."""
+        body, asked = write_request(call.body or b"", self._max_output)
+        sent = Call("POST", "/messages", _FIELDS, body, None, None, call.repeatable)
+        return AnthropicTranslation(sent, asked, created, ident)
+
+
+class AnthropicTranslation:
+    """One request. Implements `backends.dialects.dialect.Translation`."""
+
+    def __init__(self, call: Call, asked: Asked, created: int, ident: str) -> None:
+        self.call = call
+        self.media = Events.media if asked.streamed else None
+        self._asked = asked
+        self._created = created
+        self._ident = ident
+
+    def answer(self, body: bytes) -> bytes:
+        return read_answer(body, self._asked, self._created, self._ident)
+
+    def stream(self) -> StreamTranslator:
+        return MessageStream(self._asked, self._created, self._ident)
+
+    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
+        return retell_refusal(status, body)
