@@ -64,7 +64,7 @@ class EndpointSpec:
     url: base up to and including the version segment ("http://host:port/v1"); model: name to send, None for the
     caller's; deadlines in seconds; dialect: what it speaks (`backends.dialects.spoken`); api_key goes in the field
     `auth`, after `Bearer` where that is `authorization`; query: what every request's target ends with; max_output: most
-    tokens of an answer, 0 where nobody says.
+    tokens of an answer, 0 where nobody says; lacks: request fields that it refuses (`backends.dialects.likeness`).
     """
 
     name: str
@@ -79,6 +79,7 @@ class EndpointSpec:
     auth: str = "authorization"
     query: str = ""
     max_output: int = 0
+    lacks: frozenset[str] = frozenset()
     deadlines: Deadlines = field(default_factory=Deadlines)
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from _native.transport import Poller
 from backends.base import Backend, EndpointSpec
+from backends.dialects.likeness import LikeBackend
 from backends.dialects.spoken import dialect_of
 from backends.dialects.translate import TranslatingBackend
 from backends.http.client import HttpBackend
@@ -258,6 +259,8 @@ class App:
         if backend is None:
             backend = HttpBackend(spec, self._resolver, self._clock, wanted=WANTED, poller=self._poller)
             self._backends[spec] = backend
+        if spec.lacks:
+            return LikeBackend(backend, spec.lacks)
         dialect = dialect_of(spec)
         return backend if dialect is None else TranslatingBackend(backend, dialect, self._runtime.budget)
 

@@ -147,6 +147,17 @@ def schema() -> None:
 
 
 @app.command()
+def presets() -> None:
+    """List the providers that an endpoint's `preset` can name, with the environment variable of each one's key."""
+    from fastpath.settings.preset import shipped_presets
+
+    known = shipped_presets()
+    width = max(map(len, known))
+    for name, preset in known.items():
+        typer.echo(f"{name:{width}}  {preset.key:20}  {preset.url}  {preset.title}")
+
+
+@app.command()
 def mock(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 lets the kernel choose.")] = 9001,

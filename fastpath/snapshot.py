@@ -55,7 +55,7 @@ class Target:
         self.name = spec.name
         self.tier = spec.tier
         self.model = spec.model
-        self.refuses_usage = False
+        self.refuses_usage = "stream_options" in spec.lacks
 
 
 class Route:

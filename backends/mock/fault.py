@@ -234,7 +234,7 @@ class ScriptRun:
 
     def _applies(self, method: str, path: str) -> bool:
         wanted = self._script.path
-        return path == wanted if wanted is not None else method == "POST" and path.startswith("/v1/")
+        return path == wanted if wanted is not None else method == "POST" and path.startswith(("/v1/", "/openai/"))
 
     def _current(self) -> Fault | None:
         faults, times = self._script.faults, self._script.times

@@ -1,5 +1,6 @@
 """Which path speaks which API: the table from path to the function that plans an answer."""
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
@@ -48,9 +49,13 @@ ROUTES: Mapping[str, Plan] = MappingProxyType(
 )
 
 
+#: Azure's v1 API, and its API by deployments: the same below another beginning.
+AZURE = re.compile(r"^/openai/(v1|deployments/[^/]+)/")
+
+
 def plan_answer(context: Context, request: Request) -> Answer:
     """Plans the answer of a model path. Raises RefusedError (400, 404, 405)."""
-    plan = ROUTES.get(request.path)
+    plan = ROUTES.get(AZURE.sub("/v1/", request.path))
     if plan is None:
         raise RefusedError(404, f"Unknown path: {request.method} {request.path}", code="unknown_url")
     if request.method != "POST":

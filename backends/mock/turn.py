@@ -142,7 +142,7 @@ class Turn:
         request, engine = self._request, self._engine
         if request.oversized:
             raise RefusedError(413, f"The body is longer than {engine.options.body_limit} bytes.", code="too_large")
-        if request.path.startswith("/v1/"):
+        if request.path.startswith(("/v1/", "/openai/")):
             _authorize(request, engine.options.api_key)
         return control(engine, request) or plan_answer(engine.context(self._record, self._fault), request)
 

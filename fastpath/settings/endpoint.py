@@ -6,6 +6,7 @@ Owns the Struct. What it says of data, cost and quality is the admin's word, nev
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 from fastpath.settings.kinds import (
     ApiPath,
@@ -19,9 +20,13 @@ from fastpath.settings.kinds import (
     Tier,
     Url,
 )
+from fastpath.settings.preset import shipped_presets
 from fastpath.settings.syntax import url_label
 from fastpath.settings.tenancy import ModelPrice
 from fastpath.settings.watch import Load, Probe
+
+
+_UNSAID = {"url": "", "dialect": "openai", "provider": None}
 
 
 class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -31,9 +36,17 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Url,
         Meta(
             description="Base URL of its API, with the version: `http://127.0.0.1:9001/v1`. http or https; no user, "
-            "query or fragment. The path of a request after `/v1` is added to it."
+            "query or fragment. The path of a request after `/v1` is added to it. Required where `preset` does not "
+            "give one."
         ),
-    ]
+    ] = ""
+    preset: Annotated[
+        Label | None,
+        Meta(
+            description="A provider that is known (`fastpath presets`): fills `url`, `dialect` and `provider` where "
+            "they are not given here. Its key is not read from the environment by itself: write `api_key`."
+        ),
+    ] = None
     model: Annotated[
         ModelName | None,
         Meta(
@@ -78,12 +91,20 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = 1024
     dialect: Annotated[
-        Literal["openai", "anthropic"],
+        Literal["openai", "azure", "anthropic"],
         Meta(
             description="API the endpoint speaks. Callers always speak OpenAI's: chat completions are translated where "
-            "it is another. See [dialects](dialects.md)."
+            "it is another. `azure` is OpenAI's with Azure's paths and key field. See [dialects](dialects.md)."
         ),
     ] = "openai"
+    api_version: Annotated[
+        Label | None,
+        Meta(
+            description="Azure's `api-version`, for its API by deployments: `url` is then the resource alone "
+            "(`https://NAME.openai.azure.com`) and `model` the deployment. None: Azure's v1 API, whose `url` ends in "
+            "`/openai/v1`."
+        ),
+    ] = None
     paths: Annotated[
         tuple[ApiPath, ...] | None,
         Meta(
@@ -188,6 +209,16 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "accounts at one provider need names."
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        """Fills what the preset knows. Raises ValueError for an endpoint that leads nowhere."""
+        known = shipped_presets().get(self.preset) if self.preset is not None else None
+        if known is not None:
+            for name, unsaid in _UNSAID.items():
+                if getattr(self, name) == unsaid:
+                    force_setattr(self, name, getattr(known, name))
+        if not self.url:
+            raise ValueError("an endpoint needs a url, or a preset that is known")
 
     @property
     def label(self) -> str:

@@ -13,6 +13,7 @@ from fastpath.settings.findings import Finding, Values, find_repeats_in, items_o
 from fastpath.settings.issuer_rules import find_issuer_conflicts
 from fastpath.settings.policy_rules import find_policy_conflicts
 from fastpath.settings.problem import Path, format_path
+from fastpath.settings.provider_rules import find_provider_faults, url_of
 from fastpath.settings.syntax import is_loopback, url_identity, url_label
 from fastpath.settings.tenancy_rules import find_tenancy_conflicts, known_models
 
@@ -25,6 +26,7 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     yield from _find_unknown_models(values, hidden)
     yield from _find_unknown_fallbacks(values, hidden)
     for path, endpoints in _pools(values):
+        yield from find_provider_faults(endpoints)
         yield from _find_twin_endpoints(path, endpoints)
     yield from _find_useless_ca(values)
     yield from _find_open_door(values)
@@ -98,8 +100,8 @@ def _find_twin_endpoints(pool: Path, endpoints: list[tuple[Path, Values]]) -> It
     places: dict[object, Path] = {}
     labels: dict[str, Path] = {}
     for path, endpoint in endpoints:
-        url = endpoint.get("url")
-        if not isinstance(url, str):
+        url = url_of(endpoint)
+        if url is None:
             continue
         place = (url_identity(url), endpoint.get("model"), endpoint.get("api_key"))
         label = endpoint.get("name") or url_label(url)

@@ -214,6 +214,12 @@ async def server() -> AsyncIterator[ScriptedServer]:
     await server.close()
 
 
+@pytest.fixture
+async def taker() -> Taker:
+    """Hears one answer."""
+    return Taker()
+
+
 @pytest.fixture(params=["ours", "the-loops"])
 async def poller(request: pytest.FixtureRequest) -> AsyncIterator[Poller | None]:
     """On whose transports: ours, as in a worker, or the loop's, as TLS is."""

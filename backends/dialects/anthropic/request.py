@@ -59,9 +59,7 @@ def write_request(body: bytes, max_output: int) -> tuple[bytes, Asked]:
     system, tree["messages"] = _split_messages(chat.messages)
     if system:
         tree["system"] = system if len(system) > 1 else system[0]["text"]
-    for name, value in (("temperature", _temperature(chat)), ("top_p", chat.top_p), ("top_k", chat.top_k)):
-        if value is not None:
-            tree[name] = value
+    tree |= _sampling(chat)
     if chat.stops:
         tree["stop_sequences"] = chat.stops
     if chat.stream:
@@ -72,10 +70,13 @@ def write_request(body: bytes, max_output: int) -> tuple[bytes, Asked]:
     return msgspec.json.encode(tree), Asked(chat.stream is True, chat.wants_usage, as_text)
 
 
-def _temperature(chat: ChatCall) -> float | None:
+def _sampling(chat: ChatCall) -> dict[str, Any]:
+    """How tokens are chosen. 1 is the default here as there, and models that take no such field refuse to be told."""
     if chat.temperature is not None and chat.temperature > 1:
         raise Refused("temperature goes from 0 to 1 in the Anthropic API. Send at most 1.", "temperature")
-    return chat.temperature
+    values = {"temperature": chat.temperature, "top_p": chat.top_p}
+    sampling: dict[str, Any] = {name: value for name, value in values.items() if value is not None and value != 1}
+    return sampling if chat.top_k is None else sampling | {"top_k": chat.top_k}
 
 
 # -- messages
@@ -171,8 +172,8 @@ def _add_tools(tree: dict[str, Any], chat: ChatCall) -> None:
         return
     tree["tools"] = [_tool(spec, f"tools[{i}]") for i, spec in enumerate(chat.tools)]
     choice = _tool_choice(chat)
-    if chat.parallel_tool_calls is False and choice.get("type") != "none":
-        choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
+    if chat.parallel_tool_calls is not None and choice.get("type") != "none":
+        choice = {"type": "auto", **choice, "disable_parallel_tool_use": not chat.parallel_tool_calls}
     if choice:
         tree["tool_choice"] = choice
 

@@ -1,5 +1,7 @@
 """A stream of message events as chat-completion chunks, each as it comes. Pure; one object per stream."""
 
+from contextlib import suppress
+
 import msgspec
 from msgspec import Raw
 
@@ -40,8 +42,26 @@ class _Call(msgspec.Struct):
     said: bool = False
 
 
+class _Kind(msgspec.Struct):
+    type: str
+
+
 _EVENT = msgspec.json.Decoder(_Event)
+_KIND = msgspec.json.Decoder(_Kind)
+_BLOCKS = ("content_block_start", "content_block_delta", "content_block_stop")
+_KNOWN = frozenset({"message_start", *_BLOCKS, "message_delta", "message_stop", "error"})
 _NO_DELTA = _Delta()
+
+
+def _read_event(data: bytes) -> _Event | None:
+    """An event, None for one that is new: its fields may mean anything. Raises BadAnswer."""
+    try:
+        return _EVENT.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if _KIND.decode(data).type not in _KNOWN:
+                return None
+        raise BadAnswer(f"not an event of a message: {error}") from error
 
 
 class MessageStream:
@@ -72,10 +92,9 @@ class MessageStream:
     def _take(self, data: bytes) -> bytes:
         if self._over:
             return b""
-        try:
-            event = _EVENT.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadAnswer(f"not an event of a message: {error}") from error
+        event = _read_event(data)
+        if event is None:
+            return b""
         if event.type == "error":
             self._over = True
             return error_event(retell(data))
