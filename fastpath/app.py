@@ -50,7 +50,7 @@ from fastpath.route.facts import SharedFacts
 from fastpath.route.vitals import Ward
 from fastpath.runtime import Records, Runtime
 from fastpath.settings import Settings, state_folder
-from fastpath.settings.pepper import PepperError, read_pepper
+from fastpath.settings.pepper import PepperError, make_pepper, read_pepper
 from fastpath.settings.problem import Problem, SettingsError
 from fastpath.settings.token import KeyHasher
 from fastpath.snapshot import Snapshot, compile_snapshot
@@ -60,6 +60,7 @@ from scheduler.retry import RetryBudget
 
 if TYPE_CHECKING:
     from backends.watch.report import Report
+    from fastpath.explain.recorder import Recorder
     from fastpath.identity.callers import Callers
     from fastpath.identity.token.issuers import Issuers
     from fastpath.outbox.writer import OutboxWriter
@@ -105,6 +106,7 @@ class App:
             self._notices = Notices(self._outbox.put, clock)
             _publish_outbox(metrics, self._outbox)
         self._catalog: Catalog | None = None
+        self._runtime.decisions = _open_recorder(settings, clock, metrics)
         state = state_folder(settings.state_dir, os.environ, os.geteuid())
         self._runtime.idempotency = Store(state, self._loop, clock, self._count_key)
         for result in RESULTS:  # shown as 0 before the first, or an alert would miss that one
@@ -142,6 +144,8 @@ class App:
         snapshot = self._compile(settings, self._pipeline.snapshot, published)
         before = self._pipeline.snapshot.keys
         self._settings = settings
+        if self._runtime.decisions is not None:
+            self._runtime.decisions.use(settings)
         self._pipeline.publish(snapshot)
         self._facts.use(snapshot)
         if before is not None:
@@ -184,6 +188,8 @@ class App:
             await self._runtime.idempotency.close()
         if self._outbox is not None:
             self._outbox.close()
+        if self._runtime.decisions is not None:
+            self._runtime.decisions.archive.close()
         self._poller.close()
 
     def debug_requests(self) -> list[dict[str, Any]]:
@@ -295,6 +301,23 @@ def _open_outbox(settings: Settings, clock: Clock) -> "OutboxWriter | None":
     from fastpath.outbox.writer import OutboxWriter
 
     return OutboxWriter(state_folder(settings.state_dir, os.environ, os.geteuid()) / "outbox", clock)
+
+
+def _open_recorder(settings: Settings, clock: Clock, metrics: Metrics) -> "Recorder | None":
+    """Who keeps records of decisions; None where nobody could ask for one. Raises OutboxError or PepperError."""
+    if settings.control is None and not settings.decisions.share and not any(key.insight for key in settings.keys):
+        return None
+    from fastpath.explain.archive import FOLDER, Archive
+    from fastpath.explain.fingerprint import Fingerprints
+    from fastpath.explain.recorder import Recorder
+
+    state = state_folder(settings.state_dir, os.environ, os.geteuid())
+    fingerprints = Fingerprints(make_pepper(state))
+    archive = Archive(state / FOLDER, settings.decisions, clock, settings.workers)
+    metrics.read("fastpath_decisions_kept_total", lambda: {(): archive.kept})
+    metrics.read("fastpath_decisions_dropped_total", lambda: {(): archive.dropped})
+    metrics.read("fastpath_decisions_evicted_segments_total", lambda: {(): archive.evicted})
+    return Recorder(archive, fingerprints, settings)
 
 
 def _publish_outbox(metrics: Metrics, outbox: "OutboxWriter") -> None:

@@ -108,6 +108,12 @@ def unknown_model(name: str) -> GatewayError:
     return GatewayError(404, "model_not_found", message, param="model")
 
 
+def unknown_decision() -> GatewayError:
+    """404, the same for a decision of somebody else, one that is gone, and one that never was."""
+    message = "There is no record of that request that you may see. The id is the x-request-id of its answer."
+    return GatewayError(404, "decision_not_found", message)
+
+
 # -- policy: what this caller may not, or not now
 
 

@@ -15,6 +15,7 @@ from fastpath.endpoints.decode import check_head, decode
 from fastpath.endpoints.paths import ApiPath, find
 from fastpath.endpoints.upload import Upload
 from fastpath.errors import GatewayError, Header
+from fastpath.explain.stage import Inquiry
 from fastpath.idempotency.caller import HEADER as IDEMPOTENCY_KEY
 from fastpath.idempotency.stage import Keyed
 from fastpath.identity.client import ClientAddress
@@ -56,6 +57,9 @@ class Pipeline:
         if path.body == "none":
             self._answer(ctx, self._reply_of(ctx, path))
             return
+        if path.body == "lookup":
+            Inquiry(ctx, self, self._runtime).begin()
+            return
         check_head(ctx, path)
         self._read(ctx, path)
 
@@ -81,6 +85,9 @@ class Pipeline:
         if ctx.snapshot.rulebook is not None:
             govern(ctx)
         assert ctx.route is not None
+        decisions = self._runtime.decisions
+        if decisions is not None and not decisions.admits(ctx):
+            raise errors.unrecordable()
         if ctx.snapshot.desk is not None or ctx.route.tariff is not None:
             limit(ctx, self._runtime)
         ctx.in_flight = True
@@ -88,6 +95,8 @@ class Pipeline:
         self._runtime.retries.request()
         delivery = Delivery(ctx, self._runtime, call, self._settle)
         delivery.start()
+        if decisions is not None:
+            decisions.note(ctx)
         return delivery
 
     def _is_keyed(self, ctx: RequestContext) -> bool:

@@ -32,3 +32,4 @@ cdef class Runtime:
     cdef public object idempotency
     cdef public bint degraded
     cdef public object books
+    cdef public object decisions

@@ -16,6 +16,7 @@ from scheduler.retry import RetryBudget
 
 if TYPE_CHECKING:
     from fastpath.account.books import Books
+    from fastpath.explain.recorder import Recorder
     from fastpath.idempotency.store import Store
     from fastpath.record import DecisionRecord
     from fastpath.relay.delivery import Delivery
@@ -75,3 +76,4 @@ class Runtime:
         self.idempotency: Store | None = None  # None: idempotency keys mean nothing here
         self.degraded = False  # something is wrong on this node while traffic goes on
         self.books: Books | None = None  # None: there is no ledger to tell
+        self.decisions: Recorder | None = None  # None: no records of decisions are kept

@@ -34,6 +34,8 @@ def settle(ctx: RequestContext, runtime: Runtime) -> None:
         ctx.claim.settle(record.attempts)
     if runtime.books is not None:
         runtime.books.end(ctx)
+    if runtime.decisions is not None:
+        runtime.decisions.take(ctx)
     runtime.series.settled(record, path, model)
     runtime.records.put(record)
 

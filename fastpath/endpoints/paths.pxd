@@ -14,5 +14,6 @@ cdef class ApiPath:
 
 cdef dict BY_PATH
 cdef ApiPath ONE_MODEL
+cdef ApiPath ONE_DECISION
 
 cpdef ApiPath find(str path)

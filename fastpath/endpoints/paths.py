@@ -11,7 +11,7 @@ import msgspec
 from backends.dialects import openai
 from fastpath.money.ask import Api
 
-Body = Literal["none", "json", "multipart"]
+Body = Literal["none", "json", "multipart", "lookup"]  # lookup: none either, and the answer waits for the disk
 
 
 #: JSON bodies of paths below these are uploads too (audio, images): the larger limit applies.
@@ -74,12 +74,14 @@ PATHS = (
     ApiPath("/v1/audio/translations", "POST", body="multipart", json_reply=False),
     ApiPath("/v1/models", "GET", body="none"),
     ApiPath("/v1/models/{id}", "GET", body="none"),
+    ApiPath("/v1/decisions/{id}", "GET", body="lookup"),
     ApiPath("/healthz", "GET", body="none"),
     ApiPath("/readyz", "GET", body="none"),
 )
 
 BY_PATH = {path.template: path for path in PATHS if "{" not in path.template}
 ONE_MODEL = next(path for path in PATHS if path.template == "/v1/models/{id}")
+ONE_DECISION = next(path for path in PATHS if path.template == "/v1/decisions/{id}")
 
 
 def find(path: str) -> ApiPath | None:
@@ -87,4 +89,6 @@ def find(path: str) -> ApiPath | None:
     found = BY_PATH.get(path)
     if found is None and path.startswith("/v1/models/") and len(path) > len("/v1/models/"):
         return ONE_MODEL
+    if found is None and path.startswith("/v1/decisions/") and len(path) > len("/v1/decisions/"):
+        return ONE_DECISION
     return found

@@ -204,6 +204,11 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("issuer", "reason"),
         _PAIRS,
     ),
+    _counter("fastpath_decisions_kept_total", "Records of decisions that were kept."),
+    _counter("fastpath_decisions_dropped_total", "Records of decisions that found no room."),
+    _counter(
+        "fastpath_decisions_evicted_segments_total", "Segments of decisions that went before their time, for room."
+    ),
     _counter("fastpath_outbox_records_total", "Records of money that workers wrote."),
     _counter("fastpath_outbox_refused_total", "Records that found no room: their requests were not sent."),
     _gauge("fastpath_outbox_bytes", "Bytes of all segments of the outbox, 1 GiB at most."),

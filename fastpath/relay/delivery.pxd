@@ -87,5 +87,6 @@ cdef class Delivery(AttemptOwner):
 
 cpdef Call make_call(Delivery delivery, Target target)
 cdef list _lasting(RequestContext ctx, object headers)
+cdef _explain(RequestContext ctx, list headers)
 cdef bint _stored(RequestContext ctx) except -1
 cdef bint _usage_wanted(RequestContext ctx) except -1

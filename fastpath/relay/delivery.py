@@ -21,6 +21,8 @@ from fastpath import errors
 from fastpath.account.cost import note_progress, note_stream, note_whole, sample_prompt
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError, Header
+from fastpath.explain.headline import NAME as DECISION
+from fastpath.explain.recorder import headline_of
 from fastpath.policy.question import EVERY_TIER
 from fastpath.policy.stage import permitted
 from fastpath.relay.attempt import Attempt, AttemptOwner, BadStatus
@@ -281,6 +283,7 @@ class Delivery(AttemptOwner):
         if ctx.key is not None and ctx.key.insight and self._attempt is not None:
             waited = self._attempt.began - ctx.read_at - ctx.upstream
             headers.append((b"x-fastpath-overhead-us", b"%d" % int(waited * 1e6)))
+            _explain(ctx, headers)
         sink = ctx.exchange.stream(200, headers, self)
         return sink if ctx.claim is None else ctx.claim.open(200, _lasting(ctx, STREAM_FIELDS), sink, events=True)
 
@@ -290,6 +293,7 @@ class Delivery(AttemptOwner):
         self._note_heard(attempt, self._runtime.clock.monotonic())
         headers = [*self.ctx.reply_headers, *inbound(attempt.headers)]
         headers += [field for field in attempt.headers if field[0] == b"content-length"]
+        _explain(self.ctx, headers)
         self._sink = self.ctx.exchange.stream(attempt.status, headers, self)
         claim = self.ctx.claim
         if claim is not None:
@@ -512,6 +516,7 @@ class Delivery(AttemptOwner):
             sink.fail(error)
             return
         headers = [errors.JSON_TYPE, *ctx.reply_headers, *error.headers]
+        _explain(ctx, headers)
         ctx.exchange.reply(error.status, headers, errors.shape(error, ctx.dialect, ctx.record.id))
 
     def _end_in_band(self, error: GatewayError, code: str) -> None:
@@ -532,6 +537,7 @@ class Delivery(AttemptOwner):
         headers = ctx.reply_headers + inbound(attempt.headers)
         if ctx.key is not None and ctx.key.insight:
             headers.append((b"x-fastpath-overhead-us", str(ctx.record.overhead_us).encode()))
+            _explain(ctx, headers)
         if ctx.record.cost_nano is not None:
             headers.append((b"x-fastpath-cost", nano_text(ctx.record.cost_nano)))
         ctx.exchange.reply(attempt.status, headers, body)
@@ -631,6 +637,12 @@ def make_call(delivery: Delivery, target: "Target") -> Call:
 def _lasting(ctx: RequestContext, headers: Sequence[Header]) -> list[Header]:
     """What an answer's head says that is still true when it is given again."""
     return [*headers, *(field for field in ctx.reply_headers if field[0] == SUBSTITUTE)]
+
+
+def _explain(ctx: RequestContext, headers: list[Header]) -> None:
+    """Tells callers whose key has insight why their request runs where it runs."""
+    if ctx.key is not None and ctx.key.insight and (line := headline_of(ctx)) is not None:
+        headers.append((DECISION, line))
 
 
 def _stored(ctx: RequestContext) -> bool:

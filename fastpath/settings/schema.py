@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from fastpath.settings.control import Control
+from fastpath.settings.decisions import Decisions
 from fastpath.settings.endpoint import Endpoint
 from fastpath.settings.health import Health
 from fastpath.settings.idempotency import Idempotency
@@ -88,7 +89,8 @@ class Key(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             description="Whether this caller sees how the gateway handled its requests: answers carry "
             "`x-fastpath-overhead-us`, the microseconds a request spent in the gateway itself (of an event stream, "
-            "those before its first event)."
+            "those before its first event), and `x-fastpath-decision`, the endpoint that was chosen and why. Its "
+            "requests leave a record (`decisions`), in which it sees the names of endpoints."
         ),
     ] = False
     tenant: Annotated[
@@ -342,6 +344,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     idempotency: Annotated[
         Idempotency, Meta(description="Requests that callers may repeat without running them twice.")
     ] = Idempotency()
+    decisions: Annotated[Decisions, Meta(description="Records of why requests ran where they ran.")] = Decisions()
     dns: Annotated[Dns, Meta(description="How host names of endpoints become addresses.")] = Dns()
     log: Annotated[Log, Meta(description="The access log.")] = Log()
 

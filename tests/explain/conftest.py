@@ -1,0 +1,151 @@
+"""What these tests share: the loop they run on, a gateway per door with keys of two tenants, and records made by hand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from fastpath.explain.decision import LAYOUT, Decision, Times, Tokens
+from fastpath.outbox.facts import Payer
+from fastpath.settings import Endpoint, Key, Model, Tenant
+from fastpath.settings.decisions import Decisions
+from fastpath.settings.pepper import make_pepper
+from fastpath.settings.token import KeyHasher, new_token
+from loadtest.rig import post
+from loadtest.rig.bench import Served, Upstream, make_settings
+from loadtest.rig.doors import DOORS, DoorBench
+from loadtest.rig.reply import Reply
+from scheduler.choice import Choice, Dropped, Scored, Step
+from scheduler.clock import Clock
+
+CANARY = "canary-7f3a of a prompt"
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Workers run on uvloop."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whatever starts a gateway runs once per door."""
+    if "door" in metafunc.fixturenames:
+        metafunc.parametrize("door", DOORS, scope="session")
+
+
+def make_decision(request: bytes, ts: float = 1_800_000_000.0, **changes: Any) -> Decision:
+    """A record as it could be, with a score."""
+    choice = Choice(
+        "llama",
+        "rack-1",
+        "score",
+        "balanced",
+        (Dropped("cloud", Step.SAFETY, "tier"),),
+        (Scored("rack-1", 1.0, 0.8, 0.6667, 1.0, 0.8833), Scored("rack-2", 0.6, 0.95, 0.769, 0.25, 0.6688)),
+    )
+    values: dict[str, Any] = {
+        "layout": LAYOUT,
+        "request": request,
+        "ts": ts,
+        "payer": Payer("acme", "search", "ada", "ada-key"),
+        "path": "/v1/chat/completions",
+        "stream": True,
+        "asked": "llama",
+        "model": "llama",
+        "version": "3.3",
+        "endpoint": "rack-1",
+        "tier": "L1",
+        "region": "eu",
+        "data_class": "P1",
+        "class_from": "request",
+        "policy": "",
+        "choices": (choice,),
+        "failures": (),
+        "attempts": 1,
+        "tokens": Tokens(12, 34),
+        "cost_nano": 1_500_000,
+        "currency": "EUR",
+        "times": Times(812.5, 96.25, 81),
+        "status": 200,
+        "outcome": "complete",
+        "error": "",
+        "clamped": "",
+        "prompt_hash": bytes(32),
+        "settings_version": 7,
+    }
+    return Decision(**(values | changes))
+
+
+class World:
+    """A gateway with records, two tenants, and keys with and without insight."""
+
+    def __init__(self, served: Served, upstream: Upstream, keys: dict[str, str], state: Path) -> None:
+        self.served = served
+        self.upstream = upstream
+        self.keys = keys
+        self.state = state
+
+    async def chat(self, key: str, prompt: str = CANARY, *headers: tuple[str, str], **body: Any) -> Reply:
+        said = {"model": "llama", "messages": [{"role": "user", "content": prompt}], **body}
+        bearer = ("authorization", f"Bearer {self.keys[key]}")
+        return await self.served.ask(post(said, headers=[bearer, *headers]))
+
+    async def look(self, key: str, request: str) -> Reply:
+        lines = [f"GET /v1/decisions/{request} HTTP/1.1", "host: x", f"authorization: Bearer {self.keys[key]}"]
+        return await self.served.ask("\r\n".join([*lines, "connection: close", "", ""]).encode())
+
+
+Build = Callable[..., Any]
+
+
+@pytest.fixture
+async def bench(door: str) -> AsyncIterator[DoorBench]:
+    async with DoorBench(door) as bench:
+        yield bench
+
+
+@pytest.fixture
+def build(bench: DoorBench, tmp_path: Path) -> Build:
+    """Starts a World: `await build(clock=..., named=..., **decisions)`."""
+
+    async def start(clock: Clock | None = None, named: bool = True, urls: int = 1, **decisions: Any) -> World:
+        state = tmp_path / "state"
+        hasher = KeyHasher(make_pepper(state))
+        owners = {"plain": ("acme", False), "seer": ("acme", True), "other": ("globex", True), "alone": (None, False)}
+        keys = {name: new_token().reveal() for name in owners}
+        upstreams = [await bench.mock() for _ in range(urls)]
+        endpoints = tuple(
+            Endpoint(
+                url=each.url,
+                name=f"rack-{i}" if named else None,
+                tier="L1",
+                version="3.3",
+                region="eu",
+                weight=1000 ** (urls - 1 - i),
+            )
+            for i, each in enumerate(upstreams)
+        )
+        settings = make_settings(
+            [Model(name="llama", endpoints=endpoints)],
+            keys=tuple(
+                Key(name=name, hash=hasher.hash_text(keys[name]), tenant=tenant, insight=insight)
+                for name, (tenant, insight) in owners.items()
+            ),
+            tenants=(Tenant(name="acme"), Tenant(name="globex")),
+            state_dir=str(state),
+            decisions=Decisions(**{"share": 1.0, **decisions}),
+        )
+        return World(await bench.serve(settings, clock), upstreams[0], keys, state)
+
+    return start
+
+
+@pytest.fixture
+async def world(build: Build) -> World:
+    """With a record of every request."""
+    made: World = await build()
+    return made
