@@ -20,7 +20,7 @@ from controlplane.access.credentials import Credentials
 from controlplane.access.visitors import open_visitors
 from controlplane.alerts.alerting import Alerting, open_alerting
 from controlplane.alerts.tables import DESTINATIONS
-from controlplane.api import access, alerts, audit, document, identity, policies, secrets, usage
+from controlplane.api import access, alerts, audit, decisions, document, identity, policies, secrets, usage
 from controlplane.api.errors import (
     answer_bug,
     answer_depth,
@@ -33,6 +33,7 @@ from controlplane.api.gate import Gate
 from controlplane.api.parameters import provide_page
 from controlplane.api.rules import Handlers, all_ruled, authorise, provide_principal
 from controlplane.audit.trail import Trail
+from controlplane.decisions import Decisions
 from controlplane.identity.directory import Directory
 from controlplane.identity.keys import Keys
 from controlplane.policies.policies import Policies
@@ -60,6 +61,7 @@ ROUTES: Handlers = all_ruled(
         *policies.ROUTES,
         *secrets.ROUTES,
         *audit.ROUTES,
+        *decisions.ROUTES,
         *usage.ROUTES,
         *alerts.ROUTES,
         *document.ROUTES,
@@ -83,6 +85,7 @@ class Rooms(Struct, frozen=True):
     billing: Billing
     alerting: Alerting
     press: Press
+    decisions: Decisions
 
 
 @asynccontextmanager
@@ -133,6 +136,7 @@ async def open_rooms(
                 billing,
                 alerting,
                 press,
+                Decisions(folder, settings.keep_days, now),
             )
     finally:
         await database.close()
@@ -174,7 +178,7 @@ def _build_litestar(rooms: Rooms) -> Litestar:
     )
 
 
-SERVING: Final = ("directory", "keys", "admin_keys", "policies", "vault", "trail", "billing", "alerting")
+SERVING: Final = ("directory", "keys", "admin_keys", "policies", "vault", "trail", "billing", "alerting", "decisions")
 """Rooms that handlers are given."""
 
 

@@ -59,6 +59,7 @@ class ControlSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     issuers: Annotated[
         tuple[AdminIssuer, ...], Meta(description="Whose tokens administrators may send in place of an admin key.")
     ] = ()
+    keep_days: Annotated[int, Meta(ge=1, le=400, description="How long records of decisions are shown.")] = 7
     settle_batch: Annotated[int, Meta(ge=1, le=100_000, description="Facts that are booked at once, at most.")] = BATCH
 
     @property

@@ -16,6 +16,7 @@ from fastpath import __version__
 from fastpath.bench.command import bench
 from fastpath.commands import CommandGroup, JoinedGroup
 from fastpath.compiled import outdated
+from fastpath.explain.command import explain, route_app
 from fastpath.policy.command import policies_app
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ app = typer.Typer(
 keys_app = typer.Typer(cls=JoinedGroup, help="Make, hash, list and change callers' keys.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(policies_app, name="policies")
+app.add_typer(route_app, name="route")
 
 StateDir = Annotated[
     Path | None,
@@ -203,6 +205,7 @@ def demo(
 
 
 app.command()(bench)
+app.command()(explain)
 
 
 @app.command()

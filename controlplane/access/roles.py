@@ -62,4 +62,5 @@ PROVIDER_READERS = only(Role.ADMIN, Role.OPERATOR, Role.AUDITOR)
 ALERT_READERS = only(Role.ADMIN, Role.OPERATOR, Role.AUDITOR, Role.TENANT_ADMIN)
 #: Sending again what was given up changes no rule.
 ALERT_SENDERS = only(Role.ADMIN, Role.OPERATOR, Role.TENANT_ADMIN)
+DECISION_READERS = only(Role.ADMIN, Role.OPERATOR, Role.AUDITOR, Role.TENANT_ADMIN)
 AUDITORS = only(Role.ADMIN, Role.AUDITOR)

@@ -29,6 +29,8 @@ FOLDER: Final = "decisions"
 STEP_EVERY: Final = 1.0  # seconds: what a loss of power may cost
 #: Searches that may wait; more are refused.
 MOST_WAITING: Final = 32
+#: Bytes for which there must be room, or the archive is not `roomy`: a record with scores of a hundred endpoints.
+LONGEST: Final = 16 << 10
 _LARGEST: Final = 4 << 20
 _SMALLEST: Final = 128 << 10
 _PAGE: Final = 4096
@@ -49,7 +51,8 @@ class Archive:
     def __init__(self, folder: Path, settings: Decisions, clock: Clock, workers: int = 1, *, thread: bool = True):
         self._folder = open_folder(folder)
         self._clock = clock
-        self._options = Options(segment_size(settings.most_bytes, workers), settings.most_bytes, STEP_EVERY, hold=8)
+        size = segment_size(settings.most_bytes, workers)
+        self._options = Options(size, settings.most_bytes, STEP_EVERY, hold=LONGEST)
         self._terms = terms_of(settings)
         self._retention = Retention(folder)
         self._shelf = Shelf(folder)
@@ -61,7 +64,8 @@ class Archive:
         self._waiting = 0
         self._search: ThreadPoolExecutor | None = None
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="decisions") if thread else None
+        # A daemon: what was put is the kernel's already, so a program that ends without `close` loses nothing.
+        self._thread = threading.Thread(target=self._run, name="decisions", daemon=True) if thread else None
         if self._thread is not None:
             self._thread.start()
 

@@ -37,13 +37,17 @@ ExpectExit = Callable[[int], "Future[int]"]
 Say = Callable[[str], None]
 
 
-def settings_line(control: Control, folder: Path, environ: Mapping[str, str]) -> bytes:
-    """What the control process reads first: JSON as in `controlplane.settings`, secrets included."""
+def settings_line(control: Control, folder: Path, environ: Mapping[str, str], keep_days: int = 7) -> bytes:
+    """What the control process reads first: JSON as in `controlplane.settings`, secrets included.
+
+    keep_days: how long records of decisions are shown.
+    """
     line: dict[str, Any] = {
         "state_dir": str(folder),
         "host": control.host,
         "port": control.port,
         "end_with_stdin": True,
+        "keep_days": keep_days,
         "webhooks": control.webhooks,
         "allow_hosts": control.allow_hosts,
     }

@@ -232,5 +232,6 @@ def open_plane(settings: Settings, folder: Path, environ: Mapping[str, str], clo
         raise SettingsError([Problem(0, 0, "state_dir", str(error))], "settings") from None
     control, child = settings.control, None
     if control is not None:
-        child = ControlChild(settings_line(control, folder, environ), environ, clock, say)
+        line = settings_line(control, folder, environ, settings.decisions.keep_days)
+        child = ControlChild(line, environ, clock, say)
     return ControlPlane(child, folder, pepper, clock, say, settings.shared)

@@ -1,6 +1,7 @@
 """Role x route: every cell, in a real process. What is expected is written out here, so that a change is a decision."""
 
 import itertools
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +13,11 @@ from controlplane.access.roles import PUBLIC, Role, Rule
 from controlplane.api.document import places
 from controlplane.api.rules import UnruledRouteError, all_ruled, rule_of, under
 from controlplane.app import ROUTES
+from fastpath.explain.decision import name_of
 from fastpath.outbox.facts import Payer
 from tests.controlplane.conftest import Cast, ControlProcess
 from tests.controlplane.settlement.spending import PATIENCE, spend, warn
+from tests.explain.decided import keep_decisions, make_decision
 
 LETTERS = {"A": "admin", "O": "operator", "U": "auditor", "T": "tenant-admin", "D": "developer"}
 
@@ -72,6 +75,7 @@ EXPECTED = {
     "GET /admin/v1/alert-destinations/{object_id}": "AOUT",
     "PATCH /admin/v1/alert-destinations/{object_id}": "AT",
     "DELETE /admin/v1/alert-destinations/{object_id}": "AT",
+    "GET /admin/v1/decisions/{object_id}": "AOUT",
     "GET /admin/v1/audit": "AU",
     "GET /admin/v1/audit/verify": "AU",
 }
@@ -98,6 +102,9 @@ def alerted_budget(control: ControlProcess, cast: Cast) -> None:
 def paid_request(control: ControlProcess, cast: Cast) -> None:
     """A request that was charged, to be refunded."""
     (cast.ids["request"],) = spend(control.state, Payer(cast.ids["tenant"]))
+    own, other = (make_decision(secrets.token_bytes(16), time.time(), payer=Payer(ids["tenant"])) for ids in (cast.ids, cast.other))
+    keep_decisions(control.state, (own, other))
+    cast.ids["decision"], cast.other["decision"] = name_of(own.request), name_of(other.request)
     deadline = time.monotonic() + PATIENCE
     while not cast.admin.get("/usage")["data"]:
         assert time.monotonic() < deadline, "it was not settled"
@@ -277,6 +284,18 @@ def test_an_alert_of_another_tenant_is_none(cast: Cast) -> None:
         assert (foreign.status_code, foreign.content) == (404, missing.content)
     everywhere = chief.call("POST", "/alert-destinations", {"name": fresh(), "url": "https://alerts.invalid/"})
     assert everywhere.status_code == 403
+
+
+def test_a_decision_is_its_tenants_alone(cast: Cast) -> None:
+    chief = cast.callers["tenant-admin"]
+    assert chief.get(f"/decisions/{cast.ids['decision']}")["endpoint"] == "endpoint-1", "its name is not theirs to know"
+    assert cast.callers["auditor"].get(f"/decisions/{cast.other['decision']}")["endpoint"] == "rack-1"
+    foreign, *missing = [
+        chief.call("GET", f"/decisions/{which}")
+        for which in (cast.other["decision"], f"req_{'f' * 32}", "f" * 32, "req_x", "%00", cast.ids["decision"].upper())
+    ]
+    assert foreign.status_code == 404
+    assert {answer.content for answer in missing} == {foreign.content}
 
 
 def test_nothing_is_made_below_another_tenants_objects(cast: Cast) -> None:

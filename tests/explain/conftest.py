@@ -1,4 +1,4 @@
-"""What these tests share: the loop they run on, a gateway per door with keys of two tenants, and records made by hand."""
+"""What these tests share: the loop they run on, and a gateway per door with keys of two tenants."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import uvloop
 
-from fastpath.explain.decision import LAYOUT, Decision, Times, Tokens
-from fastpath.outbox.facts import Payer
 from fastpath.settings import Endpoint, Key, Model, Tenant
 from fastpath.settings.decisions import Decisions
 from fastpath.settings.pepper import make_pepper
@@ -18,7 +16,6 @@ from loadtest.rig import post
 from loadtest.rig.bench import Served, Upstream, make_settings
 from loadtest.rig.doors import DOORS, DoorBench
 from loadtest.rig.reply import Reply
-from scheduler.choice import Choice, Dropped, Scored, Step
 from scheduler.clock import Clock
 
 CANARY = "canary-7f3a of a prompt"
@@ -35,49 +32,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Whatever starts a gateway runs once per door."""
     if "door" in metafunc.fixturenames:
         metafunc.parametrize("door", DOORS, scope="session")
-
-
-def make_decision(request: bytes, ts: float = 1_800_000_000.0, **changes: Any) -> Decision:
-    """A record as it could be, with a score."""
-    choice = Choice(
-        "llama",
-        "rack-1",
-        "score",
-        "balanced",
-        (Dropped("cloud", Step.SAFETY, "tier"),),
-        (Scored("rack-1", 1.0, 0.8, 0.6667, 1.0, 0.8833), Scored("rack-2", 0.6, 0.95, 0.769, 0.25, 0.6688)),
-    )
-    values: dict[str, Any] = {
-        "layout": LAYOUT,
-        "request": request,
-        "ts": ts,
-        "payer": Payer("acme", "search", "ada", "ada-key"),
-        "path": "/v1/chat/completions",
-        "stream": True,
-        "asked": "llama",
-        "model": "llama",
-        "version": "3.3",
-        "endpoint": "rack-1",
-        "tier": "L1",
-        "region": "eu",
-        "data_class": "P1",
-        "class_from": "request",
-        "policy": "",
-        "choices": (choice,),
-        "failures": (),
-        "attempts": 1,
-        "tokens": Tokens(12, 34),
-        "cost_nano": 1_500_000,
-        "currency": "EUR",
-        "times": Times(812.5, 96.25, 81),
-        "status": 200,
-        "outcome": "complete",
-        "error": "",
-        "clamped": "",
-        "prompt_hash": bytes(32),
-        "settings_version": 7,
-    }
-    return Decision(**(values | changes))
 
 
 class World:
