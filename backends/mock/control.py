@@ -6,10 +6,12 @@ Synchronous: a request in, an answer out.
 import msgspec
 
 from backends.mock.answers.answer import Answer, Fixed, fixed_json
+from backends.mock.catalogue import catalogue
 from backends.mock.engine import Engine
 from backends.mock.errors import RefusedError
 from backends.mock.fault import Script
 from backends.mock.metrics import METRICS_TYPE, tell_metrics
+from backends.mock.paths import speaks_gemini
 from backends.mock.request import Request, decode_body
 
 GETS = ("/health", "/metrics", "/mock/records", "/v1/models")
@@ -29,8 +31,11 @@ def takes_faults(path: str) -> bool:
 def control(engine: Engine, request: Request) -> Answer | None:
     """The answer, or None when the path is a model's. Raises RefusedError (400, 404, 405)."""
     path = request.path
-    if path.startswith("/v1/models/"):
+    if path.startswith("/v1/models/") and not speaks_gemini(path):
         return _model(engine, path.removeprefix("/v1/models/"))
+    listed = catalogue(engine, path) if request.method == "GET" else None
+    if listed is not None:
+        return fixed_json(b"", listed)
     if path not in GETS + POSTS:
         return None
     if request.method != ("GET" if path in GETS else "POST"):

@@ -113,6 +113,11 @@ class Engine:
             f"named_metrics.num_requests_waiting={float(self.slots.waiting)}"
         )
 
+    @property
+    def started(self) -> int:
+        """Unix time of the start."""
+        return self._started
+
     def model_list(self) -> list[dict[str, object]]:
         """Models in the shape of GET /v1/models."""
         return [_model(name, self._started) for name in self.options.models]

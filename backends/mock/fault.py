@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from backends.mock.paths import MODEL_PATHS
+
 UsageShape = Literal["none", "final", "final_with_choices", "every", "zero", "negative", "huge", "nan", "null"]
 How = Literal["fin", "rst", "stall"]
 
@@ -192,6 +194,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     metrics: Literal["wrong", "frozen"] | None = None
     """What `/metrics` tells (a script with that path): numbers that cannot be, or always those of the first time."""
 
+    finish: str | None = None
+    """Why the answer ended, in the dialect's own word, instead of the right one (Gemini and Ollama)."""
+
+    blocked: str | None = None
+    """The prompt is blocked for this reason, and there is no candidate (Gemini)."""
+
     wrong_model_name: bool | str = False
     """Another model's name in the answer: `another-model`, or this one."""
 
@@ -207,7 +215,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Requests it applies to; None: until it is replaced or reset."""
 
     path: str | None = None
-    """The path it applies to, any method; None: every POST under /v1."""
+    """The path it applies to, any method; None: every POST to a model."""
 
 
 class ScriptRun:
@@ -234,7 +242,7 @@ class ScriptRun:
 
     def _applies(self, method: str, path: str) -> bool:
         wanted = self._script.path
-        return path == wanted if wanted is not None else method == "POST" and path.startswith(("/v1/", "/openai/"))
+        return path == wanted if wanted is not None else method == "POST" and path.startswith(MODEL_PATHS)
 
     def _current(self) -> Fault | None:
         faults, times = self._script.faults, self._script.times

@@ -15,7 +15,7 @@ from backends.mock.fault import Fault
 EVENT_TIMES = 10_000
 """Send times kept per record; a firehose has more events than anyone compares."""
 
-CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie"})
+CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"})
 
 ClosedBy = Literal["client", "server", "done"]
 

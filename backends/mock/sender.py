@@ -17,11 +17,10 @@ from backends.mock.pacing import Pace, wait_until
 from backends.mock.record import Record
 from backends.mock.request import Request
 from backends.mock.response import Body, Head, Mode, interim_head, interim_statuses, plain_mode, stream_mode
-from backends.mock.sse import Event, comment, distort, mark_last, render
+from backends.mock.sse import SSE, Event, comment, distort, mark_last, render, render_line
 from backends.mock.tokens import digest
 from scheduler.clock import Clock
 
-SSE = "text/event-stream; charset=utf-8"
 HTML = b"<html><head><title>Error</title></head><body><h1>An error occurred</h1></body></html>\n"
 ERROR_BODIES: Mapping[str, tuple[str, bytes]] = MappingProxyType(
     {"html": ("text/html", HTML), "text": ("text/plain", b"An error occurred\n"), "empty": ("text/plain", b"")}
@@ -102,7 +101,7 @@ class Sender:
             known = list(frames)
             length = sum(len(frame) for _, frame in known)
             frames = iter(known)
-        await self._send_head(self._head(200, SSE, mode, length), pace.due(0))
+        await self._send_head(self._head(200, answer.stream_type, mode, length), pace.due(0))
         framed = Body(self._outlet, mode, fault, compress=fault.gzip)
         if fault.endless_line:
             await self._wait(pace.due(0), framed)
@@ -112,9 +111,10 @@ class Sender:
 
     def _frames(self, answer: Answer, cached: int) -> Iterator[tuple[Event, bytes]]:
         events = distort(answer.events(cached), self._fault, answer.failure)
+        shape = render if answer.stream_type == SSE else render_line
         first = True
         for event, last in mark_last(events):
-            yield event, render(event, self._fault, first=first, last=last)
+            yield event, shape(event, self._fault, first=first, last=last)
             first = False
 
     async def _send_events(self, framed: Body, frames: Iterator[tuple[Event, bytes]], pace: Pace) -> None:

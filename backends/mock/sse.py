@@ -9,6 +9,8 @@ from backends.mock.fault import Fault
 
 BOM = b"\xef\xbb\xbf"
 DONE = b"[DONE]"
+SSE = "text/event-stream; charset=utf-8"
+LINES = "application/x-ndjson"
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -60,6 +62,13 @@ def render(event: Event, fault: Fault, *, first: bool, last: bool) -> bytes:
     blank = b"" if last and fault.no_blank_line else end
     head = (BOM if first and fault.bom else b"") + (comment(fault) if fault.comments else b"")
     return head + b"".join(line + end for line in lines) + blank
+
+
+def render_line(event: Event, fault: Fault, *, first: bool, last: bool) -> bytes:
+    """The same event as a line of JSON."""
+    return (
+        (BOM if first and fault.bom else b"") + event.data + (b"" if last and fault.no_blank_line else line_end(fault))
+    )
 
 
 def comment(fault: Fault) -> bytes:

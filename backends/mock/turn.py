@@ -17,6 +17,7 @@ from backends.mock.fault import NO_FAULT, Fault, How
 from backends.mock.forms import parse_form
 from backends.mock.outlet import EndedError, Outlet, hang_up
 from backends.mock.pacing import Pace, wait_until
+from backends.mock.paths import MODEL_PATHS, gemini_call, speaks_gemini
 from backends.mock.record import ClosedBy, Record, mask_headers
 from backends.mock.request import Common, Request, decode_body, decode_fault
 from backends.mock.response import GARBAGE
@@ -110,7 +111,8 @@ class Turn:
             common = _common(self._request)
         except RefusedError as error:
             return error
-        self._record.model = common.model
+        called = gemini_call(self._request.path)
+        self._record.model = called[0] if called else common.model
         self._record.tag = common.tag
         self._fault = common.mock or self._fault
         return _refused_options(common, self._fault)
@@ -142,7 +144,7 @@ class Turn:
         request, engine = self._request, self._engine
         if request.oversized:
             raise RefusedError(413, f"The body is longer than {engine.options.body_limit} bytes.", code="too_large")
-        if request.path.startswith(("/v1/", "/openai/")):
+        if request.path.startswith(MODEL_PATHS):
             _authorize(request, engine.options.api_key)
         return control(engine, request) or plan_answer(engine.context(self._record, self._fault), request)
 
@@ -210,7 +212,20 @@ def _scripted_error(fault: Fault, status: int) -> RefusedError:
 def _authorize(request: Request, key: str | None) -> None:
     if key is None:
         return
+    if speaks_gemini(request.path):
+        _authorize_google(request, key)
+        return
     bearer = request.header("authorization").removeprefix("Bearer ")
     given = bearer or request.header("x-api-key") or request.header("api-key")
     if not hmac.compare_digest(given.encode("latin-1"), key.encode()):
         raise RefusedError(401, "Incorrect API key provided.", code="invalid_api_key")
+
+
+def _authorize_google(request: Request, key: str) -> None:
+    """As the Gemini API: a wrong key is a bad request there."""
+    given = request.header("x-goog-api-key")
+    if not given:
+        message = "Method doesn't allow unregistered callers (callers without established identity)."
+        raise RefusedError(403, message)
+    if not hmac.compare_digest(given.encode("latin-1"), key.encode()):
+        raise RefusedError(400, "API key not valid. Please pass a valid API key.", code="API_KEY_INVALID")

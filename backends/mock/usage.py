@@ -18,6 +18,8 @@ class Usage(msgspec.Struct, frozen=True):
     prompt: int
     cached: int
     completion: int
+    thoughts: int = 0
+    """Tokens thought before; not part of `completion`."""
 
 
 def openai_usage(usage: Usage) -> dict[str, Any]:
@@ -49,6 +51,28 @@ def anthropic_usage(usage: Usage) -> dict[str, Any]:
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": usage.cached,
         "output_tokens": usage.completion,
+    }
+
+
+def gemini_usage(usage: Usage) -> dict[str, Any]:
+    """`usageMetadata` of a response: what is zero is left out, and thoughts stand beside the candidates' tokens."""
+    counts = {
+        "promptTokenCount": usage.prompt,
+        "cachedContentTokenCount": usage.cached,
+        "candidatesTokenCount": usage.completion,
+        "thoughtsTokenCount": usage.thoughts,
+        "totalTokenCount": usage.prompt + usage.completion + usage.thoughts,
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def ollama_usage(usage: Usage) -> dict[str, Any]:
+    """Counts and durations (ns) of an answer; what is zero is left out."""
+    return {
+        "prompt_eval_count": usage.prompt,
+        "prompt_eval_duration": 1_000_000,
+        "eval_count": usage.completion,
+        "eval_duration": 3_000_000,
     }
 
 

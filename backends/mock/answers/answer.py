@@ -7,7 +7,7 @@ import msgspec
 
 from backends.mock.draft import Context, prompt_tokens
 from backends.mock.errors import RefusedError, error_body
-from backends.mock.sse import Event
+from backends.mock.sse import SSE, Event
 
 JSON = "application/json"
 
@@ -30,6 +30,9 @@ class Answer:
     """Whether the caller asked for events."""
 
     content_type: str = JSON
+
+    stream_type: str = SSE
+    """Content type of its events: server-sent ones, or lines of JSON."""
 
     @property
     def prompt_tokens(self) -> int:
