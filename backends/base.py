@@ -15,6 +15,7 @@ class Cause(StrEnum):
     """Why an attempt failed, in words that metrics use as a label."""
 
     DNS = "dns"
+    ADDRESS = "address"  # the host leads where this endpoint may not be
     CONNECT = "connect"
     CONNECT_TIMEOUT = "connect_timeout"
     TLS = "tls"
@@ -65,6 +66,8 @@ class EndpointSpec:
     caller's; deadlines in seconds; dialect: what it speaks (`backends.dialects.spoken`); api_key goes in the field
     `auth`, after `Bearer` where that is `authorization`; query: what every request's target ends with; max_output: most
     tokens of an answer, 0 where nobody says; lacks: request fields that it refuses (`backends.dialects.likeness`).
+    networks: where all its addresses must be, None for anywhere that a model server may be. public_only: its host is not
+    the admin's word, so it must not lead into a private network.
     """
 
     name: str
@@ -81,6 +84,9 @@ class EndpointSpec:
     max_output: int = 0
     lacks: frozenset[str] = frozenset()
     deadlines: Deadlines = field(default_factory=Deadlines)
+    region: str | None = None
+    networks: tuple[str, ...] | None = None
+    public_only: bool = False
 
 
 class BodyFeed(Protocol):

@@ -28,6 +28,7 @@ from fastpath.account.books import Books
 from fastpath.account.notices import Notices
 from fastpath.door.granian import GranianDoor
 from fastpath.door.native import NativeDoor
+from fastpath.guard.egress import VIOLATIONS
 from fastpath.idempotency.store import RESULTS, Store
 from fastpath.identity.keys import KeyTable
 from fastpath.identity.published import Published, PublishedKeys
@@ -43,6 +44,7 @@ from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
 from fastpath.observe.metrics import Metrics
 from fastpath.pipeline import Pipeline
+from fastpath.policy.question import CLASSES
 from fastpath.process.listen import open_for_callers, open_in_worker, url_of
 from fastpath.process.watched import plan_of
 from fastpath.relay.fields import WANTED
@@ -109,6 +111,8 @@ class App:
         self._runtime.decisions = _open_recorder(settings, clock, metrics)
         state = state_folder(settings.state_dir, os.environ, os.geteuid())
         self._runtime.idempotency = Store(state, self._loop, clock, self._count_key)
+        for data_class in CLASSES:
+            metrics.counter(VIOLATIONS, (data_class, "L2"))
         for result in RESULTS:  # shown as 0 before the first, or an alert would miss that one
             metrics.counter("fastpath_idempotency_total", (result,))
         self._facts = SharedFacts(metrics.arena, self._runtime.table, clock)
@@ -154,7 +158,7 @@ class App:
             backend = self._backends.pop(spec)
             backend.pool.retire()
             self._retired.add(backend)
-        self._recall.renew(snapshot.keys)
+        self._recall.renew(snapshot.keys, snapshot)
 
     def note_condition(self, *, degraded: bool) -> None:
         """Whether something is wrong on this node while traffic goes on: callers' /readyz says so."""

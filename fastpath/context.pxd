@@ -3,6 +3,7 @@ from _native.jsonscan cimport Members
 from fastpath.account.held cimport Held
 from fastpath.account.tariff cimport Terms
 from fastpath.endpoints.paths cimport ApiPath
+from fastpath.guard.label cimport Label
 from fastpath.record cimport DecisionRecord
 from fastpath.snapshot cimport Route, Snapshot
 
@@ -34,4 +35,5 @@ cdef class RequestContext:
     cdef public bint in_flight
     cdef public bint settled
     cdef public int tiers
+    cdef public Label label
     cdef readonly list reply_headers

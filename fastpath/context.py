@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastpath.account.held import Held
     from fastpath.account.tariff import Terms
     from fastpath.endpoints.paths import ApiPath
+    from fastpath.guard.label import Label
     from fastpath.idempotency.claim import Claim
     from fastpath.identity.keys import Key
     from fastpath.limits.admission import Ticket
@@ -52,6 +53,7 @@ class RequestContext:
         self.claim: Claim | None = None  # what it holds of its idempotency key
         self.in_flight = False  # whether its model's gauge counts it
         self.settled = False
+        self.label: Label | None = None  # of its data; known when its model is
         self.tiers = EVERY_TIER  # where policies let it go: `fastpath.policy.question`
         self.reply_headers: list[Header] = [(b"x-request-id", record.id.encode())]
 

@@ -186,6 +186,13 @@ def overloaded(message: str, retry_after: float = 1.0) -> GatewayError:
     )
 
 
+def residency_unavailable(message: str, retry_after: float) -> GatewayError:
+    """503: only endpoints are left that may not have this data. message: its class and rule; retry_after in s."""
+    seconds = max(1, int(-(-retry_after // 1)))
+    fields = [(b"retry-after", str(seconds).encode())]
+    return GatewayError(503, "residency_unavailable", message, type="server_error", headers=fields)
+
+
 def superseded() -> GatewayError:
     """503: a newer gateway on this node counts now. A new connection reaches it."""
     error = overloaded("This process of the gateway has been replaced. Connect again.")

@@ -16,6 +16,7 @@ from fastpath.endpoints.paths import ApiPath, find
 from fastpath.endpoints.upload import Upload
 from fastpath.errors import GatewayError, Header
 from fastpath.explain.stage import Inquiry
+from fastpath.guard.recall import hold_to
 from fastpath.idempotency.caller import HEADER as IDEMPOTENCY_KEY
 from fastpath.idempotency.stage import Keyed
 from fastpath.identity.client import ClientAddress
@@ -94,6 +95,8 @@ class Pipeline:
         self._runtime.in_flight[ctx.route.name] = self._runtime.in_flight.get(ctx.route.name, 0) + 1
         self._runtime.retries.request()
         delivery = Delivery(ctx, self._runtime, call, self._settle)
+        if ctx.snapshot is not self.snapshot:
+            hold_to(delivery, self.snapshot)
         delivery.start()
         if decisions is not None:
             decisions.note(ctx)

@@ -25,6 +25,8 @@ cdef class Route:
     cdef readonly bint keyed
     cdef readonly object timeouts
     cdef readonly tuple chain
+    cdef readonly str data_class
+    cdef readonly int reach
     cdef bint _restricted
 
     cpdef tuple serving(self, str path)
@@ -41,6 +43,7 @@ cdef class Snapshot:
     cdef readonly object desk
     cdef readonly object rulebook
     cdef readonly object tokens
+    cdef readonly object classes
     cdef readonly long long json_body
     cdef readonly long long upload_body
     cdef readonly long long response_body

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from _native.arena import Arena
 from backends.base import Backend, Deadlines, EndpointSpec
 from fastpath.account.tariff import Accounts, Tariff, offers_of
+from fastpath.guard.classes import Classes
+from fastpath.guard.label import bits_of
 from fastpath.identity.keys import Key, KeyTable
 from fastpath.money.catalog import Catalog, Offers
 from fastpath.policy.rulebook import Rulebook, compile_rulebook
 from fastpath.route.heard import Heard
 from fastpath.route.wire import spoken_paths, spoken_spec
-from fastpath.settings import Endpoint, Model, Settings, Timeouts
+from fastpath.settings import DataClass, Endpoint, Model, Settings, Timeouts
 from scheduler.endpoint import EndpointTable
 from scheduler.health import Vitals
 from scheduler.picker import PICKERS, Picker
@@ -61,8 +63,8 @@ class Target:
 class Route:
     """A model name, its replicas and its tariff (None: it costs nothing that is known, and clamps nothing).
 
-    keyed: its picker looks at whose request it is.
-    chain: names of the models that answer in its place when nobody of its own is left.
+    keyed: its picker looks at whose request it is. chain: names of the models that answer in its place when nobody of its
+    own is left. data_class: that its data has at least. reach: bits of its replicas' tiers.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Route:
         chain: tuple[str, ...] = (),
         *,
         keyed: bool = False,
+        data_class: DataClass | None = None,
     ) -> None:
         self.name = name
         self.chain = chain
@@ -83,6 +86,8 @@ class Route:
         self.picker = picker
         self.keyed = keyed
         self.timeouts = timeouts
+        self.data_class = data_class
+        self.reach = bits_of(target.tier for target in targets)
         self._restricted = any(target.paths is not None for target in targets)
 
     def serving(self, path: str) -> tuple[Target, ...]:
@@ -118,6 +123,7 @@ class Snapshot:
         self.desk = desk  # None: nothing is limited
         self.rulebook = rulebook  # None: nothing is ruled
         self.tokens = tokens  # None: no issuer of tokens is believed
+        self.classes = Classes(settings)
         self.json_body = settings.limits.json_body
         self.upload_body = settings.limits.upload_body
         self.response_body = settings.limits.response_body
@@ -186,7 +192,9 @@ def _route(model: Model, making: _Making) -> Route:
     keyed = model.picker == "consistent_hash"
     chain = (*model.fallbacks, *model.substitutes)
     tariff = Tariff.of(model, making.catalog)
-    return Route(model.name, targets, PICKERS[model.picker], timeouts, tariff, chain, keyed=keyed)
+    return Route(
+        model.name, targets, PICKERS[model.picker], timeouts, tariff, chain, keyed=keyed, data_class=model.data_class
+    )
 
 
 def _target(model: Model, endpoint: Endpoint, timeouts: Timeouts, making: _Making) -> Target:
@@ -201,6 +209,8 @@ def _target(model: Model, endpoint: Endpoint, timeouts: Timeouts, making: _Makin
         max_connections=endpoint.max_connections,
         ca_file=endpoint.ca_file,
         deadlines=Deadlines(connect, timeouts.first_byte, timeouts.idle, timeouts.total, timeouts.pool_idle),
+        region=endpoint.region,
+        networks=making.settings.local_networks if endpoint.tier in ("L0", "L1") else None,
     )
     table, catalog = making.table, making.catalog
     spec, paths = spoken_spec(spec, endpoint, model.name, catalog, making.created), spoken_paths(endpoint)

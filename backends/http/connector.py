@@ -1,6 +1,7 @@
 """Opens connections to one endpoint: name, addresses, TCP, TLS.
 
-Owns the order of addresses and what a failure is called; does not keep connections (`pool`). Single event loop.
+Owns the order of addresses, that all of them are judged first (`networks`), and what a failure is called; does not keep
+connections (`pool`). A host is looked up once: what was judged is what is connected to. Single event loop.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from _native.http1 import FieldNames
 from _native.relay import Connection
 from _native.transport import Poller
 from backends.base import Cause, EndpointSpec, Moment, UpstreamError
+from backends.http.networks import AddressRule
 from backends.http.resolver import Resolver
 from scheduler.clock import Clock
 
@@ -42,6 +44,7 @@ class Connector:
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._tls = ssl.create_default_context(cafile=spec.ca_file) if url.scheme == "https" else None
         self._resolver = resolver
+        self._rule = AddressRule(spec.networks, public_only=spec.public_only)
         self._clock = clock
         self._wanted = wanted
         self._poller = poller
@@ -58,6 +61,9 @@ class Connector:
             raise UpstreamError(Cause.DNS, Moment.CONNECT, "name resolution timed out") from error
         except OSError as error:
             raise UpstreamError(Cause.DNS, Moment.CONNECT, str(error)) from error
+        why = self._rule.objection(addresses)
+        if why is not None:
+            raise UpstreamError(Cause.ADDRESS, Moment.CONNECT, f"{self._host} was not connected to: {why}")
         failure = UpstreamError(Cause.CONNECT_TIMEOUT, Moment.CONNECT, "no time left to connect")
         for tried, address in enumerate(self._rotated(addresses)):
             left = deadline - self._clock.monotonic()

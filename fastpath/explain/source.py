@@ -39,7 +39,9 @@ def read_local(state: Path, text: str, keep: float) -> Decision:
     except PrivateFileError as error:
         raise SourceError(str(error)) from None
     if not found:
-        raise SourceError(f"{state} holds no decisions: name the gateway's --state-dir, or ask its admin API with --url")
+        raise SourceError(
+            f"{state} holds no decisions: name the gateway's --state-dir, or ask its admin API with --url"
+        )
     decision = Shelf(folder).find(request, time.time() - keep)
     if decision is None:
         raise SourceError("there is no record of that request: it is too old, or left none (see `decisions.share`)")

@@ -102,8 +102,9 @@ class Keyed:
 
     @property
     def _withheld(self) -> bool:
-        """Whether the answer must not be stored, by the class that the request says, or else its key."""
-        return self._ctx.record.data_class == "P0"
+        """Whether the answer must not be stored: it is P0, by the word of anyone at all."""
+        label = self._ctx.label
+        return label is None or (label.data_class == "P0" and not label.assumed)
 
     def _claim(self, taken: Taken) -> None:
         from fastpath.idempotency.claim import Claim  # loaded with the store

@@ -1,4 +1,5 @@
-"""Takes back what was allowed: requests that run, or are still being read, under a key that has lost its right.
+"""Takes back what was allowed: requests that run, or are still being read, under a key that has lost its right or where
+their data may not be any more (`fastpath.guard.recall`).
 
 Owns when they are judged anew (all of them after every new table; those whose key ends, once a second) and the walk in
 slices, so that ten thousand streams do not stop the loop. Does not own how a delivery ends: in-band, settled and billed
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from fastpath import errors
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError
+from fastpath.guard.recall import Places, review
 from fastpath.identity.keys import KeyTable
 from fastpath.identity.scope import above_ceiling
 from fastpath.identity.stage import REFUSED
@@ -57,14 +59,17 @@ class Recall:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._keys: KeyTable | None = None
+        self._present: Snapshot | None = None
+        self._places: Places | None = None
         self._left: list[Delivery] = []
         self._walking = False
         self._looked = runtime.clock.monotonic()
 
-    def renew(self, keys: KeyTable | None) -> None:
-        """There is a new table: all requests that run are judged by it."""
-        self._keys = keys
-        if keys is not None:
+    def renew(self, keys: KeyTable | None, present: Snapshot | None = None) -> None:
+        """There is a new table, and a new snapshot: all requests that run are judged by them."""
+        self._keys, self._present = keys, present
+        self._places = Places(present.specs) if present is not None else None
+        if keys is not None or present is not None:
             self._left = list(self._runtime.deliveries)
             self._walk()
 
@@ -84,10 +89,15 @@ class Recall:
 
     def _step(self) -> None:
         self._walking = False
-        assert self._keys is not None
         for delivery in self._left[-SLICE:]:
-            error = None if delivery.ctx.settled else objection(delivery.ctx, self._keys)
+            error = None if delivery.ctx.settled else self._objection(delivery)
             if error is not None:
                 delivery.refuse(error)
         del self._left[-SLICE:]
         self._walk()
+
+    def _objection(self, delivery: "Delivery") -> GatewayError | None:
+        error = objection(delivery.ctx, self._keys) if self._keys is not None else None
+        if error is None and self._present is not None and self._places is not None:
+            error = review(delivery, self._present, self._places)
+        return error

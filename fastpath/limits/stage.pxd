@@ -1,4 +1,5 @@
 from fastpath.context cimport RequestContext
+from fastpath.guard.stage cimport classify
 from fastpath.limits.desk cimport Desk, Standing
 from fastpath.runtime cimport Runtime
 

@@ -8,6 +8,7 @@ is reckoned here, when it is known who answers. Synchronous.
 from fastpath import errors
 from fastpath.account.hold import hold
 from fastpath.context import RequestContext
+from fastpath.guard.stage import classify
 from fastpath.limits.admission import Rejection
 from fastpath.limits.desk import Desk, Standing, caller_of
 from fastpath.limits.refusal import describe, forbidden_degrade
@@ -60,6 +61,7 @@ def _standing(ctx: RequestContext, desk: Desk) -> Standing:
         raise forbidden_degrade(cheaper)
     ctx.route, ctx.substitute = found, cheaper
     ctx.record.model = cheaper
+    classify(ctx, ctx.snapshot, found)
     if ctx.snapshot.rulebook is not None:
         govern(ctx)  # what may be sent to one model may not be sent to another
     ctx.reply_headers.append((b"x-fastpath-substitute", cheaper.encode()))

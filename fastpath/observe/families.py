@@ -209,6 +209,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _counter(
         "fastpath_decisions_evicted_segments_total", "Segments of decisions that went before their time, for room."
     ),
+    _counter(
+        "fastpath_egress_violations_total",
+        "Attempts that the egress gate stopped, by class of the data and tier of the place: a bug of the gateway.",
+        ("data_class", "tier"),
+        16,
+    ),
     _counter("fastpath_outbox_records_total", "Records of money that workers wrote."),
     _counter("fastpath_outbox_refused_total", "Records that found no room: their requests were not sent."),
     _gauge("fastpath_outbox_bytes", "Bytes of all segments of the outbox, 1 GiB at most."),

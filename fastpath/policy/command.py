@@ -16,7 +16,7 @@ from fastpath.commands import JoinedGroup
 
 if TYPE_CHECKING:
     from fastpath.policy.question import Question, Verdict
-    from fastpath.settings import Key, Settings
+    from fastpath.settings import DataClass, Key, Settings
 
 policies_app = typer.Typer(cls=JoinedGroup, help="Rules about who may send what where.", no_args_is_help=True)
 
@@ -35,13 +35,17 @@ def explain(
     team: Annotated[str | None, typer.Option(metavar="NAME", help="Team; without it, that of the key.")] = None,
     user: Annotated[str | None, typer.Option(metavar="NAME", help="User; without it, that of the key.")] = None,
     path: Annotated[str, typer.Option(help="API path.")] = "/v1/chat/completions",
-    data_class: Annotated[Literal["P0", "P1", "P2"], typer.Option("--class", help="Data class.")] = "P2",
+    data_class: Annotated[
+        Literal["P0", "P1", "P2"] | None,
+        typer.Option("--class", help="Data class, as its header says; without it, that of key, tenant and model."),
+    ] = None,
     address: Annotated[str, typer.Option("--from", metavar="ADDRESS", help="Address of the caller.")] = "",
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="ISO 8601, UTC unless it says; without it, now.")
     ] = None,
 ) -> None:
     """Say what the rules of a settings file make of a request, and why. Nothing is sent."""
+    from fastpath.guard.classes import Classes
     from fastpath.policy.question import Question
     from fastpath.policy.reading import read_all
     from fastpath.policy.rulebook import Rulebook
@@ -52,7 +56,8 @@ def explain(
     if found is not None:
         tenant, team, user = tenant or found.tenant, team or found.team, user or found.user
     team = team or rulebook.team_of(tenant, user)
-    question = Question(model, path, data_class, _moment(at), key, user, team, tenant, address)
+    label = Classes(settings).label(data_class or (found.data_class if found else None), tenant, _rule(settings, model))
+    question = Question(model, path, label.data_class, _moment(at), key, user, team, tenant, address)
     tiers = _tiers(settings, model, path)
     verdict = rulebook.judge(question, tiers)
     for line in _lines(question, verdict, tiers, settings.policy_default):
@@ -109,6 +114,13 @@ def _tiers(settings: "Settings", model: str, path: str) -> int:
         raise typer.BadParameter("is no model of this file", param_hint="--model")
     serving = [one for one in route.endpoints if one.paths is None or path in one.paths]
     return sum({TIERS[endpoint.tier] for endpoint in serving}) or EVERY_TIER
+
+
+def _rule(settings: "Settings", model: str) -> "DataClass | None":
+    """The class that the model's data has at least."""
+    models = {one.name: one for one in settings.models}
+    route = models.get(model) or models.get("*")
+    return route.data_class if route is not None else None
 
 
 def _moment(text: str | None) -> float:

@@ -11,8 +11,8 @@ from fastpath.policy.rulebook import Rulebook
 from fastpath.settings import DataClass
 from fastpath.snapshot import Target
 
-#: Class of a request of which neither its caller nor its key says any.
-UNSAID: DataClass = "P2"
+#: Class of a request that has no label yet. None is asked about before it has one.
+UNSAID: DataClass = "P0"
 
 
 def govern(ctx: RequestContext) -> None:

@@ -40,9 +40,7 @@ def sizes_for(workers: int, *, shared: bool = False) -> Sizes:
     """
     count = min(MOST_WORKERS, 2 * (workers + 2))  # the supervisor and the watch process have places too
     cells = SHARED_CELLS if shared else CELLS
-    return Sizes(
-        workers=count, series=SERIES, lanes=LANES, histograms=HISTOGRAMS, cells=cells, samples=SAMPLES
-    )
+    return Sizes(workers=count, series=SERIES, lanes=LANES, histograms=HISTOGRAMS, cells=cells, samples=SAMPLES)
 
 
 class NodeMap:

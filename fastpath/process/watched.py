@@ -24,7 +24,9 @@ def plan_of(settings: Settings) -> Plan:
     if not settings.watch.enabled:
         return Plan(dns=settings.dns)
     every = (
-        _watched(model.name, endpoint, settings.watch.probe) for model in settings.models for endpoint in model.endpoints
+        _watched(model.name, endpoint, settings.watch.probe)
+        for model in settings.models
+        for endpoint in model.endpoints
     )
     return Plan(tuple(one for one in every if one.probing is not None or one.polling is not None), settings.dns)
 

@@ -3,6 +3,7 @@ from _native.relay cimport Sink, StreamFilter
 from backends.call cimport Call
 from backends.dialects.usage cimport Usage
 from fastpath.context cimport RequestContext
+from fastpath.guard.label cimport Label
 from fastpath.relay.attempt cimport Attempt, AttemptOwner
 from fastpath.route.asked cimport tokens_to_read
 from fastpath.route.choose cimport choose
@@ -22,6 +23,7 @@ cdef class Delivery(AttemptOwner):
     cdef tuple _left
     cdef tuple _chain
     cdef bint _moves
+    cdef bint _withheld
     cdef Attempt _attempt
     cdef Sink _sink
     cdef bint _delivered
@@ -37,6 +39,7 @@ cdef class Delivery(AttemptOwner):
     cdef double _marked_at
     cdef bint _asks_usage
 
+    cdef tuple _hold_to(self, tuple left, tuple admitted)
     cpdef start(self)
     cpdef fault(self, object error)
     cpdef _try_next(self)

@@ -23,6 +23,9 @@ from fastpath.context import RequestContext
 from fastpath.errors import GatewayError, Header
 from fastpath.explain.headline import NAME as DECISION
 from fastpath.explain.recorder import headline_of
+from fastpath.guard.egress import EgressViolation, egress, report
+from fastpath.guard.narrow import narrow
+from fastpath.guard.reason import unavailable
 from fastpath.policy.question import EVERY_TIER
 from fastpath.policy.stage import permitted
 from fastpath.relay.attempt import Attempt, AttemptOwner, BadStatus
@@ -37,6 +40,7 @@ from scheduler.retry import backoff
 if TYPE_CHECKING:
     from asyncio import TimerHandle
 
+    from backends.base import EndpointSpec
     from fastpath.runtime import Runtime
     from fastpath.snapshot import Target
 
@@ -66,6 +70,7 @@ class Delivery(AttemptOwner):
         self._settle = settle
         self._route = self.ctx.route
         self._timeouts = self._route.timeouts
+        self._withheld = False
         self._left = self._admitted()
         self._chain = self._route.chain
         self._moves = False
@@ -82,6 +87,20 @@ class Delivery(AttemptOwner):
         self._comments = self.streaming and self.wants_json  # sound cannot carry them
         self._commented_at = self._marked_at = self.ctx.read_at
         self._asks_usage = self.streaming and self.ctx.path.asks_usage and not _usage_wanted(self.ctx)
+
+    @property
+    def place(self) -> "EndpointSpec | None":
+        """Where the attempt that runs was sent."""
+        return self._attempt.target.spec if self._attempt is not None else None
+
+    def keep(self, admits: "Callable[[Target], bool]") -> None:
+        """Lets the attempts to come go only where this holds."""
+        self._left = self._hold_to(self._left, tuple([target for target in self._left if admits(target)]))
+
+    def _hold_to(self, left: "tuple[Target, ...]", admitted: "tuple[Target, ...]") -> "tuple[Target, ...]":
+        """Takes places away that may not have the request's data."""
+        self._withheld = self._withheld or len(admitted) < len(left)
+        return admitted
 
     # -- the way out
 
@@ -106,7 +125,13 @@ class Delivery(AttemptOwner):
         """Who of the route's endpoints may serve this request."""
         assert self.ctx.path is not None
         left = self._route.serving(self.ctx.path.template)
-        return left if self.ctx.tiers == EVERY_TIER else permitted(left, self.ctx.tiers)
+        if self.ctx.tiers != EVERY_TIER:
+            left = permitted(left, self.ctx.tiers)
+        label = self.ctx.label
+        assert label is not None
+        if label.regions is not None or self._route.reach & ~label.reach:
+            left = self._hold_to(left, narrow(left, label))
+        return left
 
     def _choose(self) -> None:
         self._backoff = None
@@ -130,6 +155,8 @@ class Delivery(AttemptOwner):
             self._dispatch(target)
         elif self._left:
             self._rest(health.rests_for(self._left, now))
+        elif self._withheld:
+            self._conclude(unavailable(self.ctx, "unserved" if self._last_failure is None else "failed"))
         elif self._last_failure is None:
             self._conclude(errors.upstream_failed("No endpoint of this model serves this path."))
         else:
@@ -154,6 +181,12 @@ class Delivery(AttemptOwner):
         return bool(self._chain) and self._sink is None and may_move(self.ctx)
 
     def _dispatch(self, target: "Target") -> None:
+        try:
+            egress(self.ctx.label, target.spec)
+        except EgressViolation as violation:
+            report(violation, self._runtime)
+            self._conclude(unavailable(self.ctx, "unserved"))
+            return
         record = self.ctx.record
         call = self._make_call(self, target)
         attempt = Attempt(self, target, self.asks_usage(target))
@@ -494,7 +527,9 @@ class Delivery(AttemptOwner):
     def _give_up(self) -> None:
         error = self._last_failure
         assert error is not None
-        if isinstance(error, BadStatus) and error.status in (408, 429, 503, 529):
+        if self._withheld and not self._delivered and error.cause is not Cause.TOTAL_TIMEOUT:
+            self._conclude(unavailable(self.ctx, "failed", self._retry_after))
+        elif isinstance(error, BadStatus) and error.status in (408, 429, 503, 529):
             self._conclude(errors.overloaded("Every endpoint of this model is busy.", self._retry_after or 1.0))
         elif self._sink is not None and error.cause is not Cause.POOL_FULL:
             self._conclude(errors.in_stream(error, self._delivered))

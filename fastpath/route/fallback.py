@@ -1,12 +1,13 @@
 """Another model for a request whose own has nobody left: who may take it, and what moves with it.
 
 What a request is judged by is judged anew for the model that takes over, as if its caller had asked for it: the key's
-scope, policies, limits, what is set aside. Whatever says no, it stays where it is. Owns the move; does not own when
+scope, the class of its data, policies, limits, what is set aside. Whatever says no, it stays where it is. Owns the move; does not own when
 (`fastpath.relay.delivery`) or the answers (their rooms). Synchronous; the worker's loop.
 """
 
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError
+from fastpath.guard.stage import classify
 from fastpath.limits.stage import NO_SUBSTITUTE, limit
 from fastpath.policy.question import EVERY_TIER
 from fastpath.policy.stage import govern
@@ -54,13 +55,15 @@ class _Place:
 
     def __init__(self, ctx: RequestContext) -> None:
         self._route, self._substitute, self._model = ctx.route, ctx.substitute, ctx.record.model
-        self._tiers, self._policy = ctx.tiers, ctx.record.policy
+        self._tiers, self._policy, self._label = ctx.tiers, ctx.record.policy, ctx.label
+        self._class = ctx.record.data_class
         self._held, self._terms, self._edits, self._clamped = ctx.held, ctx.terms, ctx.edits, ctx.record.clamped
         self._headers = list(ctx.reply_headers)
 
     def restore(self, ctx: RequestContext) -> None:
         ctx.route, ctx.substitute, ctx.record.model = self._route, self._substitute, self._model
-        ctx.tiers, ctx.record.policy = self._tiers, self._policy
+        ctx.tiers, ctx.record.policy, ctx.label = self._tiers, self._policy, self._label
+        ctx.record.data_class = self._class
         ctx.held, ctx.terms, ctx.edits, ctx.record.clamped = self._held, self._terms, self._edits, self._clamped
         ctx.reply_headers[:] = self._headers
 
@@ -70,6 +73,7 @@ def _enter(ctx: RequestContext, route: Route, name: str) -> None:
     ctx.held = ctx.terms = ctx.edits = ctx.record.clamped = None
     ctx.reply_headers[:] = [field for field in ctx.reply_headers if field[0] != b"x-fastpath-clamped"]
     ctx.tiers = EVERY_TIER
+    classify(ctx, ctx.snapshot, route)
     if ctx.snapshot.rulebook is not None:
         govern(ctx)
 

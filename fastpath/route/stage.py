@@ -1,7 +1,8 @@
-"""Finds the route of the model that the caller named and may use."""
+"""Finds the route of the model that the caller named and may use; with it the label of the request is known."""
 
 from fastpath import errors
 from fastpath.context import RequestContext
+from fastpath.guard.stage import classify
 from fastpath.snapshot import may_use
 
 
@@ -12,3 +13,4 @@ def route(ctx: RequestContext, model: str) -> None:
         raise errors.unknown_model(model)
     ctx.route = found
     ctx.asked = ctx.record.model = model
+    classify(ctx, ctx.snapshot, found)

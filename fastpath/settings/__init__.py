@@ -11,6 +11,7 @@ from fastpath.settings.kinds import Capability, DataClass, Door, Picker, Tier
 from fastpath.settings.listen import Listen, Tls
 from fastpath.settings.model import Model, Timeouts
 from fastpath.settings.policies import Conditions, Policy, TimeWindow
+from fastpath.settings.residency import Residency
 from fastpath.settings.schema import (
     Dns,
     Key,
@@ -56,6 +57,7 @@ __all__ = [
     "Picker",
     "Policy",
     "Probe",
+    "Residency",
     "Retries",
     "Settings",
     "Shared",

@@ -25,7 +25,6 @@ from fastpath.settings.syntax import url_label
 from fastpath.settings.tenancy import ModelPrice
 from fastpath.settings.watch import Load, Probe
 
-
 _UNSAID = {"url": "", "dialect": "openai", "provider": None}
 
 

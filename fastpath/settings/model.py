@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from fastpath.settings.endpoint import Endpoint
-from fastpath.settings.kinds import ModelName, Picker, Seconds
+from fastpath.settings.kinds import DataClass, ModelName, Picker, Seconds
 from fastpath.settings.tenancy import Limit, ModelClamp, ModelPrice, Ppm
 
 
@@ -141,6 +141,13 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="What is added to the price, or below 0 taken off it, for tenants that say nothing themselves."
         ),
     ] = 0
+    data_class: Annotated[
+        DataClass | None,
+        Meta(
+            description="Least class of requests for this model, whoever sends them: P0 keeps them on endpoints of "
+            "tier L0 and L1. None: the model says nothing of its data."
+        ),
+    ] = None
     clamp: Annotated[
         ModelClamp | None,
         Meta(description="The most that a request may ask of this model. None: as much as it likes."),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Set
 from typing import Any
 
 from fastpath.settings import Control, Listen, Settings
+from fastpath.settings.class_rules import find_class_conflicts
 from fastpath.settings.findings import Finding, Values, find_repeats_in, items_of, suggest
 from fastpath.settings.issuer_rules import find_issuer_conflicts
 from fastpath.settings.policy_rules import find_policy_conflicts
@@ -40,6 +41,7 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     yield from find_tenancy_conflicts(values, hidden)
     yield from find_policy_conflicts(values, hidden)
     yield from find_issuer_conflicts(values, hidden)
+    yield from find_class_conflicts(values)
 
 
 def find_foreign_hashes(values: Values, pepper_id: str | None, state_dir: str) -> Iterator[Finding]:

@@ -41,6 +41,16 @@ from fastpath.settings.tenancy import Budget, Limit, ModelLimits, Tenant
 from fastpath.settings.watch import Watch
 
 MIB = 1 << 20
+#: Loopback, RFC 1918, RFC 6598 (carriers and overlays such as Tailscale) and unique local IPv6.
+LOCAL_NETWORKS = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "::1/128",
+    "fc00::/7",
+)
 
 
 class Key(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -332,10 +342,27 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "nothing passes but what a rule allows."
         ),
     ] = "allow"
+    data_class: Annotated[
+        DataClass | None,
+        Meta(
+            description="Least class of requests whose tenant has no `data_class` of its own, and of those without a "
+            "tenant: what a request counts as that says none. P0 and P1 stay on endpoints of tier L0 and L1, P2 may go "
+            "to all. None: nobody says; P0 where all endpoints are local, P2 where all are of tier L2, and where "
+            "there are both the gateway does not start before someone does."
+        ),
+    ] = None
+    local_networks: Annotated[
+        Annotated[tuple[Network, ...], Meta(min_length=1)],
+        Meta(
+            description="Where endpoints of tier L0 and L1 must be: every address that their host has is looked up "
+            "in these when a connection is opened, so that a name cannot lead data away. Addresses of cloud metadata "
+            "services and link-local ones count only where a network in here is one of theirs."
+        ),
+    ] = LOCAL_NETWORKS
     timeouts: Annotated[Timeouts, Meta(description="How long to wait for what, for every model.")] = Timeouts()
-    watch: Annotated[
-        Watch, Meta(description="The process that asks endpoints how they are and how busy they are.")
-    ] = Watch()
+    watch: Annotated[Watch, Meta(description="The process that asks endpoints how they are and how busy they are.")] = (
+        Watch()
+    )
     retries: Annotated[Retries, Meta(description="Second chances on another endpoint.")] = Retries()
     health: Annotated[
         Health, Meta(description="What endpoints that fail or are slow lose, and how they come back.")

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from fastpath.money.price import Price
-from fastpath.settings.kinds import Currency, Label, ModelName, TimeZone
+from fastpath.settings.kinds import Currency, DataClass, Label, ModelName, TimeZone
+from fastpath.settings.residency import Residency
 
 Counted = Literal["requests", "input_tokens", "output_tokens", "tokens", "weighted_tokens", "concurrency"]
 Window = Literal["second", "minute", "hour", "day"]
@@ -238,6 +239,17 @@ class Tenant(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limits: Annotated[tuple[Limit, ...], Meta(description="What all its keys may use together.")] = ()
     model_limits: Annotated[tuple[ModelLimits, ...], Meta(description="The same for single models.")] = ()
     budgets: Annotated[tuple[Budget, ...], Meta(description="What all its keys may spend together.")] = ()
+    data_class: Annotated[
+        DataClass | None,
+        Meta(
+            description="Least class of this tenant's requests: what a request counts as that says none, and what one "
+            "that says less is raised to. P0 is the most sensitive, P2 is public. None: the top-level `data_class`."
+        ),
+    ] = None
+    residency: Annotated[
+        Residency | None,
+        Meta(description="Tiers and regions that its requests may be sent to. None: wherever their class may go."),
+    ] = None
     teams: Annotated[tuple[Team, ...], Meta(description="Teams of the tenant, which its keys and users name.")] = ()
     users: Annotated[tuple[User, ...], Meta(description="Users of the tenant, which its keys name.")] = ()
     token_models: TokenModels = ("*",)

@@ -62,9 +62,7 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     interval: Annotated[
         Seconds, Meta(description="Between two looks while it is idle. A page that cannot be read is tried less often.")
     ] = 4.0
-    busy_interval: Annotated[
-        Seconds, Meta(description="Between two looks while it has requests.")
-    ] = 0.5
+    busy_interval: Annotated[Seconds, Meta(description="Between two looks while it has requests.")] = 0.5
     timeout: Annotated[Seconds, Meta(description="The whole page, connecting included.")] = 2.0
 
 

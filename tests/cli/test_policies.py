@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from fastpath.cli import app
 
 FILE = f"""
+data_class: P2
 policy_default: deny
 models:
   - name: llama

@@ -115,7 +115,7 @@ async def test_without_a_trusted_proxy_no_header_says_where_a_caller_is(serve: M
 @pytest.mark.parametrize(
     ("ceiling", "said", "status", "recorded"),
     [
-        (None, [], 200, None),
+        (None, [], 200, "P0"),
         (None, ["P0"], 200, "P0"),
         ("P1", [], 200, "P1"),
         ("P1", ["P2"], 200, "P2"),

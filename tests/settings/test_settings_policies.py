@@ -11,6 +11,7 @@ from fastpath.settings.problem import SettingsError
 
 HASH = f"b2:01234567:{'ab' * 32}"
 BASE = f"""
+data_class: P2
 models:
   - {{name: llama, endpoints: [{{url: "http://127.0.0.1:9001/v1", tier: L1}}]}}
   - {{name: gpt-5, endpoints: [{{url: "http://127.0.0.1:9002/v1"}}]}}

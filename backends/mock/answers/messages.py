@@ -93,7 +93,11 @@ def _called(body: MessagesBody) -> tuple[Tool, ...]:
     if choice.type == "tool":
         return tuple(tool for tool in tools if tool.name == choice.name)[:1]
     after_result = _holds_result(body.messages[-1]) if body.messages else False
-    return () if choice.type == "none" or (after_result and choice.type != "any") else tools[: 2 if choice.disable_parallel_tool_use is False else 1]
+    return (
+        ()
+        if choice.type == "none" or (after_result and choice.type != "any")
+        else tools[: 2 if choice.disable_parallel_tool_use is False else 1]
+    )
 
 
 def _holds_result(message: Message) -> bool:

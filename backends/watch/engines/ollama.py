@@ -1,12 +1,9 @@
 """Ollama's `/api/ps`: which models are in memory. It tells nothing of its queue; whether a request would have to wait
 for the model to be read from disk is worth more than that."""
 
-from typing import Final
-
 import msgspec
 
 from backends.watch.reading import Reading, Unreadable
-
 
 
 class _Loaded(msgspec.Struct):

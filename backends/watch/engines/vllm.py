@@ -26,4 +26,3 @@ def read(page: bytes, model: str | None) -> Reading:
         prompt_tokens=found.total(_PROMPT),
         requests=found.total(_DONE),
     )
-

@@ -16,6 +16,9 @@ from urllib.parse import urlencode
 import h11
 import msgspec
 
+from fastpath.guard.egress import egress
+from fastpath.guard.label import NO_DATA
+from fastpath.guard.places import Destination
 from fastpath.identity.token.address import ForbiddenTarget, Target, check_addresses, read_url
 
 #: The addresses of a host name; a literal address stays as it is. `backends.http.resolver.Resolver.addresses` is one.
@@ -98,6 +101,7 @@ class GuardedFetch:
             raise FetchProblem(f"{host} did not answer in proper HTTP") from None
 
     async def _ask(self, target: Target, ask: Ask) -> Answer:
+        egress(NO_DATA, Destination(target.host, "L2"))
         addresses = await self._resolve(target.host)
         check_addresses(target, addresses, self._allowed)
         reader, writer = await self._connect(target, addresses)

@@ -1,0 +1,4 @@
+from fastpath.guard.label cimport Label
+
+
+cpdef egress(Label label, object place, object masked=*)
