@@ -40,6 +40,9 @@ Models = Annotated[list[str] | None, typer.Option("--model", help="A model it ma
 Paths = Annotated[list[str] | None, typer.Option("--path", help="An API path it may use; may be repeated.")]
 Networks = Annotated[list[str] | None, typer.Option("--network", help="A network it may be used from; repeatable.")]
 DataClass = Annotated[str | None, typer.Option("--data-class", help="Most sensitive class it may send: P0, P1 or P2.")]
+DefaultClass = Annotated[str | None, typer.Option("--default-class", help="Least class of its requests: P0, P1 or P2.")]
+Tiers = Annotated[list[str] | None, typer.Option("--tier", help="A tier its requests may go to; may be repeated.")]
+Regions = Annotated[list[str] | None, typer.Option("--region", help="A region its requests may go to; repeatable.")]
 Disable = Annotated[bool | None, typer.Option("--disable/--enable", help="Switch it off or on.")]
 Inherit = Annotated[
     list[str] | None,
@@ -153,12 +156,37 @@ def create_tenant(
     paths: Paths = None,
     networks: Networks = None,
     data_class: DataClass = None,
+    default_class: DefaultClass = None,
+    tiers: Tiers = None,
+    regions: Regions = None,
     url: Url = At,
     key_file: KeyFile = None,
 ) -> None:
     """Make a tenant. Prints its id."""
     body = {"name": name, "currency": currency, "time_zone": time_zone}
+    body |= _placement(default_class, tiers, regions)
     _create(url, key_file, "/tenants", body | _scope(models, paths, networks, data_class))
+
+
+@tenants.command("place")
+def place_tenant(
+    object_id: Id,
+    default_class: DefaultClass = None,
+    tiers: Tiers = None,
+    regions: Regions = None,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--clear", metavar="FIELD", help="default_class, residency_tiers or residency_regions."
+        ),
+    ] = None,
+    url: Url = At,
+    key_file: KeyFile = None,
+) -> None:
+    """Say what class a tenant's data is of at least, and where it may go. What is not given stays as it is."""
+    given = {field: value for field, value in _placement(default_class, tiers, regions).items() if value is not None}
+    with connect(url, key_file) as client:
+        client.call("PATCH", f"/tenants/{_quoted(object_id)}", given | dict.fromkeys(clear or ()))
 
 
 @teams.command("create")
@@ -297,6 +325,10 @@ def _scope(
     models: list[str] | None, paths: list[str] | None, networks: list[str] | None, data_class: str | None
 ) -> dict[str, Any]:
     return {"models": models or None, "paths": paths or None, "networks": networks or None, "data_class": data_class}
+
+
+def _placement(default_class: str | None, tiers: list[str] | None, regions: list[str] | None) -> dict[str, Any]:
+    return {"default_class": default_class, "residency_tiers": tiers or None, "residency_regions": regions or None}
 
 
 def _quoted(object_id: str) -> str:

@@ -30,7 +30,16 @@ from controlplane.identity.objects import (
     visible,
 )
 from controlplane.identity.scope import meet_all
-from controlplane.identity.shapes import Draft, TeamDraft, TeamView, TenantDraft, TenantView, UserDraft, UserView
+from controlplane.identity.shapes import (
+    PLACEMENT,
+    Draft,
+    TeamDraft,
+    TeamView,
+    TenantDraft,
+    TenantView,
+    UserDraft,
+    UserView,
+)
 from controlplane.ids import check_id
 from controlplane.paging import Listing, Page, cut, next_of
 from controlplane.store.database import Database
@@ -71,6 +80,7 @@ class Directory:
         check_time_zone(draft.time_zone)
         async with self._trail.change(who.actor) as change:
             values = first_values(draft, change.at) | {"currency": draft.currency, "time_zone": draft.time_zone}
+            values |= {field: getattr(draft, field) for field in PLACEMENT}
             return await self._create(change, TENANT, who, values)
 
     async def create_team(self, who: Principal, draft: TeamDraft) -> TeamView:

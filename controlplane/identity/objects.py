@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.access.principal import Reach
 from controlplane.identity.scope import FIELDS, Scope
-from controlplane.identity.shapes import TeamView, TenantView, UserView
+from controlplane.identity.shapes import TeamView, TenantView, UserView, placement_of
 from controlplane.identity.tables import KEYS, TEAMS, TENANTS, USERS
 from controlplane.ids import check_id
 from controlplane.problem import missing
@@ -49,7 +49,8 @@ def view_fields(row: Any) -> dict[str, Any]:
 
 def view_tenant(row: Any) -> TenantView:
     """A tenant as the API shows it."""
-    return TenantView(**view_fields(row), currency=row.currency, time_zone=row.time_zone)
+    said = msgspec.structs.asdict(placement_of(row))
+    return TenantView(**view_fields(row), currency=row.currency, time_zone=row.time_zone, **said)
 
 
 def view_team(row: Any) -> TeamView:

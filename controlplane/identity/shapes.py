@@ -4,9 +4,9 @@ Owns the Structs of bodies and answers; their descriptions are the reference. A 
 the fields that were sent, a view shows it. Times are Unix seconds. No view has a field for a secret but `IssuedKey`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, convert
 
 from controlplane.identity.scope import FIELDS, Scope, ScopeEdits
 from controlplane.ids import ObjectId
@@ -24,6 +24,23 @@ Name = Annotated[
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799, description="Unix seconds.")]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$", description="ISO 4217. For good: the ledger is kept in it.")]
 TimeZone = Annotated[str, Meta(min_length=1, max_length=64, description="IANA name, such as Europe/Berlin.")]
+DefaultClass = Annotated[
+    Literal["P0", "P1", "P2"],
+    Meta(
+        description="Least class of the tenant's requests, and of those that say none: P0 is the most sensitive. null: "
+        "the gateway's `data_class`."
+    ),
+]
+Tiers = Annotated[
+    tuple[Literal["L0", "L1", "L2"], ...],
+    Meta(min_length=1, max_length=3, description="Tiers its requests may go to. null: wherever their class may go."),
+]
+Regions = Annotated[
+    tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/\[\]-]{0,127}$")], ...],
+    Meta(
+        min_length=1, max_length=100, description="Regions its requests may go to, by endpoints. null: all."
+    ),
+]
 Disabled = Annotated[bool, Meta(description="Switched off, with all that is below it, until it is switched on again.")]
 
 
@@ -43,6 +60,9 @@ class TenantDraft(Draft, forbid_unknown_fields=True, kw_only=True, frozen=True):
 
     currency: Currency = "USD"
     time_zone: TimeZone = "UTC"
+    default_class: DefaultClass | None = None
+    residency_tiers: Tiers | None = None
+    residency_regions: Regions | None = None
 
 
 class TeamDraft(Draft, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -75,6 +95,9 @@ class TenantEdits(Edits, forbid_unknown_fields=True, kw_only=True):
     """Changes to a tenant."""
 
     time_zone: TimeZone | UnsetType = UNSET
+    default_class: DefaultClass | UnsetType | None = UNSET
+    residency_tiers: Tiers | UnsetType | None = UNSET
+    residency_regions: Regions | UnsetType | None = UNSET
 
 
 class TeamEdits(Edits, forbid_unknown_fields=True, kw_only=True):
@@ -117,6 +140,9 @@ class TenantView(View, kw_only=True, frozen=True):
     object: Literal["tenant"] = "tenant"
     currency: str
     time_zone: str
+    default_class: DefaultClass | None = None
+    residency_tiers: Tiers | None = None
+    residency_regions: Regions | None = None
 
 
 class TeamView(View, kw_only=True, frozen=True):
@@ -169,3 +195,20 @@ def sent(edits: Struct) -> dict[str, Any]:
     """The fields of edits that were sent."""
     values = {field: getattr(edits, field) for field in edits.__struct_fields__}
     return {field: value for field, value in values.items() if value is not UNSET}
+
+
+#: What a tenant says of its data, beside its scope.
+PLACEMENT: Final = ("default_class", "residency_tiers", "residency_regions")
+
+
+class Placement(Struct, frozen=True):
+    """The same, as a row has it."""
+
+    default_class: DefaultClass | None = None
+    residency_tiers: Tiers | None = None
+    residency_regions: Regions | None = None
+
+
+def placement_of(row: Any) -> Placement:
+    """What stands in a tenant's row. Raises msgspec.ValidationError when it is damaged."""
+    return convert({field: getattr(row, field) for field in PLACEMENT}, Placement)

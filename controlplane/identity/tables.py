@@ -65,6 +65,10 @@ TENANTS: Final = Table(
     *_common(),
     Column("currency", String(3), nullable=False),  # ISO 4217; for good, because its ledger is kept in it
     Column("time_zone", String(64), nullable=False),  # whose days and months its budgets follow
+    Column("default_class", String(2)),  # of its requests, at least; data_class is the most that may be sent
+    Column("residency_tiers", JSON(none_as_null=True)),
+    Column("residency_regions", JSON(none_as_null=True)),
+    CheckConstraint("default_class IN ('P0', 'P1', 'P2')", name="default_class"),
 )
 
 TEAMS: Final = Table(

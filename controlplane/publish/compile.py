@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from _native.keytable import Row
 from controlplane.identity.roster import KeySecret, read_holders, read_secrets
 from controlplane.identity.scope import ANY, Scope
+from controlplane.identity.shapes import placement_of
 from controlplane.identity.tables import TEAMS, TENANTS, USERS
 from controlplane.policies.policies import policy_of
 from controlplane.policies.tables import POLICIES
-from fastpath.settings import Policy, Team, Tenant, User
+from fastpath.settings import DataClass, Policy, Residency, Team, Tenant, User
 from fastpath.settings.roster import Grant, Roster, encode_roster
 from fastpath.settings.syntax import check_label
 
@@ -145,15 +146,29 @@ def _token_models(row: Any) -> tuple[str, ...]:
 
 
 def _tenant(row: Any, teams: list[Team], users: list[User]) -> Tenant:
+    data_class, residency = _placement(row)
     return Tenant(
         name=row.name,
         id=row.id,
         time_zone=row.time_zone,
         currency=row.currency,
+        data_class=data_class,
+        residency=residency,
         token_models=_token_models(row),
         teams=tuple(teams),
         users=tuple(users),
     )
+
+
+def _placement(row: Any) -> tuple[DataClass | None, Residency | None]:
+    """What class a tenant's data is of and where it may go; of a damaged row: the strictest, and nowhere far."""
+    try:
+        said = placement_of(row)
+    except ValidationError:
+        return "P0", Residency(tiers=("L0", "L1"))
+    if said.residency_tiers is None and said.residency_regions is None:
+        return said.default_class, None
+    return said.default_class, Residency(tiers=said.residency_tiers, regions=said.residency_regions)
 
 
 def _hold_back(secret: KeySecret, names: Names, pepper_id: str) -> str:

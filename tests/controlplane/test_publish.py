@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import text
 
 from _native.keytable import ROW_SIZE, KeyTable, build
 from controlplane.app import Rooms
@@ -18,7 +19,7 @@ from controlplane.settings import ControlSettings
 from controlplane.store.metadata import micros
 from fastpath.identity.published import Published, PublishedKeys
 from fastpath.publication import Folder, Manifest, PublicationError, Publisher, make_signer, read_trust
-from fastpath.settings import Key, Settings
+from fastpath.settings import Key, Residency, Settings
 from fastpath.settings.control import PUBLISHED, TRUSTED
 from fastpath.settings.file import validate
 from fastpath.settings.roster import decode_roster
@@ -247,3 +248,27 @@ async def test_a_bug_does_not_stop_later_publications(
     await working
     await press.close()
     assert "because of a bug" in caplog.text
+
+
+async def test_a_tenant_is_published_with_its_class_and_residency(rooms: Rooms, api: httpx.AsyncClient) -> None:
+    placed = {"default_class": "P0", "residency_tiers": ["L0", "L1"], "residency_regions": ["eu"]}
+    tree = await make_tree(api, **placed)
+    path = f"/tenants/{tree['tenant']['id']}"
+    shown = (await api.get(path)).json()
+    assert {field: shown[field] for field in placed} == placed
+    (tenant,) = decode_roster((await compiled(rooms)).roster).tenants
+    assert tenant.data_class == "P0"
+    assert tenant.residency == Residency(tiers=("L0", "L1"), regions=("eu",))
+    assert (await api.patch(path, json=dict.fromkeys(placed))).status_code == 200
+    (tenant,) = decode_roster((await compiled(rooms)).roster).tenants
+    assert (tenant.data_class, tenant.residency) == (None, None)
+    for wrong in ({"default_class": "P3"}, {"residency_tiers": []}, {"residency_tiers": ["L9"]}):
+        assert (await api.patch(path, json=wrong)).status_code == 400
+
+
+async def test_a_damaged_row_keeps_its_data_at_home(rooms: Rooms, api: httpx.AsyncClient) -> None:
+    await make_tree(api)
+    async with rooms.database.begin() as connection:
+        await connection.execute(text("UPDATE tenants SET residency_tiers = '[\"L9\"]'"))
+    (tenant,) = decode_roster((await compiled(rooms)).roster).tenants
+    assert (tenant.data_class, tenant.residency) == ("P0", Residency(tiers=("L0", "L1")))
