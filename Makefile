@@ -8,7 +8,7 @@ ARGS ?=
 PYTHON := $(VENV)/bin/python
 export VENV
 
-.PHONY: help install run test lint bench loadtest chaos ledger-chaos ledger-targets shared fuzz sanitize wheel clean
+.PHONY: help install run test lint bench loadtest chaos ledger-chaos ledger-targets shared residency fuzz sanitize wheel clean
 
 help:  ## shows the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -53,6 +53,10 @@ ledger-targets:  ## the books' fault rows at full size: PostgreSQL away for a mi
 shared:  ## two nodes race for a budget through a real Redis, 100 times
 	@$(SETUP) test
 	@FASTPATH_REPETITIONS=100 $(PYTHON) -m pytest tests/shares/test_nodes.py -k sixty_four --timeout 900 $(ARGS)
+
+residency:  ## 5,000 requests that must stay home, walls up and down: nothing may leave; ARGS are those of loadtest.residency
+	@$(SETUP) test
+	@$(PYTHON) -m loadtest.residency $(ARGS)
 
 sanitize:  ## kernels under AddressSanitizer and UBSan through unit tests, fuzz replay and contract tests
 	@$(SETUP) test
