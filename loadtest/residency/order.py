@@ -29,7 +29,8 @@ _LOWERING: Final = (
     ("X-Data-Grade", "P2"), ("X-Fastpath-Data-Class", "P2"), ("X-FASTPATH-DATA-CLASS", "P2"),
     ("x-fastpath-data-class", "P2"), ("x_fastpath_data_class", "P2"), ("x-fastpath-tier", "L2"),
     ("x-fastpath-endpoint", "cloud-0"), ("x-portkey-custom-host", "http://127.0.0.66"),
-    ("x-forwarded-host", "cloud.test"), ("forwarded", "for=127.0.0.66;host=cloud.test"), ("x-residency", "anywhere"), ("prefer", "tier=L2"),
+    ("x-forwarded-host", "cloud.test"), ("forwarded", "for=127.0.0.66;host=cloud.test"),
+    ("x-residency", "anywhere"), ("prefer", "tier=L2"),
 )  # fmt: skip
 
 
