@@ -66,7 +66,7 @@ class EndpointSpec:
     caller's; deadlines in seconds; dialect: what it speaks (`backends.dialects.spoken`); api_key goes in the field
     `auth`, after `Bearer` where that is `authorization`; query: what every request's target ends with; max_output: most
     tokens of an answer, 0 where nobody says; lacks: request fields that it refuses (`backends.dialects.likeness`).
-    networks: where all its addresses must be, None for anywhere that a model server may be. public_only: its host is not
+    networks: where all its addresses must be, None for anywhere a model server may be. public_only: its host is not
     the admin's word, so it must not lead into a private network.
     """
 

@@ -63,8 +63,8 @@ class Target:
 class Route:
     """A model name, its replicas and its tariff (None: it costs nothing that is known, and clamps nothing).
 
-    keyed: its picker looks at whose request it is. chain: names of the models that answer in its place when nobody of its
-    own is left. data_class: that its data has at least. reach: bits of its replicas' tiers.
+    keyed: its picker looks at whose request it is. chain: names of the models that answer in its place when nobody of
+    its own is left. data_class: that its data has at least. reach: bits of its replicas' tiers.
     """
 
     def __init__(

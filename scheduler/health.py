@@ -10,7 +10,7 @@ worker's loop. Times: monotonic seconds.
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from _native.arena import digest
 from scheduler.breaker import WINDOW, Action, Change, SharedBreaker, Signal, State
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         @property
         def vitals(self) -> "Vitals": ...
 
+    P = TypeVar("P", bound=Placed)
 
 #: Share of its traffic that a slow endpoint keeps: enough to see that it is well again.
 TRICKLE = 0.1
@@ -271,7 +272,7 @@ class Health:
 
     # -- who is left
 
-    def usable(self, left: "Sequence[Placed]", now: float) -> "tuple[Placed, ...]":
+    def usable(self, left: "Sequence[P]", now: float) -> "tuple[P, ...]":
         """Those of `left` to choose among; all that failed when that is all there are; none when all of them rest."""
         well, held, failing = [], [], []
         for one in left:

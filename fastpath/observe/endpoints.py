@@ -28,8 +28,8 @@ class LoadGauges:
         self._clock = clock
         self._samples: dict[Labels, Sample] = {}
         for name, place in _PLACES.items():
-            metrics.read(name, partial(self._values, lambda _, values, place=place: values[place]))
-        metrics.read(AGE, partial(self._values, lambda stamp, _: self._age(stamp)))
+            metrics.read(name, partial(self._read, place))
+        metrics.read(AGE, self._ages)
 
     def configure(self, endpoints: Iterable[tuple[str, str]]) -> None:
         """Shows these, by model and endpoint, as far as a page has room for them."""

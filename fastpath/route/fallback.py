@@ -1,8 +1,8 @@
 """Another model for a request whose own has nobody left: who may take it, and what moves with it.
 
 What a request is judged by is judged anew for the model that takes over, as if its caller had asked for it: the key's
-scope, the class of its data, policies, limits, what is set aside. Whatever says no, it stays where it is. Owns the move; does not own when
-(`fastpath.relay.delivery`) or the answers (their rooms). Synchronous; the worker's loop.
+scope, the class of its data, policies, limits, what is set aside. Whatever says no, it stays where it is. Owns the move;
+does not own when (`fastpath.relay.delivery`) or the answers (their rooms). Synchronous; the worker's loop.
 """
 
 from fastpath.context import RequestContext
@@ -42,6 +42,7 @@ def move(ctx: RequestContext, name: str, runtime: Runtime) -> bool:
             _take_back(ctx, runtime)
         return False
     entered = ctx.route
+    assert entered is not None
     runtime.in_flight[route.name] -= 1
     runtime.in_flight[entered.name] = runtime.in_flight.get(entered.name, 0) + 1
     runtime.metrics.count("fastpath_model_fallbacks_total", (route.name, entered.name))
