@@ -1,3 +1,4 @@
+from fastpath.guard.classes cimport Classes
 from fastpath.identity.keys cimport KeyTable
 from fastpath.route.heard cimport Heard
 from scheduler.health cimport Vitals
@@ -43,7 +44,7 @@ cdef class Snapshot:
     cdef readonly object desk
     cdef readonly object rulebook
     cdef readonly object tokens
-    cdef readonly object classes
+    cdef readonly Classes classes
     cdef readonly long long json_body
     cdef readonly long long upload_body
     cdef readonly long long response_body

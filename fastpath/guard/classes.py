@@ -33,18 +33,16 @@ class Classes:
             for tenant in settings.tenants
             if tenant.data_class is not None or tenant.residency is not None
         }
+        self._plain: dict[str | None, Label] = {}
         self._kept: dict[Words, Label] = {}
 
     def label(self, said: DataClass | None, tenant: str | None, model: DataClass | None) -> Label:
         """The label of a request. said: by itself or its key; tenant: by name; model: the rule of the one it names."""
-        words = (said, tenant, model)
-        found = self._kept.get(words)
-        if found is None:
-            found = self._make(said, self._tenants.get(tenant or ""), model)
-            if len(self._kept) >= KEPT:
-                self._kept.clear()
-            self._kept[words] = found
-        return found
+        if said is None and model is None:  # the common case: a look-up by a text whose hash is known
+            found = self._plain.get(tenant)
+            if found is not None:
+                return found
+        return self._keep(said, tenant, model)
 
     def of_tenant(self, name: str | None) -> DataClass | None:
         """The class that a tenant's requests have at least, by its own word."""
@@ -55,6 +53,20 @@ class Classes:
         """Where a tenant's data may go."""
         tenant = self._tenants.get(name or "")
         return tenant.residency if tenant is not None else None
+
+    def _keep(self, said: DataClass | None, tenant: str | None, model: DataClass | None) -> Label:
+        """The label of words that are not the common ones, or were not met before."""
+        words = (said, tenant, model)
+        found = self._kept.get(words)
+        if found is None:
+            found = self._make(said, self._tenants.get(tenant or ""), model)
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+                self._plain.clear()
+            self._kept[words] = found
+            if said is None and model is None:
+                self._plain[tenant] = found
+        return found
 
     def _make(self, said: DataClass | None, tenant: Tenant | None, model: DataClass | None) -> Label:
         default = self.common if tenant is None or tenant.data_class is None else tenant.data_class

@@ -1,4 +1,5 @@
 from fastpath.context cimport RequestContext
+from fastpath.guard.classes cimport Classes
 from fastpath.guard.label cimport Label
 from fastpath.snapshot cimport Route, Snapshot
 
