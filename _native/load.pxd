@@ -13,6 +13,7 @@ cdef class Load:
     cdef array in_flight
     cdef array weight
     cdef array turn
+    cdef array identity
     cdef array elsewhere        # in_flight_elsewhere
     cdef array tokens
     cdef array tokens_elsewhere
@@ -36,6 +37,10 @@ cdef class Load:
     cpdef double waiting(self, Py_ssize_t slot, double now) except? -1
     cpdef double seconds(self, Py_ssize_t slot, long long tokens, double now) except? -1
     cpdef Py_ssize_t least(self, list slots, long long tokens, double now) except -1
+    cpdef Py_ssize_t fewest(self, list slots) except -1
+    cpdef Py_ssize_t home(self, list slots, unsigned long long key) except -1
+    cdef long long heaviest(self, list slots) except -1
+    cdef double running(self, Py_ssize_t slot) noexcept
     cdef int make_room(self, Py_ssize_t count) except -1
     cdef double speed(self, Py_ssize_t slot) noexcept
     cdef double work(self, Py_ssize_t slot, double now) noexcept

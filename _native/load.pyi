@@ -51,3 +51,15 @@ class Load:
         What waits counts by weight too: half the weight, twice the load. Weight 0 only when no other is given. Raises
         ValueError for an empty list.
         """
+
+    def fewest(self, slots: list[int]) -> int:
+        """The slot with the fewest running attempts per weight, of all workers; of equals the one picked longest ago.
+        Weight 0 only when no other is given. Raises ValueError for an empty list."""
+
+    def home(self, slots: list[int], key: int) -> int:
+        """The slot that this key (64 bits) belongs to, by weighted rendezvous hashing with bounded load.
+
+        Each endpoint scores the key on its own, -weight / ln(u), and the highest wins (Thaler and Ravishankar 1998;
+        Schindelhauer and Schomaker 2005); but whoever runs 1.25 times its share, or more, only where all do (Mirrokni
+        et al. 2016). Weight 0 only when no other is given. Raises ValueError for an empty list.
+        """

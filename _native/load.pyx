@@ -3,7 +3,7 @@
 from cpython.array cimport array
 from cpython.long cimport PyLong_AsSsize_t
 from cpython.object cimport Py_SIZE
-from libc.math cimport INFINITY, exp, exp2, isfinite
+from libc.math cimport INFINITY, exp, exp2, isfinite, log
 from libc.stdlib cimport free, realloc
 
 # Seconds that a full KV cache costs at k = 0.5; k/(1-k) as in the design.
@@ -11,6 +11,7 @@ cdef double LAMBDA = 0.15
 cdef double FULLEST = 0.999
 # Tokens a second of an endpoint of which nothing is known.
 cdef double USUAL = 2_000.0
+cdef double SLOWEST = 1e-3
 cdef double FASTEST = 1e9
 # What of a told number is believed.
 cdef double MOST = 1e12
@@ -22,6 +23,8 @@ cdef double FRESH = 5.0
 cdef double TIE = 0.005
 # Seconds in which the mean of times to the first token falls by 1 - 1/e.
 cdef double TAU = 10.0
+# Bounded load of hashing: who has this much of its share is passed over.
+cdef double BOUND = 1.25
 # Turns are stride scheduling: a turn of weight 1 is this long.
 cdef long long TURN = 1 << 24
 
@@ -38,6 +41,15 @@ cdef inline array column(object columns, str name, str code):
     if found.typecode != code:
         raise TypeError(f"column {name} must be array({code!r}), not array({found.typecode!r})")
     return found
+
+
+cdef inline double score(unsigned long long key, unsigned long long identity, long long weight) noexcept:
+    """-weight / ln(u), u in (0, 1) from 53 bits of both, mixed by the finaliser of splitmix64."""
+    cdef unsigned long long bits = key ^ (identity * <unsigned long long> 0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> 30)) * <unsigned long long> 0xBF58476D1CE4E5B9
+    bits = (bits ^ (bits >> 27)) * <unsigned long long> 0x94D049BB133111EB
+    bits ^= bits >> 31
+    return -<double> weight / log((<double> (bits >> 11) + 0.5) * (1.0 / 9007199254740992.0))
 
 
 cdef int refuse(Py_ssize_t slot) except -1:
@@ -57,6 +69,7 @@ cdef class Load:
         self.in_flight = column(columns, "in_flight", "q")
         self.weight = column(columns, "weight", "q")
         self.turn = column(columns, "turn", "q")
+        self.identity = column(columns, "identity", "Q")
         self.elsewhere = column(columns, "in_flight_elsewhere", "q")
         self.tokens = column(columns, "tokens", "d")
         self.tokens_elsewhere = column(columns, "tokens_elsewhere", "d")
@@ -141,15 +154,9 @@ cdef class Load:
 
     cpdef Py_ssize_t least(self, list slots, long long tokens, double now) except -1:
         cdef Py_ssize_t count = len(slots), i, slot
-        cdef long long heaviest = 0, weight
+        cdef long long heaviest = self.heaviest(slots), weight
         cdef double cost, lowest = INFINITY
-        if count == 0:
-            raise ValueError("no endpoint to choose from")
         self.make_room(count)
-        for i in range(count):
-            slot = PyLong_AsSsize_t(slots[i])
-            check(self, slot)
-            heaviest = max(heaviest, self.weight.data.as_longlongs[slot])
         for i in range(count):
             slot = PyLong_AsSsize_t(slots[i])
             weight = self.weight.data.as_longlongs[slot]
@@ -164,6 +171,60 @@ cdef class Load:
                 lowest = cost
         i = self.next_of(slots, lowest + TIE, heaviest <= 0)
         return PyLong_AsSsize_t(slots[i])
+
+    cpdef Py_ssize_t fewest(self, list slots) except -1:
+        cdef long long heaviest = self.heaviest(slots), weight, latest = 0, turn, earliest = 0
+        cdef double load, lowest = INFINITY
+        cdef Py_ssize_t i, slot, best = -1
+        for i in range(len(slots)):
+            slot = PyLong_AsSsize_t(slots[i])
+            turn, weight = self.turn.data.as_longlongs[slot], self.weight.data.as_longlongs[slot]
+            latest = max(latest, turn)
+            if heaviest > 0 and weight <= 0:
+                continue
+            load = (self.running(slot) + 1.0) / <double> (weight if weight > 0 else 1)
+            if best < 0 or load < lowest or (load == lowest and turn < earliest):
+                best, lowest, earliest = slot, load, turn
+        self.turn.data.as_longlongs[best] = latest + 1
+        return best
+
+    cpdef Py_ssize_t home(self, list slots, unsigned long long key) except -1:
+        cdef long long heaviest = self.heaviest(slots), weight
+        cdef double total = 0.0, weights = 0.0, found, highest = -INFINITY, any_highest = -INFINITY, each
+        cdef Py_ssize_t i, slot, best = -1, anyone = -1
+        for i in range(len(slots)):
+            slot = PyLong_AsSsize_t(slots[i])
+            weight = self.weight.data.as_longlongs[slot] if heaviest > 0 else 1
+            weights += <double> weight
+            total += self.running(slot) if weight > 0 else 0.0
+        each = BOUND * (total + 1.0) / weights
+        for i in range(len(slots)):
+            slot = PyLong_AsSsize_t(slots[i])
+            weight = self.weight.data.as_longlongs[slot] if heaviest > 0 else 1
+            if weight <= 0:
+                continue
+            found = score(key, self.identity.data.as_ulonglongs[slot], weight)
+            if anyone < 0 or found > any_highest:
+                anyone, any_highest = slot, found
+            if self.running(slot) < each * <double> weight and (best < 0 or found > highest):
+                best, highest = slot, found
+        return best if best >= 0 else anyone
+
+    cdef long long heaviest(self, list slots) except -1:
+        """The most that any of them weighs; checks them all."""
+        cdef long long most = 0
+        cdef Py_ssize_t i, slot
+        if len(slots) == 0:
+            raise ValueError("no endpoint to choose from")
+        for i in range(len(slots)):
+            slot = PyLong_AsSsize_t(slots[i])
+            check(self, slot)
+            most = max(most, self.weight.data.as_longlongs[slot])
+        return most
+
+    cdef double running(self, Py_ssize_t slot) noexcept:
+        cdef long long count = self.in_flight.data.as_longlongs[slot] + self.elsewhere.data.as_longlongs[slot]
+        return sane(<double> count, MOST)
 
     cdef Py_ssize_t next_of(self, list slots, double most, bint spares) noexcept:
         """Whose turn it is among those that cost at most so much, by start-time fair queueing: `turn` is when an
@@ -201,7 +262,7 @@ cdef class Load:
 
     cdef double speed(self, Py_ssize_t slot) noexcept:
         cdef double told = sane(self.throughput.data.as_doubles[slot], FASTEST)
-        return told if told > 0.0 else USUAL
+        return told if told >= SLOWEST else USUAL
 
     cdef double work(self, Py_ssize_t slot, double now) noexcept:
         """What was sent from here and is not read, or what the endpoint said waits there (less what it has read since)
@@ -222,11 +283,8 @@ cdef class Load:
     cdef double beside(self, Py_ssize_t slot, double now) noexcept:
         """Seconds for what runs there: by its KV cache, or by the answers that run where its word is old."""
         cdef double at = self.sampled_at.data.as_doubles[slot]
-        cdef double running = <double> (
-            self.in_flight.data.as_longlongs[slot] + self.elsewhere.data.as_longlongs[slot]
-        )
+        cdef double running = self.running(slot) * RUNNING
         cdef double told, trust = 1.0
-        running = sane(running, MOST) * RUNNING
         if not at > 0.0:
             return running
         if now - at > FRESH:

@@ -26,6 +26,7 @@ _COLUMNS: Final = {
     "throughput": "d",  # prompt tokens a second, by its own word or as configured
     "sampled_at": "d",  # when it last gave its word
     "ttft_prior": "d",  # seconds to the first token to expect of it, as configured; 0.0: nobody says
+    "throughput_prior": "d",  # prompt tokens a second, as configured
     "out_until": "d",  # nobody sends there before, unless all are out
     "ramp_from": "d",  # when it came back: its share grows from there (slow start)
     "ttft": "d",  # seconds to the first token: a peak EWMA, 0.0 before the first
@@ -54,6 +55,7 @@ class EndpointTable:
     throughput: "array[float]"
     sampled_at: "array[float]"
     ttft_prior: "array[float]"
+    throughput_prior: "array[float]"
     out_until: "array[float]"
     ramp_from: "array[float]"
     ttft: "array[float]"
@@ -77,11 +79,11 @@ class EndpointTable:
         return slot
 
     def expect(self, slot: int, identity: int, throughput: float, ttft: float | None) -> None:
-        """What is configured of the endpoint. What it said itself of its throughput stays."""
+        """What is configured of the endpoint. What it said itself of its throughput stays until that changes."""
         self.identity[slot] = identity
         self.ttft_prior[slot] = ttft or 0.0
-        if not self.sampled_at[slot]:
-            self.throughput[slot] = throughput
+        if self.throughput_prior[slot] != throughput:
+            self.throughput_prior[slot] = self.throughput[slot] = throughput
 
     def retain(self, keys: Iterable[Hashable]) -> None:
         """Frees the slots of all other keys whose last attempt has ended; the rest are freed by a later call."""

@@ -7,20 +7,16 @@ starts the turns anew. `ask` is ignored where a picker looks at nothing of it. O
 """
 
 from collections.abc import Callable, Sequence
-from math import exp, inf, log
+from math import exp, inf
 
 from scheduler.ask import Ask
 from scheduler.endpoint import EndpointTable
 
 ANYONE = Ask()
-#: Bounded load of consistent hashing: an endpoint may have this much of the mean before it is passed over.
-BOUND = 1.25
 #: Seconds in which a time to the first token that nobody confirms is worth 1/e (peak_ewma).
 FORGET = 10.0
 #: Seconds that an attempt costs where no first token was seen yet: less than any model, so it is tried first.
 UNKNOWN = 0.001
-
-_ALL = (1 << 64) - 1
 
 
 def weighted_round_robin(table: EndpointTable, slots: Sequence[int], ask: Ask = ANYONE) -> int:
@@ -49,8 +45,7 @@ def least_cost(table: EndpointTable, slots: Sequence[int], ask: Ask = ANYONE) ->
 
 def least_in_flight(table: EndpointTable, slots: Sequence[int], ask: Ask = ANYONE) -> int:
     """Fewest running attempts per weight, of all workers; ties go to whoever was picked longest ago."""
-    mine, others, weight = table.in_flight, table.in_flight_elsewhere, table.weight
-    return _least(table, slots, lambda slot: (mine[slot] + others[slot] + 1) / weight[slot] if weight[slot] else inf)
+    return table.load.fewest(slots if isinstance(slots, list) else list(slots))
 
 
 def round_robin(table: EndpointTable, slots: Sequence[int], ask: Ask = ANYONE) -> int:
@@ -93,33 +88,9 @@ def random(table: EndpointTable, slots: Sequence[int], ask: Ask = ANYONE) -> int
 
 
 def consistent_hash(table: EndpointTable, slots: Sequence[int], ask: Ask = ANYONE) -> int:
-    """The same endpoint for the same key, while that has at most 1.25 times its share of what runs.
-
-    Weighted rendezvous hashing (Thaler and Ravishankar 1998; weights by Schindelhauer and Schomaker 2005): each
-    endpoint scores the key on its own, the highest wins. Without one of n, its own keys move and no others; a ring
-    needs hundreds of points each to come near that. Bounded load after Mirrokni et al. 2016.
-    """
-    slots = _weighty(table, slots)
-    weights = [table.weight[slot] or 1 for slot in slots]
-    running = [table.in_flight[slot] + table.in_flight_elsewhere[slot] for slot in slots]
-    each = BOUND * (sum(running) + 1) / sum(weights)
-    best, highest, spare, spare_highest = -1, -inf, slots[0], -inf
-    for slot, weight, count in zip(slots, weights, running, strict=True):
-        score = _score(ask.key, table.identity[slot], weight)
-        if score > spare_highest:
-            spare, spare_highest = slot, score
-        if count < each * weight and score > highest:
-            best, highest = slot, score
-    return best if best >= 0 else spare
-
-
-def _score(key: int, identity: int, weight: int) -> float:
-    """-weight / ln(u), u in (0, 1) from 53 bits of both mixed (the finaliser of splitmix64)."""
-    bits = (key ^ (identity * 0x9E3779B97F4A7C15)) & _ALL
-    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & _ALL
-    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & _ALL
-    bits ^= bits >> 31
-    return -weight / log(((bits >> 11) + 0.5) * 2.0**-53)
+    """The same endpoint for the same key, while that has at most 1.25 times its share of what runs: `Load.home`.
+    Without one of n endpoints its own keys move and no others."""
+    return table.load.home(slots if isinstance(slots, list) else list(slots), ask.key)
 
 
 def _weighty(table: EndpointTable, slots: Sequence[int]) -> Sequence[int]:

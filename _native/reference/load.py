@@ -2,12 +2,13 @@
 
 from array import array
 from collections.abc import Mapping
-from math import exp, isfinite
+from math import exp, isfinite, log
 from typing import Any
 
 LAMBDA = 0.15
 FULLEST = 0.999
 USUAL = 2_000.0
+SLOWEST = 1e-3
 FASTEST = 1e9
 MOST = 1e12
 RUNNING = 0.010
@@ -15,10 +16,20 @@ FRESH = 5.0
 TIE = 0.005
 TAU = 10.0
 TURN = 1 << 24
+BOUND = 1.25
+ALL = (1 << 64) - 1
 
 
 def sane(value: float, most: float) -> float:
     return min(value, most) if value > 0.0 else 0.0
+
+
+def score(key: int, identity: int, weight: int) -> float:
+    bits = (key ^ (identity * 0x9E3779B97F4A7C15)) & ALL
+    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & ALL
+    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & ALL
+    bits ^= bits >> 31
+    return -weight / log(((bits >> 11) + 0.5) * 2.0**-53)
 
 
 class Load:
@@ -94,20 +105,35 @@ class Load:
         return (self.waiting(slot, now) + tokens) / self._speed(slot) + self._beside(slot, now)
 
     def least(self, slots: list[int], tokens: int, now: float) -> int:
+        weights, costs = self._weights(slots), {}
+        for slot, weight in weights.items():
+            load = self.waiting(slot, now) / self._speed(slot) + self._beside(slot, now)
+            costs[slot] = load * max(weights.values()) / weight + tokens / self._speed(slot)
+        return self._next_of(costs, min(costs.values()) + TIE, weights)
+
+    def fewest(self, slots: list[int]) -> int:
+        weights, turn = self._weights(slots), self._is["turn"]
+        best = min(weights, key=lambda slot: ((self._running(slot) + 1.0) / weights[slot], turn[slot]))
+        turn[best] = max(0, *(turn[slot] for slot in slots)) + 1
+        return best
+
+    def home(self, slots: list[int], key: int) -> int:
+        weights = self._weights(slots)
+        each = BOUND * (sum(self._running(slot) for slot in weights) + 1.0) / sum(weights.values())
+        within = [slot for slot in weights if self._running(slot) < each * weights[slot]]
+        return max(within or weights, key=lambda slot: score(key, self._is["identity"][slot], weights[slot]))
+
+    def _weights(self, slots: list[int]) -> dict[int, int]:
+        """Who may be picked, and what each weighs."""
         if not slots:
             raise ValueError("no endpoint to choose from")
         for slot in slots:
             self._check(slot)
-        weight = self._is["weight"]
-        heaviest = max(weight[slot] for slot in slots)
-        costs = {}
-        for slot in slots:
-            if heaviest > 0 and weight[slot] <= 0:
-                continue
-            load = self.waiting(slot, now) / self._speed(slot) + self._beside(slot, now)
-            share = weight[slot] / heaviest if heaviest > 0 else 1.0
-            costs[slot] = load / share + tokens / self._speed(slot)
-        return self._next_of(costs, min(costs.values()) + TIE, {s: weight[s] if heaviest > 0 else 1 for s in costs})
+        found = {slot: self._is["weight"][slot] for slot in slots if self._is["weight"][slot] > 0}
+        return found or dict.fromkeys(slots, 1)
+
+    def _running(self, slot: int) -> float:
+        return sane(float(self._is["in_flight"][slot] + self._is["in_flight_elsewhere"][slot]), MOST)
 
     def _next_of(self, costs: dict[int, float], most: float, weights: dict[int, int]) -> int:
         turn = self._is["turn"]
@@ -118,10 +144,11 @@ class Load:
         return best
 
     def _speed(self, slot: int) -> float:
-        return sane(self._is["throughput"][slot], FASTEST) or USUAL
+        told = sane(self._is["throughput"][slot], FASTEST)
+        return told if told >= SLOWEST else USUAL
 
     def _beside(self, slot: int, now: float) -> float:
-        running = sane(self._is["in_flight"][slot] + self._is["in_flight_elsewhere"][slot], MOST) * RUNNING
+        running = self._running(slot) * RUNNING
         at = self._is["sampled_at"][slot]
         if not at > 0.0:
             return running

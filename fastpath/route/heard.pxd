@@ -1,4 +1,4 @@
-from _native.arena cimport Ewma, Sample
+from _native.arena cimport Sample
 from _native.load cimport Load
 
 
@@ -6,7 +6,6 @@ cdef class Heard:
     cdef Load _load
     cdef Py_ssize_t _slot
     cdef Sample _sample
-    cdef Ewma _ttft
 
     cpdef first_token(self, double seconds, double now)
     cpdef whole(self, double seconds, double now)

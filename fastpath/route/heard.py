@@ -1,16 +1,15 @@
 """What answers tell of the endpoint that gives them: when its first tokens come, and the load that it reports.
 
-Owns writing that into the worker's columns, and into the arena for the other workers of the node. Does not own what is
-made of it (`scheduler`). One worker's loop.
+Owns writing that into the worker's columns, and the report into the arena's sample for the other workers of the node.
+Does not own what is made of it (`scheduler`). One worker's loop.
 """
 
 from _native.arena import Arena, digest
 from _native.load import Load
 from backends.dialects.orca import read_report
 
-#: Nanoseconds: the time constant of the arena's mean, as of the column's.
-TAU = 10_000_000_000
-NANO = 1e9
+#: Seconds, as the arena counts them. Readers of a sample make seconds of its stamp the same way, to the last bit.
+NANO = 1e-9
 
 
 class Heard:
@@ -20,18 +19,15 @@ class Heard:
         self._load = load
         self._slot = slot
         self._sample = arena.sample(digest("endpoint", model, endpoint))
-        self._ttft = arena.ewma(digest("endpoint", model, endpoint, "ttft"))
 
     def first_token(self, seconds: float, now: float) -> None:
         """A stream's first content came after so many seconds. now: monotonic."""
         self._load.observe(self._slot, seconds, now)
-        self._ttft.update(int(now * NANO), seconds, TAU)
 
     def whole(self, seconds: float, now: float) -> None:
         """An answer that is sent whole was there after so many seconds: of them an unknown part was writing, so they
         are the most that its first token took."""
-        if self._load.observe_most(self._slot, seconds, now):
-            self._ttft.update(int(now * NANO), seconds, TAU)
+        self._load.observe_most(self._slot, seconds, now)
 
     def report(self, value: bytes, now: float) -> None:
         """The endpoint said how busy it is, in a header. What cannot be is ignored."""
@@ -39,5 +35,6 @@ class Heard:
         if told is None:
             return
         queued, kv_usage, throughput, running, waiting = told
-        if self._load.note(self._slot, now, queued, kv_usage, throughput):
-            self._sample.write(int(now * NANO), (queued, kv_usage, throughput, running, waiting))
+        stamp = int(now * 1e9)
+        if self._load.note(self._slot, stamp * NANO, queued, kv_usage, throughput):
+            self._sample.write(stamp, (queued, kv_usage, throughput, running, waiting))

@@ -22,6 +22,7 @@ odd = st.floats() | st.sampled_from([0.0, -1.0, math.nan, math.inf, 1e300])
 def columns() -> dict[str, "array[Any]"]:
     made: dict[str, array[Any]] = {name: array(code, [0] * SLOTS) for name, code in _COLUMNS.items()}
     made["weight"] = array("q", [1, 2, 1, 0])
+    made["identity"] = array("Q", [3, 2**64 - 1, 77, 2**63])
     return made
 
 
@@ -71,6 +72,14 @@ class Twins(RuleBasedStateMachine):
     @rule(some=st.lists(slots, min_size=1, unique=True), count=tokens)
     def least(self, some: list[int], count: int) -> None:
         assert self.native.least(some, count, self.now) == self.twin.least(some, count, self.now)
+
+    @rule(some=st.lists(slots, min_size=1, unique=True))
+    def fewest(self, some: list[int]) -> None:
+        assert self.native.fewest(some) == self.twin.fewest(some)
+
+    @rule(some=st.lists(slots, min_size=1, unique=True), key=st.integers(0, 2**64 - 1))
+    def home(self, some: list[int], key: int) -> None:
+        assert self.native.home(some, key) == self.twin.home(some, key)
 
     @invariant()
     def they_agree(self) -> None:
@@ -234,6 +243,10 @@ def test_columns_must_be_whole() -> None:
         native.Load(made | {"tokens": array("d", [0.0])})
     with pytest.raises(ValueError, match="no endpoint"):
         native.Load(made).least([], 1, 1.0)
+    with pytest.raises(ValueError, match="no endpoint"):
+        native.Load(made).fewest([])
+    with pytest.raises(ValueError, match="no endpoint"):
+        native.Load(made).home([], 1)
 
 
 def test_a_table_that_grows_keeps_its_load() -> None:
