@@ -2,10 +2,10 @@
 
 cimport cython
 from libc.math cimport exp2, isfinite
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from _native.arena cimport FP_NO_ROW, Arena, Ewma, Sample, Word, fp_atomic, fp_cell, fp_get, fp_map, fp_put, fp_sample
+from _native.arena cimport FP_NO_ROW, Arena, Ewma, Sample, Word, fp_cell, fp_get, fp_map, fp_put, fp_sample
 
 cdef extern from "arena.h" nogil:
     ctypedef bint fp_bool "bool"

@@ -4,7 +4,7 @@ Owns which of a sample's numbers is which gauge. Does not poll (`backends.watch`
 that renders metrics.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Final
 
@@ -28,17 +28,23 @@ class LoadGauges:
         self._clock = clock
         self._samples: dict[Labels, Sample] = {}
         for name, place in _PLACES.items():
-            metrics.read(name, partial(self._read, place))
+            metrics.read(name, partial(self._values, place))
         metrics.read(AGE, self._ages)
 
     def configure(self, endpoints: Iterable[tuple[str, str]]) -> None:
         """Shows these, by model and endpoint, as far as a page has room for them."""
         self._samples = {name: self._arena.sample(fact_id(*name)) for name in list(endpoints)[:_MOST]}
 
-    def _age(self, stamp: int) -> float:
-        return max(0.0, self._clock.monotonic() - stamp / 1e9)
+    def _values(self, place: int) -> dict[Labels, float]:
+        return {name: values[place] for name, _, values in self._read()}
 
-    def _values(self, pick: "Callable[[int, tuple[float, ...]], float]") -> dict[Labels, float]:
-        """Nothing for an endpoint that never said anything."""
-        read = ((name, sample.read()) for name, sample in self._samples.items())
-        return {name: pick(*found) for name, found in read if found is not None and found[0]}
+    def _ages(self) -> dict[Labels, float]:
+        now = self._clock.monotonic()
+        return {name: max(0.0, now - stamp / 1e9) for name, stamp, _ in self._read()}
+
+    def _read(self) -> Iterator[tuple[Labels, int, tuple[float, ...]]]:
+        """Nothing of an endpoint that never said anything."""
+        for name, sample in self._samples.items():
+            found = sample.read()
+            if found is not None and found[0]:
+                yield name, *found

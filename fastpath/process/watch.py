@@ -140,11 +140,12 @@ class WatchChild:
             while not exited.done() and self.wanted:
                 self._changed.clear()
                 changed = asyncio.create_task(self._changed.wait())
-                await asyncio.wait({asyncio.shield(exited), changed}, return_when=asyncio.FIRST_COMPLETED)
+                waiting: set[asyncio.Future[Any]] = {exited, changed}
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
             self._channel = None
             await channel.close()  # which ends it, unless it has ended
-            await asyncio.wait({asyncio.shield(exited)}, timeout=STOP_WITHIN)
+            await asyncio.wait({exited}, timeout=STOP_WITHIN)
         finally:
             self.up, self._channel = False, None
             for chore in chores:

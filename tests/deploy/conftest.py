@@ -167,6 +167,8 @@ def gateway(launch_for_module: Launcher, mock: ModelServer, moody: ModelServer) 
         for endpoint in model["endpoints"]:
             assert isinstance(endpoint, dict)
             endpoint |= {"url": urls[endpoint["name"]], "api_key": "${UPSTREAM_KEY}", "tier": "L1"}
+            if endpoint["name"] == "good":
+                endpoint |= {"probe": {"interval": 1}, "load": {"engine": "vllm"}}
     settings = {"models": MODELS, "workers": 2, "key": KEY, "issuers": [ISSUER], "control": {"port": 0}}
     return launch_for_module.gateway({**settings, "shared": SHARED})
 

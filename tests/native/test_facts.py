@@ -77,7 +77,11 @@ def test_a_sample_becomes_columns_and_its_time() -> None:
     worker.tick()
     table = worker.table
     assert (table.queued[0], table.kv_usage[0], table.throughput[0], table.sampled_at[0]) == (
-        4096, 0.5, 9000, pytest.approx(NOW))
+        4096,
+        0.5,
+        9000,
+        pytest.approx(NOW),
+    )
     assert (table.queued[1], table.throughput[1], table.sampled_at[1]) == (0, 2000, 0)  # as configured
 
 

@@ -63,7 +63,16 @@ def test_every_engine_has_a_path_a_reader_and_a_golden_page() -> None:
 @pytest.mark.parametrize("engine", READERS)
 @pytest.mark.parametrize(
     "page",
-    [b"", b"<html>502</html>", b'{"error": 1}', b"up 1\n", b"\xff\x00" * 50, b"[1, 2]", b"[" * 100_000, b'{"models": 3}'],
+    [
+        b"",
+        b"<html>502</html>",
+        b'{"error": 1}',
+        b"up 1\n",
+        b"\xff\x00" * 50,
+        b"[1, 2]",
+        b"[" * 100_000,
+        b'{"models": 3}',
+    ],
 )
 def test_a_page_of_something_else_is_told_from_an_idle_engine(engine: EngineName, page: bytes) -> None:
     with pytest.raises(Unreadable):

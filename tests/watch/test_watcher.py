@@ -142,9 +142,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("kind", PAGES)
-async def test_a_page_that_cannot_be_read_leaves_the_sample_as_it_was(
-    watching: Watch, serve: Serve, kind: str
-) -> None:
+async def test_a_page_that_cannot_be_read_leaves_the_sample_as_it_was(watching: Watch, serve: Serve, kind: str) -> None:
     server = await serve(http(VLLM))
     await watching.watcher.use([polled(server.url)])
     await watching.until(lambda: watching.counts["one", "poll", "ok"])
