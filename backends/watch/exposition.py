@@ -1,9 +1,9 @@
 """Numbers out of a page of Prometheus text, by their names. Pure.
 
 Owns finding samples of wanted names. It reads nothing else of a page: a vLLM's has 1,500 lines of histograms, of which
-six say how busy it is. One regular expression looks for those in 0.3 ms; prometheus_client's parser takes 22 ms for
-the page and builds every sample (both measured on 1,500 lines). What is NaN, infinite, negative or no number counts as
-not said. Linear in the size of a page, whatever is in it.
+six say how busy it is. Looking for those takes 0.4 ms; prometheus_client's parser takes 45 ms for the page and builds
+every sample (both measured on 1,463 lines). What is NaN, infinite, negative or no number counts as not said, and so does
+a line of more than 4 KiB. Linear in the size of a page, whatever is in it.
 """
 
 import math
@@ -13,6 +13,8 @@ from typing import Final
 
 MOST_BYTES: Final = 2 << 20
 MOST_SAMPLES: Final = 4096
+MOST_LINE: Final = 4096
+_REST: Final = re.compile(rb'(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?[ \t]+(\S+)')
 _LABEL: Final = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
 
 Labels = dict[bytes, bytes]
@@ -47,22 +49,33 @@ class Page:
         return []
 
 
-def pattern_of(*names: bytes) -> "re.Pattern[bytes]":
-    """What finds the samples of these names. Make it once."""
-    either = b"|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.compile(rb"^(" + either + rb")(?:\{([^\n]*)\})?[ \t]+([^\s]+)", re.MULTILINE)
+def read_page(text: bytes, names: Iterable[bytes]) -> Page:
+    """The samples of some names, the first 4,096 of each."""
+    text = b"\n" + text[:MOST_BYTES]
+    return Page({name: found for name in names if (found := _find(text, name))})
 
 
-def read_page(text: bytes, pattern: "re.Pattern[bytes]") -> Page:
-    """The samples that the pattern finds, the first 4,096 of them."""
-    samples: dict[bytes, list[tuple[Labels, float]]] = {}
-    for count, found in enumerate(pattern.finditer(text[:MOST_BYTES])):
-        if count >= MOST_SAMPLES:
+def _find(text: bytes, name: bytes) -> list[tuple[Labels, float]]:
+    needle = b"\n" + name
+    samples: list[tuple[Labels, float]] = []
+    at = text.find(needle)
+    for _ in range(MOST_SAMPLES):
+        if at < 0:
             break
-        value = _number(found[3])
-        if value is not None:
-            samples.setdefault(found[1], []).append((dict(_LABEL.findall(found[2] or b"")), value))
-    return Page(samples)
+        begin, at = at + len(needle), text.find(needle, at + 1)
+        sample = _read_rest(text[begin : begin + MOST_LINE].partition(b"\n")[0])
+        if sample is not None:
+            samples.append(sample)
+    return samples
+
+
+def _read_rest(line: bytes) -> tuple[Labels, float] | None:
+    """What stands behind a name; None when that was only the beginning of a longer one, or tells no amount."""
+    found = _REST.match(line)
+    value = _number(found[2]) if found is not None else None
+    if found is None or value is None:
+        return None
+    return dict(_LABEL.findall(found[1] or b"")), value
 
 
 def _number(text: bytes) -> float | None:

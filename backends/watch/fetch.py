@@ -58,6 +58,7 @@ class Fetcher:
             return Answer(problem=f"no whole answer within {within:g} s")
         finally:
             source.cancel()
+            taken.source = None  # each knows the other: an answer would stay until the cycle collector comes by
 
     async def close(self) -> None:
         """Ends what runs."""

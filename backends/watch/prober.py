@@ -8,7 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from backends.watch.condition import Condition
-from backends.watch.fetch import open_fetcher
+from backends.watch.fetch import Fetcher, open_fetcher
 from backends.watch.plan import Probing, Watched, fact_id
 from backends.watch.probe import MOST_BYTES, Verdict, judge
 
@@ -29,15 +29,11 @@ class Prober:
     async def run(self, after: float) -> None:
         """For ever, from so many seconds on."""
         await asyncio.sleep(after)
-        watched, tools = self._watched, self._tools
-        fetcher = open_fetcher(watched, watched.url, tools.resolver, tools.clock, MOST_BYTES)
+        tools = self._tools
+        fetcher = open_fetcher(self._watched, self._watched.url, tools.resolver, tools.clock, MOST_BYTES)
         try:
             while True:
-                async with tools.open:
-                    answer = await fetcher.get(self._probing.target, self._probing.timeout)
-                verdict, message = judge(answer, self._probing.expect, optional=self._probing.optional)
-                tools.count(watched.endpoint, "probe", verdict)
-                self._note(verdict, message)
+                await self._ask(fetcher)
                 await tools.pause(self.condition.next_in(tools.clock.monotonic()))
         finally:
             await fetcher.close()
@@ -45,6 +41,13 @@ class Prober:
     def withdraw(self) -> None:
         """Takes back what was said: the endpoint is nobody's any more."""
         self._word.set(0)
+
+    async def _ask(self, fetcher: Fetcher) -> None:
+        async with self._tools.open:
+            answer = await fetcher.get(self._probing.target, self._probing.timeout)
+        verdict, message = judge(answer, self._probing.expect, optional=self._probing.optional)
+        self._tools.count(self._watched.endpoint, "probe", verdict)
+        self._note(verdict, message)
 
     def _note(self, verdict: Verdict, message: str) -> None:
         condition = self.condition

@@ -12,7 +12,7 @@ from backends.mock.engine import Engine
 from backends.mock.metrics import render_metrics
 from backends.mock.options import MockOptions
 from backends.watch.engines import READERS
-from backends.watch.exposition import MOST_SAMPLES, pattern_of, read_page
+from backends.watch.exposition import MOST_SAMPLES, read_page
 from backends.watch.paths import PATHS
 from backends.watch.plan import Engine as EngineName
 from backends.watch.reading import Reading, Unreadable
@@ -93,19 +93,24 @@ def test_the_mock_speaks_as_its_engine_and_lies_when_told_to(engine: EngineName)
 
 @pytest.mark.parametrize("text", ["NaN", "-1", "+Inf", "1e999", "", "x", "0x10", "1_0_"])
 def test_what_is_no_amount_is_not_said(text: str) -> None:
-    page = read_page(f"a {text}\nb 2\n".encode(), pattern_of(b"a", b"b"))
+    page = read_page(f"a {text}\nb 2\n".encode(), (b"a", b"b",))
     assert page.total(b"a") is None
     assert page.total(b"b") == 2
 
 
 def test_a_name_is_not_found_inside_another() -> None:
-    page = read_page(b'ab 1\na 2\na_total 3\n# a 4\nx{l="\\na 5"} 6\n a 7\n', pattern_of(b"a"))
+    page = read_page(b'ab 1\na 2\na_total 3\n# a 4\nx{l="\\na 5"} 6\n a 7\n', (b"a",))
     assert page.total(b"a") == 2
 
 
 def test_labels_may_hold_anything() -> None:
-    page = read_page(b'a{m="} 9",n="q\\"x"} 3\n', pattern_of(b"a"))
+    page = read_page(b'a{m="} 9",n="q\\"x"} 3\n', (b"a",))
     assert page.total(b"a", keep=lambda labels: labels == {b"m": b"} 9", b"n": b'q\\"x'}) == 3
+
+
+def test_exemplars_and_times_are_not_values() -> None:
+    page = read_page(b'a{m="x"} 3 1700000000000\na{m="y"} 4 # {trace="z"} 9\n', (b"a",))
+    assert page.total(b"a") == 7
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
@@ -114,6 +119,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "braces and blanks": lambda: b"vllm:num_requests_waiting{" + b"} " * 1_000_000,
     "blanks": lambda: b"vllm:num_requests_waiting" + b" " * 2_000_000,
     "quotes": lambda: b"vllm:num_requests_waiting{" + b'a="\\' * 400_000 + b"} 1\n",
+    "one long name": lambda: b"vllm:num_requests_waiting{" + b"a" * 2_000_000 + b"} 1\n",
+    "names in a row": lambda: b"\n".join([b"vllm:num_requests_waiting{" + b"a" * 4000] * 500),
     "labels": lambda: b"vllm:num_requests_waiting{" + b'a="1",' * 300_000 + b"} 1\n",
     "digits": lambda: b"vllm:num_requests_waiting " + b"9" * 2_000_000 + b"\n",
 }

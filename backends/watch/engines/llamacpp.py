@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from backends.watch.exposition import pattern_of, read_page
+from backends.watch.exposition import read_page
 from backends.watch.reading import Reading, Unreadable
 
 _WAITING: Final = b"llamacpp:requests_deferred"
@@ -12,7 +12,7 @@ _RUNNING: Final = b"llamacpp:requests_processing"
 _KV: Final = b"llamacpp:kv_cache_usage_ratio"
 _PROMPT: Final = b"llamacpp:prompt_tokens_total"
 _SECONDS: Final = b"llamacpp:prompt_seconds_total"
-_PATTERN: Final = pattern_of(_WAITING, _RUNNING, _KV, _PROMPT, _SECONDS)
+_NAMES: Final = (_WAITING, _RUNNING, _KV, _PROMPT, _SECONDS)
 
 
 class _Slot(msgspec.Struct):
@@ -24,7 +24,7 @@ def read(page: bytes, model: str | None) -> Reading:
     del model
     if page.lstrip()[:1] == b"[":
         return _read_slots(page)
-    found = read_page(page, _PATTERN)
+    found = read_page(page, _NAMES)
     if not found.has(_WAITING, _RUNNING):
         raise Unreadable("its page has neither llamacpp:requests_deferred nor llamacpp:requests_processing")
     return Reading(

@@ -3,7 +3,7 @@ ranks the first one speaks for all."""
 
 from typing import Final
 
-from backends.watch.exposition import Labels, pattern_of, read_page
+from backends.watch.exposition import Labels, read_page
 from backends.watch.reading import Reading, Unreadable
 
 _WAITING: Final = b"sglang:num_queue_reqs"
@@ -11,13 +11,13 @@ _RUNNING: Final = b"sglang:num_running_reqs"
 _KV: Final = b"sglang:token_usage"
 _PROMPT: Final = b"sglang:prompt_tokens_total"
 _DONE: Final = b"sglang:num_requests_total"
-_PATTERN: Final = pattern_of(_WAITING, _RUNNING, _KV, _PROMPT, _DONE)
+_NAMES: Final = (_WAITING, _RUNNING, _KV, _PROMPT, _DONE)
 
 
 def read(page: bytes, model: str | None) -> Reading:
     """What a page says. Raises Unreadable for one without SGLang's queue."""
     del model
-    found = read_page(page, _PATTERN)
+    found = read_page(page, _NAMES)
     if not found.has(_WAITING, _RUNNING):
         raise Unreadable("its page has neither sglang:num_queue_reqs nor sglang:num_running_reqs (--enable-metrics?)")
     return Reading(

@@ -3,19 +3,19 @@ TensorRT-LLM backend runs in it, what that says of its batches and its KV cache.
 
 from typing import Final
 
-from backends.watch.exposition import Keep, Labels, pattern_of, read_page
+from backends.watch.exposition import Keep, Labels, read_page
 from backends.watch.reading import Reading, Unreadable
 
 _PENDING: Final = b"nv_inference_pending_request_count"
 _REQUESTS: Final = b"nv_trt_llm_request_metrics"
 _BLOCKS: Final = b"nv_trt_llm_kv_cache_block_metrics"
 _DONE: Final = b"nv_inference_request_success"
-_PATTERN: Final = pattern_of(_PENDING, _REQUESTS, _BLOCKS, _DONE)
+_NAMES: Final = (_PENDING, _REQUESTS, _BLOCKS, _DONE)
 
 
 def read(page: bytes, model: str | None) -> Reading:
     """What a page says. Raises Unreadable for one without a queue."""
-    found = read_page(page, _PATTERN)
+    found = read_page(page, _NAMES)
     if not found.has(_PENDING, _REQUESTS):
         raise Unreadable("its page has neither nv_inference_pending_request_count nor nv_trt_llm_request_metrics")
     pending = found.total(_PENDING, keep=_is(model))

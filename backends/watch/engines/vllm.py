@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from backends.watch.exposition import pattern_of, read_page
+from backends.watch.exposition import read_page
 from backends.watch.reading import Reading, Unreadable
 
 _WAITING: Final = b"vllm:num_requests_waiting"
@@ -10,13 +10,13 @@ _RUNNING: Final = b"vllm:num_requests_running"
 _KV: Final = (b"vllm:kv_cache_usage_perc", b"vllm:gpu_cache_usage_perc")  # the latter before V1
 _PROMPT: Final = b"vllm:prompt_tokens_total"
 _DONE: Final = b"vllm:request_success_total"
-_PATTERN: Final = pattern_of(_WAITING, _RUNNING, *_KV, _PROMPT, _DONE)
+_NAMES: Final = (_WAITING, _RUNNING, *_KV, _PROMPT, _DONE)
 
 
 def read(page: bytes, model: str | None) -> Reading:
     """What a page says. Raises Unreadable for one without vLLM's queue."""
     del model  # adapters and aliases wait in one queue, so every series of the page counts
-    found = read_page(page, _PATTERN)
+    found = read_page(page, _NAMES)
     if not found.has(_WAITING, _RUNNING):
         raise Unreadable("its page has neither vllm:num_requests_waiting nor vllm:num_requests_running")
     return Reading(
