@@ -18,7 +18,12 @@ class Refused(Exception):
 
 
 class BadAnswer(Exception):
-    """What the provider said is no answer in its own dialect. The text is for our log."""
+    """What the provider said is no answer in its own dialect. The text is for our log.
+
+    told: what the good events before the bad one gave, which is passed on.
+    """
+
+    told = b""
 
 
 class Failed(Exception):

@@ -1,5 +1,6 @@
 """Pieces of a provider's stream, cut anywhere, made into its events' data. No I/O; one object per stream."""
 
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from _native.sse import FrameSplitter, FrameTooLarge, join_data
@@ -8,6 +9,18 @@ from backends.dialects.dialect import BadAnswer
 #: Bytes of one event, finished or not.
 EVENT_LIMIT = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+
+
+def tell(events: Iterable[bytes], take: Callable[[bytes], bytes]) -> bytes:
+    """What `take` makes of each event. Raises BadAnswer with what it made of those before the bad one."""
+    told: list[bytes] = []
+    try:
+        for event in events:
+            told.append(take(event))
+    except BadAnswer as error:
+        error.told = b"".join(told)
+        raise
+    return b"".join(told)
 
 
 class Framing(Protocol):

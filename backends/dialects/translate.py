@@ -174,7 +174,7 @@ class TranslatingSink(Sink):
         try:
             events = stream.feed(data)
         except BadAnswer as error:
-            self._give_up(UpstreamError(Cause.BAD_ANSWER, Moment.BODY, str(error)))
+            self._break_off(error)
             return
         except Exception as error:  # a bug of ours must not leave the request open
             self._report(error)
@@ -186,7 +186,7 @@ class TranslatingSink(Sink):
         try:
             events = stream.end()
         except BadAnswer as error:
-            self._give_up(UpstreamError(Cause.BAD_ANSWER, Moment.BODY, str(error)))
+            self._break_off(error)
             return
         except Exception as error:  # a bug of ours must not leave the request open
             self._report(error)
@@ -200,6 +200,12 @@ class TranslatingSink(Sink):
             self._out.fail(UpstreamError(Cause.DISCONNECTED, Moment.BODY, "the stream ended before the answer did"))
 
     # -- ends
+
+    def _break_off(self, error: BadAnswer) -> None:
+        """The stream went wrong behind events that were right."""
+        if error.told:
+            self._out.write(error.told)
+        self._give_up(UpstreamError(Cause.BAD_ANSWER, Moment.BODY, str(error)))
 
     def _report(self, error: Exception) -> None:
         asyncio.get_running_loop().call_exception_handler({"message": "a translation failed", "exception": error})

@@ -258,9 +258,7 @@ async def test_a_coded_answer_is_left_to_who_refuses_it(side: Side, taker: Any) 
     assert taker.body == b"\x1f\x8b"
 
 
-async def test_a_bug_in_a_translation_ends_the_request(
-    side: Side, taker: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_bug_in_a_translation_ends_the_request(side: Side, taker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context))
     monkeypatch.setattr("backends.dialects.anthropic.dialect.read_answer", lambda *_: 1 // 0)
@@ -280,4 +278,3 @@ async def test_a_pause_reaches_the_provider(side: Side, taker: Any) -> None:
     handle.resume()
     assert await taker.end() is None
     assert len(taker.body) > before
-

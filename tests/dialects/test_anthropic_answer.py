@@ -80,6 +80,18 @@ def test_it_does_not_matter_where_a_stream_is_cut(path: Path, data: st.DataObjec
     assert chunks_of(b"".join(told) + reader.end()) == case["told"]
 
 
+@given(st.lists(st.integers(0, 2000), max_size=4))
+def test_nor_where_one_is_cut_that_goes_wrong(cuts: list[int]) -> None:
+    said = events_of(event("text-stream")[:3]) + b"data: {\n\n"
+    places = sorted(cut % len(said) for cut in cuts)
+    reader = stream()
+    pieces = [said[start:end] for start, end in zip([0, *places], [*places, len(said)], strict=True)]
+    told = b"".join(reader.feed(piece) for piece in pieces[:-1])
+    with pytest.raises(BadAnswer) as caught:
+        reader.feed(pieces[-1])
+    assert len(chunks_of(told + caught.value.told)) == 2
+
+
 def test_every_byte_of_its_own() -> None:
     case = golden(next(path for path in FILES if path.stem == "tools-stream"))
     reader = begin(ANTHROPIC, case["chat"]).stream()
@@ -144,7 +156,9 @@ def test_nonsense_is_a_bad_answer(said: list[dict[str, Any]]) -> None:
         stream().feed(events_of([{"type": ""} | each for each in said]).replace(b'"type": "", ', b""))
 
 
-@pytest.mark.parametrize("said", [b"data: {\n\n", b"data: \xff\n\n", b"data: [1]\n\n", b"data: " + b"[" * 5000 + b"\n\n"])
+@pytest.mark.parametrize(
+    "said", [b"data: {\n\n", b"data: \xff\n\n", b"data: [1]\n\n", b"data: " + b"[" * 5000 + b"\n\n"]
+)
 def test_so_is_what_is_not_json(said: bytes) -> None:
     with pytest.raises(BadAnswer):
         stream().feed(said)

@@ -22,7 +22,12 @@ HELLO = [{"role": "user", "content": "Hello"}]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOL = {"type": "function", "function": {"name": "weather", "description": "Says it.", "parameters": SCHEMA}}
 SENT_TOOL = {"name": "weather", "description": "Says it.", "input_schema": SCHEMA}
-CALL = {"id": "functions.weather:0", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Oslo"}'}}
+BAD = {"name": "f", "arguments": "[1]"}
+CALL = {
+    "id": "functions.weather:0",
+    "type": "function",
+    "function": {"name": "weather", "arguments": '{"city":"Oslo"}'},
+}
 
 
 def write(max_output: int = 0, **fields: Any) -> dict[str, Any]:
@@ -120,11 +125,11 @@ def test_what_changes_no_answer_is_dropped(fields: dict[str, Any]) -> None:
             "messages[0].content[0]",
         ),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png,x"}}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "data:image/png,x"}]}]},
             "messages[0].content[0].image_url",
         ),
         (
-            {"messages": [{"role": "assistant", "tool_calls": [CALL | {"function": {"name": "f", "arguments": "[1]"}}]}]},
+            {"messages": [{"role": "assistant", "tool_calls": [CALL | {"function": BAD}]}]},
             "messages[0].tool_calls[0].function.arguments",
         ),
     ],
@@ -153,7 +158,7 @@ def test_turns_of_one_side_become_one_and_results_are_the_users() -> None:
         {"role": "user", "content": [{"type": "text", "text": ""}, {"type": "text", "text": "Oslo?"}]},
         {"role": "assistant", "content": None, "tool_calls": [CALL, CALL | {"id": "b"}]},
         {"role": "tool", "tool_call_id": CALL["id"], "content": "rain"},
-        {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "so"}, {"type": "text", "text": "n"}]},
+        {"role": "tool", "tool_call_id": "b", "content": text("so", "n")},
         {"role": "user", "content": "And?"},
         {"role": "assistant", "content": "", "refusal": "No."},
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from backends.dialects.anthropic.failure import retell
 from backends.dialects.anthropic.request import Asked
 from backends.dialects.chunks import Chunks, error_event
 from backends.dialects.dialect import BadAnswer
-from backends.dialects.framing import Events
+from backends.dialects.framing import Events, tell
 from backends.dialects.raw import ABSENT, is_given, text_or
 from backends.dialects.totals import usage_of_reports
 
@@ -84,10 +84,10 @@ class MessageStream:
         self._reason: str | None = None
 
     def feed(self, data: bytes) -> bytes:
-        return b"".join([self._take(event) for event in self._events.feed(data)])
+        return tell(self._events.feed(data), self._take)
 
     def end(self) -> bytes:
-        return b"".join([self._take(event) for event in self._events.flush()])
+        return tell(self._events.flush(), self._take)
 
     def _take(self, data: bytes) -> bytes:
         if self._over:
