@@ -143,7 +143,7 @@ class ChatCall(msgspec.Struct):
     response_format: Format | None = None
     reasoning_effort: str | None = None
     n: int | None = None
-    user: str | None = None
+    thinking: Raw = ABSENT  # Anthropic's own, which callers of many gateways send along
 
     @property
     def limit(self) -> int | None:

@@ -20,8 +20,8 @@ Header = tuple[bytes, bytes]
 #: Bytes of a whole answer, and of a refusal.
 ANSWER_LIMIT = 64 << 20
 REFUSAL_LIMIT = 1 << 20
-#: Refusals whose body matters: of others the status says all, and whoever waits for the body waits too long.
-_TELLING = frozenset({400, 403, 404, 409, 413, 415, 422})
+#: Refusals of which the status says all: whoever waited for their bodies would wait too long.
+_TOLD_BY_STATUS = frozenset({401, 403, 408, 429})
 #: Fields that are true of the provider's bytes only.
 _OF_BODY = frozenset({b"content-type", b"content-length"})
 _JSON: Header = (b"content-type", b"application/json")
@@ -95,10 +95,11 @@ class TranslatingSink(Sink):
     def head(self, status: int, headers: list[Header]) -> Sink:
         self._status = status
         self._headers = [field for field in headers if field[0] not in _OF_BODY]
-        if _is_coded(headers) or not (status == 200 or status in _TELLING):
+        refused = 400 <= status < 500 and status not in _TOLD_BY_STATUS
+        if _is_coded(headers) or not (_is_good(status) or refused):
             self._out = self._out.head(status, headers)
             return self
-        if status == 200 and self._translation.media is not None:
+        if not refused and self._translation.media is not None:
             self._open_stream(self._translation.media, dict(headers).get(b"content-type", b""))
         else:
             self._collected = []
@@ -111,7 +112,7 @@ class TranslatingSink(Sink):
             self._pass_on(self._stream, data)
         elif self._collected is None:
             self._out.write(data)
-        elif self._size + len(data) > (ANSWER_LIMIT if self._status == 200 else REFUSAL_LIMIT):
+        elif self._size + len(data) > (ANSWER_LIMIT if _is_good(self._status) else REFUSAL_LIMIT):
             self._give_up(_bad("an answer larger than the limit"))
         elif not self._budget.reserve(len(data)):
             self._give_up(_bad("an answer for which there is no memory"))
@@ -138,9 +139,7 @@ class TranslatingSink(Sink):
 
     def _reply(self, body: bytes) -> None:
         try:
-            status, body = self._status, self._retell(body)
-            if status != 200:
-                status, body = self._translation.error(status, body)
+            status, body = self._retell(self._status, body)
         except BadAnswer as error:
             self._give_up(_bad(str(error)))
             return
@@ -153,11 +152,11 @@ class TranslatingSink(Sink):
             out.write(body)
         out.finish()
 
-    def _retell(self, body: bytes) -> bytes:
-        if self._status != 200:
-            return body
+    def _retell(self, status: int, body: bytes) -> tuple[int, bytes]:
+        if not _is_good(status):
+            return self._translation.error(status, body)
         try:
-            return self._translation.answer(body)
+            return status, self._translation.answer(body)
         except Failed as error:
             raise BadAnswer("an error object under status 200") from error
 
@@ -243,6 +242,10 @@ def _refuse(unsent: HttpCall, sink: Sink, error: Refused) -> None:
 
 def _bad(detail: str) -> UpstreamError:
     return UpstreamError(Cause.BAD_ANSWER, Moment.HEAD, detail)
+
+
+def _is_good(status: int) -> bool:
+    return 200 <= status < 300
 
 
 def _is_coded(headers: list[Header]) -> bool:

@@ -56,9 +56,10 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     api_key: Annotated[
         SecretText | None,
         Meta(
-            description="Key sent to this endpoint as `Authorization: Bearer`. Write `${NAME}` and keep the key in "
-            "the environment; it never appears in logs, errors, metrics, `ps` or child processes' environments. "
-            "None: no Authorization header; a caller's own key is never passed on."
+            description="Key sent to this endpoint as `Authorization: Bearer`, or in its dialect's field for keys. "
+            "Write `${NAME}` and keep the key in the environment; it never appears in logs, errors, metrics, `ps` or "
+            "child processes' environments. "
+            "None: no key is sent; a caller's own is never passed on."
         ),
     ] = None
     tier: Annotated[

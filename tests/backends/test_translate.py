@@ -180,16 +180,17 @@ async def test_an_answer_of_another_kind_is_a_bad_answer(side: Side, taker: Any,
     assert side.budget.held == 0
 
 
-async def test_a_refusal_is_told_in_openais_words(side: Side, taker: Any) -> None:
+@pytest.mark.parametrize("status", [b"400 Bad Request", b"402 Pay", b"404 Not Found", b"422 What", b"499 Odd"])
+async def test_a_refusal_is_told_in_openais_words(side: Side, taker: Any, status: bytes) -> None:
     _, peer, _ = await side.ask(taker)
     said = b'{"type":"error","error":{"type":"invalid_request_error","message":"No."}}'
-    peer.write(whole(said, b"400 Bad Request"))
+    peer.write(whole(said, status))
     assert await taker.end() is None
-    assert taker.status == 400
+    assert taker.status == int(status[:3])
     assert json.loads(taker.body)["error"]["message"] == "No."
 
 
-@pytest.mark.parametrize("status", [b"429 Too Many Requests", b"529 Overloaded", b"500 Oops", b"302 Found"])
+@pytest.mark.parametrize("status", [b"401 Who", b"429 Too Many Requests", b"529 Overloaded", b"500 Oops", b"302 Found"])
 async def test_a_status_that_says_it_all_is_told_before_its_body(side: Side, taker: Any, status: bytes) -> None:
     _, peer, _ = await side.ask(taker)
     peer.write(whole(b"x" * 50, status, b"retry-after: 7\r\n")[:-50])
@@ -266,6 +267,15 @@ async def test_a_bug_in_a_translation_ends_the_request(side: Side, taker: Any, m
     peer.write(whole(json.dumps(MESSAGE).encode()))
     assert (await taker.end()).cause is Cause.BAD_ANSWER
     assert isinstance(seen[0]["exception"], ZeroDivisionError)
+
+
+async def test_a_translated_request_is_forgotten_when_it_is_answered(side: Side, taker: Any) -> None:
+    handle = side.call(taker, STREAM)
+    sent = handle._taker._translation.call
+    await (await side.server.peer()).request()
+    assert sent.body
+    handle.forget_request()
+    assert sent.body is None
 
 
 async def test_a_pause_reaches_the_provider(side: Side, taker: Any) -> None:

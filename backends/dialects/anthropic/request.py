@@ -46,12 +46,6 @@ class Asked(msgspec.Struct, frozen=True):
     as_text: bool
 
 
-class _Thinking(msgspec.Struct):
-    """Anthropic's own field, which callers may send along."""
-
-    thinking: Raw = ABSENT
-
-
 def write_request(body: bytes, max_output: int) -> tuple[bytes, Asked]:
     """The Messages request for a chat-completions body. max_output: of the model, 0 if not known. Raises Refused."""
     chat = read_chat(body, CARRIED, "Anthropic")
@@ -66,7 +60,7 @@ def write_request(body: bytes, max_output: int) -> tuple[bytes, Asked]:
         tree["stream"] = True
     _add_tools(tree, chat)
     as_text = _add_format(tree, chat)
-    _add_reasoning(tree, chat, msgspec.json.decode(body, type=_Thinking).thinking)
+    _add_reasoning(tree, chat)
     return msgspec.json.encode(tree), Asked(chat.stream is True, chat.wants_usage, as_text)
 
 
@@ -225,7 +219,7 @@ def _add_format(tree: dict[str, Any], chat: ChatCall) -> bool:
     return True
 
 
-def _add_reasoning(tree: dict[str, Any], chat: ChatCall, thinking: Raw) -> None:
+def _add_reasoning(tree: dict[str, Any], chat: ChatCall) -> None:
     effort = chat.reasoning_effort
     if effort == "none":
         tree["thinking"] = {"type": "disabled"}
@@ -234,5 +228,5 @@ def _add_reasoning(tree: dict[str, Any], chat: ChatCall, thinking: Raw) -> None:
             raise Refused(f"reasoning_effort must be none or one of {', '.join(_EFFORTS)}.", "reasoning_effort")
         tree.setdefault("output_config", {})["effort"] = _EFFORTS[effort]
         tree["thinking"] = {"type": "adaptive"}
-    if is_given(thinking):
-        tree["thinking"] = thinking
+    if is_given(chat.thinking):
+        tree["thinking"] = chat.thinking
