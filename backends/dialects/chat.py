@@ -60,6 +60,18 @@ class Part(msgspec.Struct):
     text: str | None = None
     image_url: ImageUrl | str | None = None
     refusal: str | None = None
+    input_audio: Raw = ABSENT
+    file: Raw = ABSENT
+
+
+class GoogleContent(msgspec.Struct):
+    thought_signature: str | None = None
+
+
+class ExtraContent(msgspec.Struct):
+    """What a provider gave with a call and wants back with it."""
+
+    google: GoogleContent | None = None
 
 
 class Function(msgspec.Struct):
@@ -71,6 +83,7 @@ class ToolCall(msgspec.Struct):
     id: str
     function: Function | None = None
     type: str = "function"
+    extra_content: ExtraContent | None = None
 
 
 class Message(msgspec.Struct):
@@ -80,6 +93,7 @@ class Message(msgspec.Struct):
     tool_call_id: str | None = None
     refusal: str | None = None
     name: str | None = None
+    reasoning_content: str | None = None
     function_call: Raw = ABSENT
     audio: Raw = ABSENT
 

@@ -10,6 +10,14 @@ def find_dialect(name: str, max_output: int = 0) -> Dialect | None:
         from backends.dialects.anthropic.dialect import Anthropic
 
         return Anthropic(max_output)
+    if name == "gemini":
+        from backends.dialects.gemini.dialect import Gemini
+
+        return Gemini()
+    if name == "ollama":
+        from backends.dialects.ollama.dialect import Ollama
+
+        return Ollama()
     return None
 
 

@@ -91,7 +91,7 @@ class Endpoint(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = 1024
     dialect: Annotated[
-        Literal["openai", "azure", "anthropic"],
+        Literal["openai", "azure", "anthropic", "gemini", "ollama"],
         Meta(
             description="API the endpoint speaks. Callers always speak OpenAI's: chat completions are translated where "
             "it is another. `azure` is OpenAI's with Azure's paths and key field. See [dialects](dialects.md)."

@@ -33,6 +33,12 @@ def models(server):
     return client_of(server)
 
 
+async def collect(stream, into):
+    """Appends what comes, so that it is there when the stream breaks."""
+    async for event in stream:
+        into.append(event)
+
+
 def config(**fields):
     return types.GenerateContentConfig(automatic_function_calling=OFF, **fields)
 
@@ -79,8 +85,10 @@ async def test_an_image_counts_as_tokens(models):
     assert pictured.usage_metadata.prompt_token_count - plain.usage_metadata.prompt_token_count == 85
 
 
-@pytest.mark.parametrize("form", [{"response_json_schema": SCHEMA}, {"response_schema": {"type": "OBJECT", "properties": {
-    "city": {"type": "STRING"}}, "required": ["city"]}}])  # fmt: skip
+UPPER = {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}, "required": ["city"]}
+
+
+@pytest.mark.parametrize("form", [{"response_json_schema": SCHEMA}, {"response_schema": UPPER}])
 async def test_structured_answers(models, form):
     asked = config(response_mime_type="application/json", **form)
     answer = await models.generate_content(model=MODEL, contents="hello", config=asked)
@@ -101,7 +109,12 @@ async def test_thinking(models):
 
 @pytest.mark.parametrize(
     ("mode", "names", "called"),
-    [("AUTO", None, ["weather"]), ("ANY", None, ["weather", "news"]), ("ANY", ["news"], ["news"]), ("NONE", None, None)],
+    [
+        ("AUTO", None, ["weather"]),
+        ("ANY", None, ["weather", "news"]),
+        ("ANY", ["news"], ["news"]),
+        ("NONE", None, None),
+    ],
 )
 async def test_tools(models, mode, names, called):
     calling = types.FunctionCallingConfig(mode=mode, allowed_function_names=names)
@@ -129,15 +142,18 @@ async def test_a_turn_with_tools_needs_results_and_signatures(models):
     call.parts[0].thought_signature = None
     with pytest.raises(errors.ClientError, match="thought_signature"):
         await models.generate_content(model=NEW, contents=[question, call, results], config=asked)
+    two = types.Content(role="user", parts=[result, result])
     with pytest.raises(errors.ClientError, match="number of function response parts"):
-        two = types.Content(role="user", parts=[result, result])
         await models.generate_content(model=MODEL, contents=[question, call, two], config=asked)
 
 
 async def test_counting_listing_and_vectors(server, models):
     counted = await models.count_tokens(model=MODEL, contents="hello")
     assert counted.total_tokens == 2
-    assert [model.name async for model in await client_of(server, version="v1beta").list()] == [f"models/{MODEL}", f"models/{NEW}"]
+    assert [model.name async for model in await client_of(server, version="v1beta").list()] == [
+        f"models/{MODEL}",
+        f"models/{NEW}",
+    ]
     assert (await client_of(server, version="v1beta").get(model=MODEL)).name == f"models/{MODEL}"
     asked = types.EmbedContentConfig(output_dimensionality=8)
     vectors = await models.embed_content(model=MODEL, contents=["a", "b"], config=asked)
@@ -188,8 +204,7 @@ async def test_an_error_in_the_stream(server, models):
     server.server.script([Fault(in_band_error=2)])
     texts = []
     with pytest.raises(errors.APIError):
-        async for event in await models.generate_content_stream(model=MODEL, contents="hello"):
-            texts.append(event.text)
+        await collect(await models.generate_content_stream(model=MODEL, contents="hello"), texts)
     assert len(texts) == 2
 
 

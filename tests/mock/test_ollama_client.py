@@ -25,6 +25,12 @@ async def client(server):
     return ollama.AsyncClient(host=f"http://127.0.0.1:{server.port}")
 
 
+async def collect(stream, into):
+    """Appends what comes, so that it is there when the stream breaks."""
+    async for line in stream:
+        into.append(line)
+
+
 async def test_chat(server, client):
     answer = await client.chat(model=MODEL, messages=HELLO)
     assert answer.message.role == "assistant"
@@ -135,8 +141,7 @@ async def test_an_error_in_the_stream(server, client):
     server.server.script([Fault(in_band_error=2)])
     lines = []
     with pytest.raises(ollama.ResponseError, match="failed in the middle"):
-        async for line in await client.chat(model=MODEL, messages=HELLO, stream=True):
-            lines.append(line)
+        await collect(await client.chat(model=MODEL, messages=HELLO, stream=True), lines)
     assert len(lines) == 2
 
 

@@ -145,7 +145,7 @@ class EmbedBatch(_Strict):
 
 def read_gemini(body: bytes | bytearray, kind: type[T]) -> T:
     """A body as `kind`, its fields in either spelling (inlineData, inline_data). Raises RefusedError (400)."""
-    return decode_body(msgspec.json.encode(_camel(decode_body(body, Any))), kind)
+    return decode_body(msgspec.json.encode(_camel(decode_body(body, dict[str, Any]))), kind)
 
 
 def _camel(tree: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Ollama: `/api/chat` and `/api/embed`, spoken by those who know OpenAI's chat completions."""

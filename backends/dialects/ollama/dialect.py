@@ -1,0 +1,71 @@
+"""The Ollama dialect: which paths are translated, and the translation of one request. Immutable."""
+
+import msgspec
+
+from backends.call import Call
+from backends.dialects.dialect import Refused, StreamTranslator, Translation
+from backends.dialects.framing import Lines
+from backends.dialects.ollama.answer import retell, retell_answer, retell_vectors
+from backends.dialects.ollama.request import NAME, make_request, read_request
+from backends.dialects.ollama.stream import OllamaStream
+from backends.dialects.vectors import VectorCall, read_vectors
+
+
+class Ollama:
+    """Implements `backends.dialects.dialect.Dialect`. The endpoint's URL ends with /api."""
+
+    name = "ollama"
+    paths = frozenset({"/v1/chat/completions", "/v1/embeddings"})
+    native: frozenset[str] = frozenset()
+    auth = "authorization"
+
+    def begin(self, call: Call, created: int, ident: str) -> Translation:
+        if call.path == "/embeddings":
+            return EmbeddingTranslation(call, read_vectors(call.body or b"", NAME))
+        if call.path != "/chat/completions":
+            raise Refused(f"{NAME} endpoints serve chat completions and embeddings.", "model")
+        return ChatTranslation(call, created, ident)
+
+
+class ChatTranslation:
+    """A chat-completions request."""
+
+    def __init__(self, call: Call, created: int, ident: str) -> None:
+        asked = read_request(call.body or b"")
+        self.media = Lines.media if asked.stream else None
+        self.call = Call("POST", "/chat", call.fields, make_request(asked), repeatable=call.repeatable)
+        self._model = asked.model
+        self._with_usage = asked.wants_usage
+        self._created = created
+        self._ident = ident
+
+    def answer(self, body: bytes) -> bytes:
+        return retell_answer(body, self._model, self._created, self._ident)
+
+    def stream(self) -> StreamTranslator:
+        return OllamaStream(self._model, self._created, self._ident, self._with_usage)
+
+    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
+        return retell(status, body)
+
+
+class EmbeddingTranslation:
+    """An embeddings request. What is too long is refused, not cut."""
+
+    media: bytes | None = None
+
+    def __init__(self, call: Call, asked: VectorCall) -> None:
+        tree = {"model": asked.model, "input": asked.texts, "truncate": False}
+        if asked.dimensions is not None:
+            tree["dimensions"] = asked.dimensions
+        self.call = Call("POST", "/embed", call.fields, msgspec.json.encode(tree), repeatable=call.repeatable)
+        self._asked = asked
+
+    def answer(self, body: bytes) -> bytes:
+        return retell_vectors(body, self._asked)
+
+    def stream(self) -> StreamTranslator:
+        raise AssertionError("embeddings are not streamed")
+
+    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
+        return retell(status, body)
