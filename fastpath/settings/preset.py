@@ -24,7 +24,7 @@ class Preset(Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     key: str
     provider: str | None = None
-    dialect: Literal["openai", "anthropic"] = "openai"
+    dialect: Literal["openai", "anthropic", "gemini"] = "openai"
     lacks: tuple[Literal["max_completion_tokens", "stream_options"], ...] = ()
 
     def __post_init__(self) -> None:
