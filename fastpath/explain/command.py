@@ -5,6 +5,7 @@ differs; 2 the command line is wrong. Does not own the record (`source`, `view`)
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -60,6 +61,61 @@ def explain(
     _print(show(decision, ADMIN), as_json)
 
 
+@route_app.command("explain")
+def route_explain(
+    request: Annotated[Path, typer.Option("--request", metavar="FILE", help="JSON body of the request; - is the input.")],
+    config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="Settings file of the gateway.")],
+    path: Annotated[str, typer.Option(help="API path.")] = "/v1/chat/completions",
+    header: Annotated[
+        list[str] | None, typer.Option("--header", metavar="K:V", help="A header of the request; may be repeated.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(metavar="NAME", help="Key of the file, as whose the request counts.")] = None,
+    tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Tenant, where no key is named.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where a request would go, and why. Sends nothing; knows nothing of load, health and limits used up."""
+    import asyncio
+
+    import msgspec
+
+    from fastpath.explain.rehearsal import Question, RehearsalError, rehearse
+    from fastpath.explain.text import foretell
+    from fastpath.explain.view import show_rehearsed
+    from fastpath.settings.file import read
+    from fastpath.settings.problem import SettingsError
+
+    try:
+        question = Question(_body(request), path, _headers(header or []), key, tenant)
+        found = show_rehearsed(asyncio.run(rehearse(read(config, os.environ), question)))
+    except (RehearsalError, SettingsError) as error:
+        _stop(str(error), 1)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    else:
+        for line in foretell(found):
+            typer.echo(line)
+    raise typer.Exit(0 if found["endpoint"] else 1)
+
+
+def _body(file: Path) -> bytes:
+    try:
+        with sys.stdin.buffer if str(file) == "-" else file.open("rb") as source:
+            return source.read(_MOST_BODY)
+    except OSError as error:
+        _stop(f"{file} cannot be read: {error.strerror}", 1)
+
+
+def _headers(given: list[str]) -> dict[str, str]:
+    found = {}
+    for one in given:
+        name, colon, value = one.partition(":")
+        if not colon or not name.strip() or not one.isascii() or not one.isprintable():
+            _stop(f"--header must be such as x-fastpath-data-class:P1, not {one!r}", 2)
+        found[name.strip().lower()] = value.strip()
+    return found
+
+
+_MOST_BODY = 64 << 20
 #: Whoever reads the folder sees all that is still in it: 400 days.
 _LONGEST = 400 * 86_400.0
 

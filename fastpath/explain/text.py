@@ -29,6 +29,21 @@ def tell(shown: Mapping[str, Any]) -> Iterator[str]:
     yield f"  prompt    {shown['prompt_hash'] or 'no fingerprint'}"
 
 
+def foretell(found: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of a rehearsal, of its JSON."""
+    if found["endpoint"] is None:
+        yield f"would be refused with {found['status']}: {bytes(found['answer'] or b'').decode('utf-8', 'replace')}"
+        return
+    yield f"{found['model']} would go to {found['endpoint']}, tier {found['tier']}; nothing was sent"
+    yield f"  class     {found['data_class'] or 'not said'}{_rule(found)}"
+    for number, choice in enumerate(found["choices"], 1):
+        yield from _choice(number, choice)
+
+
+def _rule(shown: Mapping[str, Any]) -> str:
+    return f", policy {shown['policy']}" if shown.get("policy") else ""
+
+
 def _head(shown: Mapping[str, Any]) -> str:
     moment = datetime.fromtimestamp(shown["time"], UTC).isoformat(sep=" ", timespec="milliseconds")
     return f"{shown['id']}  {moment}  settings {shown['settings_version']}"
@@ -42,8 +57,7 @@ def _who(shown: Mapping[str, Any]) -> str:
 def _class(shown: Mapping[str, Any]) -> str:
     if not shown["data_class"]:
         return "not said"
-    rule = f", policy {shown['policy']}" if shown.get("policy") else ""
-    return f"{shown['data_class']}, from the {shown['data_class_from']}{rule}"
+    return f"{shown['data_class']}, from the {shown['data_class_from']}{_rule(shown)}"
 
 
 def _choice(number: int, choice: Mapping[str, Any]) -> Iterator[str]:

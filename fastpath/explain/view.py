@@ -6,7 +6,7 @@ called by their address, which is not the callers' business. Pure.
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,6 +14,9 @@ from fastpath.explain.decision import Decision, name_of
 from fastpath.money.amount import format_nano
 from fastpath.outbox.facts import Payer
 from scheduler.choice import Choice, Dropped, Scored
+
+if TYPE_CHECKING:
+    from fastpath.explain.rehearsal import Rehearsed
 
 
 class Eyes(msgspec.Struct, frozen=True):
@@ -36,7 +39,7 @@ def is_of(decision: Decision, caller: Payer) -> bool:
 
 def show(decision: Decision, eyes: Eyes = TENANT) -> dict[str, Any]:
     """The JSON of a decision for these eyes."""
-    called = _Names(decision, eyes)
+    called = _Names(eyes, decision)
     payer, tokens, times = decision.payer, decision.tokens, decision.times
     return {
         "object": "decision",
@@ -86,6 +89,22 @@ def show(decision: Decision, eyes: Eyes = TENANT) -> dict[str, Any]:
     }
 
 
+def show_rehearsed(found: "Rehearsed") -> dict[str, Any]:
+    """The JSON of what would be decided, for the administrator who asks."""
+    called = _Names(ADMIN)
+    return {
+        "object": "rehearsal",
+        "model": found.model or None,
+        "endpoint": found.endpoint,
+        "tier": found.tier,
+        "data_class": found.data_class,
+        "policy": found.policy,
+        "choices": [_choice(each, called) for each in found.choices],
+        "status": found.status or None,
+        "answer": msgspec.Raw(found.answer) if found.answer else None,
+    }
+
+
 def _choice(choice: Choice, called: "_Names") -> dict[str, Any]:
     return {
         "model": choice.model,
@@ -108,10 +127,10 @@ def _scored(scored: Scored, called: "_Names") -> dict[str, Any]:
 class _Names:
     """What endpoints are called: by name, or by their place in the decision."""
 
-    def __init__(self, decision: Decision, eyes: Eyes) -> None:
+    def __init__(self, eyes: Eyes, decision: Decision | None = None) -> None:
         self._eyes = eyes
         self._aliases: dict[str, str] = {}
-        for name in _endpoints(decision):
+        for name in _endpoints(decision) if decision is not None else ():
             self._aliases.setdefault(name, f"endpoint-{len(self._aliases) + 1}")
 
     def of(self, endpoint: str) -> str:
