@@ -1,7 +1,7 @@
 """Decisions of this node's requests, for administrators: read from the state folder that workers write to.
 
-Owns whose decisions a role sees. Does not own the records (`fastpath.explain`), which no database ever has. Concurrency:
-one search at a time, in a thread.
+Owns whose decisions a role sees. Does not own the records (`fastpath.explain`), which no database ever has.
+Concurrency: one search at a time, in a thread.
 """
 
 import asyncio

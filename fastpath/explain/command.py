@@ -63,13 +63,17 @@ def explain(
 
 @route_app.command("explain")
 def route_explain(
-    request: Annotated[Path, typer.Option("--request", metavar="FILE", help="JSON body of the request; - is the input.")],
+    request: Annotated[
+        Path, typer.Option("--request", metavar="FILE", help="JSON body of the request; - is the input.")
+    ],
     config: Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="Settings file of the gateway.")],
     path: Annotated[str, typer.Option(help="API path.")] = "/v1/chat/completions",
     header: Annotated[
         list[str] | None, typer.Option("--header", metavar="K:V", help="A header of the request; may be repeated.")
     ] = None,
-    key: Annotated[str | None, typer.Option(metavar="NAME", help="Key of the file, as whose the request counts.")] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Key of the file, as whose the request counts.")
+    ] = None,
     tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Tenant, where no key is named.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -1,6 +1,6 @@
 """`x-fastpath-decision`: a decision in one line, for callers whose key has `insight`. Pure.
 
-Printable ASCII, at most `MOST` bytes. An endpoint that was given no name is `unnamed`: it would be called by its address.
+Printable ASCII, at most `MOST` bytes. An endpoint that was given no name is `unnamed`: its label is its address.
 """
 
 from typing import Final

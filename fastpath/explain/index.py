@@ -1,8 +1,8 @@
 """The index of a segment that is full: where in it the record of an id begins, without reading the segment.
 
 Owns the file beside the segment: a head, then 12 bytes per record sorted by key (8 bytes of the id, 4 of offset), a
-CRC-32C at the end. A damaged or missing index is no loss: the segment is read instead. Concurrency: written once, whole,
-under a name of its own; read by any process.
+CRC-32C at the end. A damaged or missing index is no loss: the segment is read instead. Concurrency: written once,
+whole, under a name of its own; read by any process.
 """
 
 import struct

@@ -169,6 +169,4 @@ def _outcome(caller: Absent, deliveries: list[Delivery]) -> Rehearsed:
         return Rehearsed("", None, None, None, None, (), caller.status, caller.answer)
     ctx: RequestContext = deliveries[0].ctx
     record = ctx.record
-    return Rehearsed(
-        record.model or "", record.endpoint, record.tier, record.data_class, record.policy, trace_of(ctx)
-    )
+    return Rehearsed(record.model or "", record.endpoint, record.tier, record.data_class, record.policy, trace_of(ctx))

@@ -1,8 +1,8 @@
 """Replaying a decision: the choice that its record's own inputs lead to, beside the one that was made.
 
-Owns the rule that turns a trace into an endpoint. A choice by score is replayed from the four scores and the totals that
-were stored; one that only one endpoint was left for, from that. A picker among equal replicas decides by live counters
-that no record holds: that it took one of those that were left is all that can be checked. Pure.
+Owns the rule that turns a trace into an endpoint. A choice by score is replayed from the totals that were stored; one
+that only one endpoint was left for, from that. A picker among equal replicas decides by live counters that no record
+holds: that it took one of those that were left is all that can be checked. Pure.
 """
 
 import msgspec

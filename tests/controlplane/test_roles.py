@@ -102,7 +102,10 @@ def alerted_budget(control: ControlProcess, cast: Cast) -> None:
 def paid_request(control: ControlProcess, cast: Cast) -> None:
     """A request that was charged, to be refunded."""
     (cast.ids["request"],) = spend(control.state, Payer(cast.ids["tenant"]))
-    own, other = (make_decision(secrets.token_bytes(16), time.time(), payer=Payer(ids["tenant"])) for ids in (cast.ids, cast.other))
+    own, other = (
+        make_decision(secrets.token_bytes(16), time.time(), payer=Payer(ids["tenant"]))
+        for ids in (cast.ids, cast.other)
+    )
     keep_decisions(control.state, (own, other))
     cast.ids["decision"], cast.other["decision"] = name_of(own.request), name_of(other.request)
     deadline = time.monotonic() + PATIENCE

@@ -179,7 +179,7 @@ def test_any_damaged_byte_costs_at_most_its_own_record(folder: Path, clock: Manu
     assert [path.suffix for path in files] == [SUFFIX, ".seg"]
     for path in files:
         whole = path.read_bytes()
-        for at in range(0, min(len(whole), 2400)):
+        for at in range(min(len(whole), 2400)):
             path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
             lost = len(made) - find_all(folder, made)
             assert lost <= (path.suffix == ".seg"), f"{path.suffix} at {at}"

@@ -82,7 +82,9 @@ def test_a_replay_says_whether_it_is_the_same(state: Path) -> None:
     forged = make_decision(os.urandom(16), time.time(), choices=(Choice("llama", "rack-1", "score", scored=scored),))
     refused = make_decision(os.urandom(16), time.time(), choices=())
     keep_decisions(state, [good, forged, refused])
-    replies = [run("explain", name_of(each.request), "--state-dir", str(state), "--replay") for each in (good, forged, refused)]
+    replies = [
+        run("explain", name_of(each.request), "--state-dir", str(state), "--replay") for each in (good, forged, refused)
+    ]
     assert [code for code, _ in replies] == [0, 1, 0]
     assert "choice 1: rack-1, the same" in replies[0][1]
     assert "choice 1: rack-2, DIFFERENT: recorded rack-1" in replies[1][1]
@@ -95,9 +97,12 @@ def test_what_is_not_there_is_said(state: Path) -> None:
     assert "an id is req_" in run("explain", "nonsense", "--state-dir", str(state))[1]
     assert "holds no decisions" in run("explain", "req_" + "0" * 32, "--state-dir", str(state / "none"))[1]
     assert run("explain", "req_" + "0" * 32, "--url", "http://127.0.0.1:1", "--replay")[0] == 2
-    assert "plain HTTP" in CliRunner().invoke(
-        app, ["explain", "req_" + "0" * 32, "--url", "http://192.0.2.1:1"], env={"FASTPATH_ADMIN_KEY": "x"}
-    ).output
+    assert (
+        "plain HTTP"
+        in CliRunner()
+        .invoke(app, ["explain", "req_" + "0" * 32, "--url", "http://192.0.2.1:1"], env={"FASTPATH_ADMIN_KEY": "x"})
+        .output
+    )
 
 
 def test_a_request_is_rehearsed(tmp_path: Path) -> None:
