@@ -1,4 +1,5 @@
 from _native.clock cimport Clock
+from fastpath.explain.recorder cimport Recorder
 from _native.load cimport Load
 from fastpath.observe.budget cimport MemoryBudget
 from fastpath.observe.series cimport RequestSeries
@@ -32,4 +33,4 @@ cdef class Runtime:
     cdef public object idempotency
     cdef public bint degraded
     cdef public object books
-    cdef public object decisions
+    cdef public Recorder decisions

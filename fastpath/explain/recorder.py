@@ -38,7 +38,7 @@ class Facts:
 
 
 class Recorder:
-    """The records of one worker's requests. archive: None where none are kept."""
+    """The records of one worker's requests."""
 
     def __init__(self, archive: "Archive", fingerprints: Fingerprints, settings: Settings) -> None:
         self.archive = archive
@@ -88,10 +88,12 @@ class Recorder:
         members = ctx.members
         if members is None:
             return
-        prompt = next((text for name in BULK if (text := members.text(name)) is not None), None)
-        if prompt is not None:
-            payer = payer_of(ctx.key)
-            ctx.record.prompt_hash = self._fingerprints.take(payer.tenant or payer.key, prompt)
+        for name in BULK:
+            prompt = members.text(name)
+            if prompt is not None:
+                payer = payer_of(ctx.key)
+                ctx.record.prompt_hash = self._fingerprints.take(payer.tenant or payer.key, prompt)
+                return
 
     def _decision(self, ctx: "RequestContext") -> Decision:
         record, route = ctx.record, ctx.route
@@ -143,7 +145,7 @@ def trace_of(ctx: "RequestContext") -> "tuple[Choice, ...]":
     """The choices of a running or finished request."""
     if ctx.route is None or ctx.path is None:
         return ()
-    return choices_of(ctx.record, ctx.route.name, len(ctx.route.serving(ctx.path.template)))
+    return choices_of(ctx.record, ctx.route, ctx.path.template, ctx.tiers)
 
 
 def headline_of(ctx: "RequestContext") -> bytes | None:
@@ -151,6 +153,5 @@ def headline_of(ctx: "RequestContext") -> bytes | None:
     choices = trace_of(ctx)
     if not choices:
         return None
-    endpoints = [each for model in ctx.snapshot.settings.models for each in model.endpoints]
-    named = any(each.name == choices[-1].endpoint for each in endpoints)
-    return headline(choices[-1], ctx.record.tier or "-", named)
+    names = [each.name for model in ctx.snapshot.settings.models for each in model.endpoints]
+    return headline(choices[-1], ctx.record.tier or "-", choices[-1].endpoint in names)

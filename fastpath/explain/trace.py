@@ -1,27 +1,53 @@
 """The trace of a request's choices, read from its record. Owns what stands for a trace where none was written.
 
-A model with one endpoint, or with replicas of one kind, is chosen from without a trace: who was tried, in which order,
-says all there is to say. Pure.
+A model with one endpoint, or with replicas of one kind, is chosen from without a trace, which would cost each request
+more than its choice: which endpoints could not be taken, and who was tried in which order, say all there is to say. Pure.
 """
 
 from collections.abc import Sequence
 
 from fastpath.explain.decision import Failure
+from fastpath.policy.question import TIERS
 from fastpath.record import DecisionRecord
-from scheduler.choice import Choice
+from fastpath.snapshot import Route
+from scheduler.choice import Choice, Dropped, Step
 
 
-def choices_of(record: DecisionRecord, model: str, replicas: int) -> tuple[Choice, ...]:
-    """One choice per attempt. replicas: how many endpoints could be tried at first."""
+def choices_of(record: DecisionRecord, route: Route, path: str, tiers: int) -> tuple[Choice, ...]:
+    """One choice per attempt. path: the template of the API path; tiers: those that policies left."""
     if record.choices is not None:
         return tuple(record.choices)
-    reason = "only" if replicas == 1 else "picker"
-    tried = [failure.split(" ", 1)[0] for failure in record.failures or ()]
-    if record.endpoint is not None and record.attempts > len(tried):
-        tried.append(record.endpoint)
-    return tuple([Choice(model, endpoint, reason) for endpoint in tried])
+    dropped, left = _sort(route, path, tiers)
+    choices = []
+    for endpoint in _tried(record):
+        choices.append(Choice(route.name, endpoint, "only" if len(left) == 1 else "picker", "", tuple(dropped)))
+        if endpoint in left:
+            left.remove(endpoint)
+            dropped.append(Dropped(endpoint, Step.PERFORMANCE, "failed"))
+    return tuple(choices)
 
 
 def failures_of(lines: Sequence[str] | None) -> tuple[Failure, ...]:
     """The failed attempts of a record's lines, each `endpoint cause moment`."""
     return tuple([Failure(*(*line.split(" ", 2), "", "")[:3]) for line in lines or ()])
+
+
+def _sort(route: Route, path: str, tiers: int) -> tuple[list[Dropped], list[str]]:
+    """Who could not be taken and why, and who could."""
+    dropped, left = [], []
+    for target in route.targets:
+        if not TIERS[target.tier] & tiers:
+            dropped.append(Dropped(target.name, Step.SAFETY, "policy"))
+        elif target.paths is not None and path not in target.paths:
+            dropped.append(Dropped(target.name, Step.CAPABILITY, "path"))
+        else:
+            left.append(target.name)
+    return dropped, left
+
+
+def _tried(record: DecisionRecord) -> list[str]:
+    """The endpoints of a record's attempts, in their order."""
+    tried = [failure.split(" ", 1)[0] for failure in record.failures or ()]
+    if record.endpoint is not None and record.attempts > len(tried):
+        tried.append(record.endpoint)
+    return tried

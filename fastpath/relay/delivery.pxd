@@ -3,6 +3,7 @@ from _native.relay cimport Sink, StreamFilter
 from backends.call cimport Call
 from backends.dialects.usage cimport Usage
 from fastpath.context cimport RequestContext
+from fastpath.explain.recorder cimport headline_of
 from fastpath.guard.label cimport Label
 from fastpath.relay.attempt cimport Attempt, AttemptOwner
 from fastpath.route.asked cimport tokens_to_read

@@ -25,6 +25,10 @@ models:
   - name: big
     endpoints:
       - {name: cloud, url: "https://cloud.invalid/v1", tier: L2}
+  - name: mixed
+    endpoints:
+      - {name: away, url: "https://cloud.invalid/v1", tier: L2}
+      - {name: home, url: "http://127.0.0.1:1/v1", tier: L1}
   - name: two
     endpoints:
       - {name: one, url: "http://127.0.0.1:1/v1", tier: L1}
@@ -111,6 +115,10 @@ def test_a_request_is_rehearsed(tmp_path: Path) -> None:
     code, text = ask(tmp_path, "two", "--json", "--tenant", "acme")
     assert code == 0
     assert json.loads(text)["choices"][0]["reason"] == "picker"
+    code, told = ask(tmp_path, "mixed", "--header", "x-fastpath-data-class:P0")
+    assert code == 0
+    assert "mixed -> home, by only" in told
+    assert "safety      dropped away (policy)" in told
 
 
 def test_what_would_be_refused_is_refused(tmp_path: Path) -> None:
