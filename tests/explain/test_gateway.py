@@ -121,7 +121,10 @@ async def test_a_failed_attempt_is_told(build: Build) -> None:
     found = body_of(await world.look("seer", id_of(answer)))
     assert found["attempts"] == 2
     assert found["failures"] == [{"endpoint": "rack-0", "cause": "status", "moment": "head"}]
-    assert [(each["endpoint"], each["reason"]) for each in found["choices"]] == [("rack-0", "picker"), ("rack-1", "only")]
+    assert [(each["endpoint"], each["reason"]) for each in found["choices"]] == [
+        ("rack-0", "picker"),
+        ("rack-1", "only"),
+    ]
     assert found["choices"][1]["dropped"] == [{"endpoint": "rack-0", "step": "performance", "reason": "failed"}]
     assert found["endpoint"] == "rack-1"
 
