@@ -45,6 +45,7 @@ from fastpath.observe.lag import Tick
 from fastpath.observe.metrics import Metrics
 from fastpath.pipeline import Pipeline
 from fastpath.policy.question import CLASSES
+from fastpath.poison.marks import Marks
 from fastpath.process.listen import open_for_callers, open_in_worker, url_of
 from fastpath.process.watched import plan_of
 from fastpath.relay.fields import WANTED
@@ -159,6 +160,11 @@ class App:
             backend.pool.retire()
             self._retired.add(backend)
         self._recall.renew(snapshot.keys, snapshot)
+
+    def mark_requests(self) -> None:
+        """Begins to mark what runs, for a supervisor that outlives this process: `fastpath.poison`."""
+        self._runtime.marks = Marks(self._runtime.metrics.arena, self._clock)
+        self._tick.every(self._runtime.marks.look)
 
     def note_condition(self, *, degraded: bool) -> None:
         """Whether something is wrong on this node while traffic goes on: callers' /readyz says so."""
@@ -333,7 +339,9 @@ def build(
     settings: Settings, metrics: Metrics, records: Records, budget: MemoryBudget, tick: Tick, clock: Clock
 ) -> App:
     """What the worker process calls."""
-    return App(settings, metrics, records, budget, tick, clock)
+    app = App(settings, metrics, records, budget, tick, clock)
+    app.mark_requests()
+    return app
 
 
 def make_key_table(settings: Settings, published: Published | None, clock: Clock) -> KeyTable | None:

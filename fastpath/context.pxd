@@ -34,6 +34,8 @@ cdef class RequestContext:
     cdef public object claim
     cdef public bint in_flight
     cdef public bint settled
+    cdef public unsigned long long mark
+    cdef public int mark_place
     cdef public int tiers
     cdef public Label label
     cdef readonly list reply_headers

@@ -54,6 +54,8 @@ class RequestContext:
         self.in_flight = False  # whether its model's gauge counts it
         self.settled = False
         self.label: Label | None = None  # of its data; known when its model is
+        self.mark = 0  # by which it is known should this worker die, 0: none
+        self.mark_place = 0
         self.tiers = EVERY_TIER  # where policies let it go: `fastpath.policy.question`
         self.reply_headers: list[Header] = [(b"x-request-id", record.id.encode())]
 

@@ -65,6 +65,14 @@ def unsupported_type(wanted: str) -> GatewayError:
     return GatewayError(415, "unsupported_media_type", f"Send the body as {wanted}.")
 
 
+def poisoned() -> GatewayError:
+    message = (
+        "A worker of this gateway died twice while this request was running on it, so it is not run again for a while. "
+        "Tell the gateway's operator the x-request-id."
+    )
+    return GatewayError(422, "poisoned", message)
+
+
 def slow_body() -> GatewayError:
     return GatewayError(408, "request_timeout", "The request body did not arrive in time. Send it again, faster.")
 

@@ -69,6 +69,8 @@ class Pipeline:
         ctx.read_at = self._runtime.clock.monotonic()
         ctx.record.bytes_in = len(body)
         try:
+            if self._runtime.marks is not None:
+                self._runtime.marks.begin(ctx, body)
             if len(body) > ctx.reserved:  # a chunked body, whose size nobody declared
                 self.reserve(ctx, len(body) - ctx.reserved)
             model = decode(ctx, body)

@@ -34,3 +34,4 @@ cdef class Runtime:
     cdef public bint degraded
     cdef public object books
     cdef public Recorder decisions
+    cdef public object marks

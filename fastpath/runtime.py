@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastpath.account.books import Books
     from fastpath.explain.recorder import Recorder
     from fastpath.idempotency.store import Store
+    from fastpath.poison.marks import Marks
     from fastpath.record import DecisionRecord
     from fastpath.relay.delivery import Delivery
 
@@ -77,3 +78,4 @@ class Runtime:
         self.degraded = False  # something is wrong on this node while traffic goes on
         self.books: Books | None = None  # None: there is no ledger to tell
         self.decisions: Recorder | None = None  # None: no records of decisions are kept
+        self.marks: Marks | None = None  # None: nobody would read them, were this process to die

@@ -13,6 +13,8 @@ def settle(ctx: RequestContext, runtime: Runtime) -> None:
     if ctx.reserved:
         runtime.budget.release(ctx.reserved)
         ctx.reserved = 0
+    if ctx.mark:
+        runtime.marks.end(ctx)
     record = ctx.record
     now = runtime.clock.monotonic()
     record.total_ms = (now - ctx.arrived) * 1e3

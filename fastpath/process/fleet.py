@@ -15,6 +15,7 @@ from typing import Any, Final
 from fastpath.observe.exposition import render
 from fastpath.observe.metrics import Metrics
 from fastpath.observe.pool import Pool
+from fastpath.poison.strikes import Strikes
 from fastpath.process.channel import Condition
 from fastpath.process.member import Given, Launch, Member, spawn
 from scheduler.clock import Clock
@@ -58,6 +59,7 @@ class Fleet:
         self._draining = asyncio.Event()
         self._hurry = asyncio.Event()
         self._early_deaths = 0
+        self._strikes = Strikes(metrics.arena)
         self.degraded: Callable[[], tuple[str, ...]] = tuple  # what is wrong while traffic goes on
         self.started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         metrics.read("fastpath_workers", lambda: {(): self.alive()})
@@ -78,6 +80,7 @@ class Fleet:
                 break
             exited = self._exits.pop(pid, None)
             if exited is not None:
+                self._strike(pid, status)
                 exited.set_result(os.waitstatus_to_exitcode(status))
         self._reap_arena()
 
@@ -151,6 +154,14 @@ class Fleet:
         for member in self._members.values():
             if member.ready:
                 member.tell(condition)
+
+    def _strike(self, pid: int, status: int) -> None:
+        """What a worker ran that was killed, or killed itself, is remembered: it may be what did it."""
+        if not os.WIFSIGNALED(status):
+            return
+        slot = next((slot for slot, worker, _ in self._metrics.arena.workers() if worker == pid), None)
+        if slot is not None:
+            self._strikes.note_death(slot, self._clock.monotonic())
 
     def _reap_arena(self) -> None:
         self._metrics.arena.reap(int(self._clock.monotonic() * 1e9))
