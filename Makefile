@@ -8,7 +8,8 @@ ARGS ?=
 PYTHON := $(VENV)/bin/python
 export VENV
 
-.PHONY: help install run test lint bench loadtest chaos ledger-chaos ledger-targets shared residency fuzz sanitize wheel clean
+.PHONY: help install run test lint bench loadtest chaos resilience ledger-chaos ledger-targets shared residency fuzz \
+	sanitize wheel clean
 
 help:  ## shows the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1|/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -40,6 +41,10 @@ loadtest:  ## loads of real shapes with latency objectives, cancels and faults; 
 chaos:  ## random kills and faults under load, judged by the logs; ARGS are those of tools/chaos
 	@$(SETUP) loadtest
 	@PYTHON=$(PYTHON) tools/chaos $(ARGS)
+
+resilience:  ## 30 minutes of kills, hangs, slowness and errors of model servers: who notices; ARGS="--minutes 5"
+	@$(SETUP) test
+	@$(PYTHON) -m loadtest.resilience $(ARGS)
 
 ledger-chaos:  ## 10,000 requests that go wrong, 200 workers killed, on both stores: the books must add up
 	@$(SETUP) test
