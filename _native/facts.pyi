@@ -24,9 +24,7 @@ SAMPLE_HALF_LIFE: float
 class Facts:
     """Of the endpoints of one snapshot."""
 
-    def __init__(
-        self, arena: Arena, rows: Sequence[tuple[int, bytes, bytes, bytes, bytes, float]]
-    ) -> None:
+    def __init__(self, arena: Arena, rows: Sequence[tuple[int, bytes, bytes, bytes, bytes, float]]) -> None:
         """rows: slot in the table, id of the endpoint, id of its load sample, of its probe word, of its EWMA of first
         tokens, prompt tokens a second as configured. Without a place in the arena (`join`) nothing is told to others.
         """
@@ -54,7 +52,8 @@ class Facts:
         probes and first-token times.
 
         A sample older than SAMPLE_STALE fades: what waits and what is in use towards 0, throughput towards what is
-        configured, so that in-flight numbers decide alone in the end. Gives how many are out by their probes. Raises IndexError for a slot that is not there.
+        configured, so that in-flight numbers decide alone in the end. Gives how many are out by their probes. Raises
+        IndexError for a slot that is not there.
         """
 
     def withdraw(self) -> None:

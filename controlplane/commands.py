@@ -176,9 +176,7 @@ def place_tenant(
     regions: Regions = None,
     clear: Annotated[
         list[str] | None,
-        typer.Option(
-            "--clear", metavar="FIELD", help="default_class, residency_tiers or residency_regions."
-        ),
+        typer.Option("--clear", metavar="FIELD", help="default_class, residency_tiers or residency_regions."),
     ] = None,
     url: Url = At,
     key_file: KeyFile = None,

@@ -44,8 +44,8 @@ from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
 from fastpath.observe.metrics import Metrics
 from fastpath.pipeline import Pipeline
-from fastpath.policy.question import CLASSES
 from fastpath.poison.marks import Marks
+from fastpath.policy.question import CLASSES
 from fastpath.process.listen import open_for_callers, open_in_worker, url_of
 from fastpath.process.watched import plan_of
 from fastpath.relay.fields import WANTED

@@ -2,8 +2,8 @@
 
 Owns finding samples of wanted names. It reads nothing else of a page: a vLLM's has 1,500 lines of histograms, of which
 six say how busy it is. Looking for those takes 0.4 ms; prometheus_client's parser takes 45 ms for the page and builds
-every sample (both measured on 1,463 lines). What is NaN, infinite, negative or no number counts as not said, and so does
-a line of more than 4 KiB. Linear in the size of a page, whatever is in it.
+every sample (both measured on 1,463 lines). What is NaN, infinite, negative or no number counts as not said, and so
+does a line of more than 4 KiB. Linear in the size of a page, whatever is in it.
 """
 
 import math

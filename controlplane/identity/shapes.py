@@ -37,9 +37,7 @@ Tiers = Annotated[
 ]
 Regions = Annotated[
     tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:/\[\]-]{0,127}$")], ...],
-    Meta(
-        min_length=1, max_length=100, description="Regions its requests may go to, by endpoints. null: all."
-    ),
+    Meta(min_length=1, max_length=100, description="Regions its requests may go to, by endpoints. null: all."),
 ]
 Disabled = Annotated[bool, Meta(description="Switched off, with all that is below it, until it is switched on again.")]
 

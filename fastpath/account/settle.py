@@ -13,7 +13,7 @@ def settle(ctx: RequestContext, runtime: Runtime) -> None:
     if ctx.reserved:
         runtime.budget.release(ctx.reserved)
         ctx.reserved = 0
-    if ctx.mark:
+    if ctx.mark and runtime.marks is not None:
         runtime.marks.end(ctx)
     record = ctx.record
     now = runtime.clock.monotonic()

@@ -26,6 +26,7 @@ from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.metrics import Metrics
 from fastpath.pipeline import Pipeline
 from fastpath.relay.delivery import Delivery
+from fastpath.route.vitals import Ward
 from fastpath.runtime import Runtime
 from fastpath.settings import Key, Settings
 from fastpath.settings.token import KeyHasher, new_token
@@ -128,7 +129,9 @@ async def rehearse(settings: Settings, question: Question) -> Rehearsed:
         int(clock.now()),
         open_catalog(settings.prices),
         None,
+        arena=runtime.metrics.arena,
     )
+    Ward(runtime.metrics.arena, runtime.health).take_in(snapshot, clock.monotonic())
     bugs: list[BaseException] = []
     Pipeline(runtime, snapshot, bugs.append).begin(caller)
     if bugs:

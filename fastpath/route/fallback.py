@@ -1,8 +1,8 @@
 """Another model for a request whose own has nobody left: who may take it, and what moves with it.
 
 What a request is judged by is judged anew for the model that takes over, as if its caller had asked for it: the key's
-scope, the class of its data, policies, limits, what is set aside. Whatever says no, it stays where it is. Owns the move;
-does not own when (`fastpath.relay.delivery`) or the answers (their rooms). Synchronous; the worker's loop.
+scope, the class of its data, policies, limits, what is set aside. Whatever says no, it stays where it is. Owns the
+move; does not own when (`fastpath.relay.delivery`) or the answers (their rooms). Synchronous; the worker's loop.
 """
 
 from fastpath.context import RequestContext

@@ -1,6 +1,6 @@
-"""Settings: their schema (schema, model, endpoint, listen, health, watch, decisions, tenancy, issuers, policies, control,
-idempotency, shared; over kinds), the file they come from (file, over yaml_tree and walk), the rules that hold between
-them (rules, tenancy_rules, issuer_rules, policy_rules), and how mistakes are told (problem). Users import from here."""
+"""Settings: their schema (schema, model, endpoint, listen, health, watch, decisions, tenancy, issuers, policies,
+control, idempotency, shared; over kinds), the file they come from (file, over yaml_tree and walk), the rules that hold
+between them (rules and the modules *_rules), and how mistakes are told (problem). Users import from here."""
 
 from fastpath.settings.control import Control
 from fastpath.settings.endpoint import Endpoint

@@ -28,7 +28,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--streamed", type=float, default=0.5, help="share of streamed answers (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same faults (%(default)s)")
     parser.add_argument("--door", choices=("native", "granian"), default="native", help="(%(default)s)")
-    parser.add_argument("--logs", type=Path, default=ROOT / "build" / "resilience", help="folder, emptied (%(default)s)")
+    parser.add_argument(
+        "--logs", type=Path, default=ROOT / "build" / "resilience", help="folder, emptied (%(default)s)"
+    )
     return parser.parse_args(arguments)
 
 
@@ -38,16 +40,16 @@ async def run(options: argparse.Namespace) -> tuple[list[Visit], list[Happened]]
     async with Stage(options.logs, options.door) as stage:
         await keep_asking(stage.node.port, options.rate, 2.0)
         async with asyncio.TaskGroup() as tasks:
-            load = tasks.create_task(
-                keep_asking(stage.node.port, options.rate, seconds, streamed=options.streamed)
-            )
+            load = tasks.create_task(keep_asking(stage.node.port, options.rate, seconds, streamed=options.streamed))
             faults = tasks.create_task(play(stage, options.seed, seconds, options.every, options.lasts))
         return load.result(), faults.result()
 
 
 def show(visits: list[Visit], happened: list[Happened]) -> bool:
     """Prints what happened; whether enough went well."""
-    print("faults:", ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(one.kind for one in happened).items())))
+    print(
+        "faults:", ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(one.kind for one in happened).items()))
+    )
     good = sum(not visit.problem for visit in visits)
     low, high = wilson(good, len(visits))
     for problem, count in Counter(visit.problem for visit in visits if visit.problem).most_common():

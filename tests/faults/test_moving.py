@@ -81,7 +81,9 @@ async def test_F03_a_stopped_one_of_three_fails_nobody_and_loses_its_traffic(sta
     assert share_of(stage, "e0", act.begin + 2.0, act.begin + 5.0) < 0.2 / 3 + 0.03
 
 
-async def test_F05_slowed_five_fold_it_loses_four_fifths_in_ten_seconds_and_has_them_back_in_sixty(stage: Stage) -> None:
+async def test_F05_slowed_five_fold_it_loses_four_fifths_in_ten_seconds_and_has_them_back_in_sixty(
+    stage: Stage,
+) -> None:
     visits, act = await during(stage, 9.0, stage.servers[0].script({"ttft": FACTOR * TTFT}))
     assert problems(visits) == []
     assert share_of(stage, "e0", act.begin + 3.0, act.begin + 7.5) < 0.2 / 3 + 0.02

@@ -46,7 +46,9 @@ class Node:
         await asyncio.to_thread(until, lambda: len(self.running()) == len(clients))
         for pid in set(self.running()):
             os.kill(pid, signal.SIGKILL)
-            await asyncio.to_thread(until, lambda pid=pid: over(psutil.Process(pid)) if psutil.pid_exists(pid) else True)
+            await asyncio.to_thread(
+                until, lambda pid=pid: over(psutil.Process(pid)) if psutil.pid_exists(pid) else True
+            )
         for client in clients:
             await client.ended
             client.leave()

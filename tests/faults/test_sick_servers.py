@@ -65,9 +65,13 @@ def counters(served: Served, name: str) -> dict[Any, int]:
 
 
 @both
-async def test_F04_a_refused_connection_is_invisible_and_opens_the_breaker_after_five(bench: Bench, stream: bool) -> None:
+async def test_F04_a_refused_connection_is_invisible_and_opens_the_breaker_after_five(
+    bench: Bench, stream: bool
+) -> None:
     sound = [await bench.mock() for _ in range(2)]
-    served = await serve(bench, refusing(), *(one.url for one in sound), retries=Retries(budget_min=1000, backoff=0.001))
+    served = await serve(
+        bench, refusing(), *(one.url for one in sound), retries=Retries(budget_min=1000, backoff=0.001)
+    )
     for reply in await ask(served, 30, stream=stream):
         assert_complete(reply, stream)
     assert counters(served, "ai_inference_upstream_errors_total") == {("e0", "connect"): 5}
@@ -92,7 +96,9 @@ async def test_F04_nobody_pays_for_attempts_that_failed(bench: Bench) -> None:
     replies = await ask(served, 10)
     records = await served.records.wait(10)
     assert {record.endpoint for record in records} == {"e1"}
-    assert [record.output_tokens for record in records] == [reply.json["usage"]["completion_tokens"] for reply in replies]
+    assert [record.output_tokens for record in records] == [
+        reply.json["usage"]["completion_tokens"] for reply in replies
+    ]
 
 
 async def test_F04_it_comes_back_by_itself(bench: Bench) -> None:

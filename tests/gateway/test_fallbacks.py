@@ -1,4 +1,4 @@
-"""Another model for a request whose own has nobody left: who answers, what each is sent, who is told, and what it costs.
+"""Another model for a request whose own has nobody left: who answers, what each is sent, who is told, what it costs.
 
 Three models at three providers: each knows its own key and its own name of the model, and nothing of the others'.
 """
@@ -181,7 +181,8 @@ async def test_the_model_that_answers_is_paid_and_nothing_else(open_world: Open)
     world = await open_world(down="ab", models=models)
     reply = await world.ask()
     record = await world.record()
-    assert record.input_tokens and record.output_tokens
+    assert record.input_tokens
+    assert record.output_tokens
     assert record.cost_nano == (record.input_tokens + record.output_tokens) * 1_000
     assert reply.header("x-fastpath-cost") is not None
 

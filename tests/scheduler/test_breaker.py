@@ -255,7 +255,9 @@ def test_workers_share_it_and_no_failure_is_lost() -> None:
     name = b"0123456789abcdef"
     rules = Rules(failures=10)
     handles = [SharedBreaker(arena.word(name), rules) for _ in range(2)]
-    threads = [threading.Thread(target=lambda one=one: [one.tell(Signal.BAD, 1.0) for _ in range(4)]) for one in handles]
+    threads = [
+        threading.Thread(target=lambda one=one: [one.tell(Signal.BAD, 1.0) for _ in range(4)]) for one in handles
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Who is left out and who comes back: failures, slowness, rests, panic and slow start, over a clock of the test's own."""
+"""Who is left out and who comes back: failures, slowness, rests, panic and slow start, over a clock of its own."""
 
 from dataclasses import dataclass, field
 from typing import Any

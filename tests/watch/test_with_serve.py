@@ -8,6 +8,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -239,7 +240,7 @@ def test_an_endpoint_that_flaps_stays_out_longer_and_longer(gateway_process: Sta
                 seen.append(states(node)["flapping"])
                 time.sleep(0.05)
     assert not traffic.failures
-    changes = sum(before != after for before, after in zip(seen, seen[1:], strict=False))
+    changes = sum(before != after for before, after in pairwise(seen))
     assert changes <= 3  # out, in, and then out for good; without memory there would be seven
     assert states(node)["flapping"] == "Failed"
 
