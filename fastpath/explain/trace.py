@@ -1,8 +1,7 @@
 """The trace of a request's choices, read from its record. Owns what stands for a trace where none was written.
 
 A model with one endpoint, or with replicas of one kind, is chosen from without a trace, which would cost each request
-more than its choice: which endpoints could not be taken, and who was tried in which order, say all there is to
-say. Pure.
+more than its choice: who could not be taken, and who was tried in which order, say all there is to say. Pure.
 """
 
 from collections.abc import Sequence

@@ -23,7 +23,7 @@ class Decisions(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             extra={"unit": "share of requests"},
             description="Share of ordinary requests that leave a record. Others always do where records are kept: "
             "those of keys with `insight`, of the classes under `required`, and those that failed, were refused or "
-            "were retried. 0, because a record costs a request about a tenth of its CPU "
+            "were retried. 0, because a record costs about 20 us of CPU "
             "(docs/adr/0018-decision-records.md); 1 for an audit of every request.",
         ),
     ] = 0.0
