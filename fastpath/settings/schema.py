@@ -360,9 +360,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = LOCAL_NETWORKS
     timeouts: Annotated[Timeouts, Meta(description="How long to wait for what, for every model.")] = Timeouts()
-    watch: Annotated[Watch, Meta(description="The process that asks endpoints how they are and how busy they are.")] = (
-        Watch()
-    )
+    watch: Annotated[Watch, Meta(description="The process that asks endpoints how they are, and how busy.")] = Watch()
     retries: Annotated[Retries, Meta(description="Second chances on another endpoint.")] = Retries()
     health: Annotated[
         Health, Meta(description="What endpoints that fail or are slow lose, and how they come back.")

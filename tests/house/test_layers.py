@@ -67,6 +67,15 @@ def test_every_kernel_has_a_design_page_and_a_stub() -> None:
             "fastpath.process.supervisor",
             {"granian", "uvloop", "grpc", "faiss", "torch", "sqlalchemy", "fastpath.app", "fastpath.door.granian"},
         ),
+        # It asks endpoints how they are, and serves nobody.
+        (
+            "fastpath.process.watcher",
+            {
+                *("granian", "sqlalchemy", "litestar", "sqlite3", "redis", "grpc", "faiss", "torch", "controlplane"),
+                *("fastpath.app", "fastpath.pipeline", "fastpath.door", "fastpath.identity", "fastpath.account"),
+                *("prometheus_client", "tokenizers", "cryptography"),
+            },
+        ),
         ("controlplane", {"granian", "fastpath.app", "fastpath.door.granian", "backends", "scheduler"}),
         ("scheduler.picker", {"asyncio", "socket", "fastpath", "backends"}),
         ("backends.http.client", {"fastpath", "granian"}),

@@ -84,3 +84,11 @@ def test_with_more_endpoints_than_can_be_shown_those_that_fail_are() -> None:
     health = minute.gauges("ai_inference_endpoint_health")
     assert len(health) == 192
     assert [labels for labels, value in health.items() if value == 0] == [("llama", "endpoint-0999")]
+
+
+def test_an_endpoint_whose_probes_fail_is_down_whatever_its_requests_say() -> None:
+    minute = Minute()
+    minute.attempt("one", answers=5)
+    minute.pool.failed = lambda: {("llama", "one")}
+    health = minute.gauges("ai_inference_endpoint_health")
+    assert health == {("llama", "one"): 0, ("llama", "two"): 1, ("small", "three"): 1}

@@ -93,13 +93,7 @@ def test_the_mock_speaks_as_its_engine_and_lies_when_told_to(engine: EngineName)
 
 @pytest.mark.parametrize("text", ["NaN", "-1", "+Inf", "1e999", "", "x", "0x10", "1_0_"])
 def test_what_is_no_amount_is_not_said(text: str) -> None:
-    page = read_page(
-        f"a {text}\nb 2\n".encode(),
-        (
-            b"a",
-            b"b",
-        ),
-    )
+    page = read_page(f"a {text}\nb 2\n".encode(), (b"a", b"b"))
     assert page.total(b"a") is None
     assert page.total(b"b") == 2
 

@@ -1,6 +1,7 @@
 """A whole node in real processes: what watching does to traffic, and what its death does not."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -240,7 +241,7 @@ def test_an_endpoint_that_flaps_stays_out_longer_and_longer(gateway_process: Sta
                 seen.append(states(node)["flapping"])
                 time.sleep(0.05)
     assert not traffic.failures
-    changes = sum(before != after for before, after in pairwise(seen))
+    changes = sum(before != after for before, after in itertools.pairwise(seen))
     assert changes <= 3  # out, in, and then out for good; without memory there would be seven
     assert states(node)["flapping"] == "Failed"
 
