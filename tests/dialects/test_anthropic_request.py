@@ -119,6 +119,8 @@ def test_what_changes_no_answer_is_dropped(fields: dict[str, Any]) -> None:
         ({"response_format": {"type": "grammar"}}, "response_format.type"),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0]"),
         ({"tools": [TOOL], "tool_choice": "sometimes"}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "allowed_tools": {}}}, "tool_choice"),
+        ({"tools": [TOOL | {"function": {"name": "f", "parameters": [1]}}]}, "tools[0].function.parameters"),
         ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
         (
             {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
@@ -209,6 +211,11 @@ def test_tools_and_their_choice(fields: dict[str, Any], choice: dict[str, Any] |
     sent = write(tools=[TOOL], **fields)
     assert sent["tools"] == [SENT_TOOL]
     assert sent.get("tool_choice") == choice
+
+
+def test_parameters_without_a_type_are_an_object() -> None:
+    loose = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {}}}}}
+    assert write(tools=[loose])["tools"][0]["input_schema"] == {"type": "object", "properties": {"a": {}}}
 
 
 def test_a_tool_of_few_words() -> None:

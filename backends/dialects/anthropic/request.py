@@ -176,14 +176,22 @@ def _tool(spec: ToolSpec, where: str) -> Block:
     function = spec.function
     if function is None:
         raise Refused(f"{where} is not a function, the only kind that can be sent to the Anthropic API.", where)
-    tool: Block = {"name": function.name, "input_schema": {"type": "object", "properties": {}}}
-    if is_given(function.parameters):
-        tool["input_schema"] = function.parameters
+    tool: Block = {"name": function.name, "input_schema": _parameters(function.parameters, where)}
     if function.description:
         tool["description"] = function.description
     if function.strict:
         tool["strict"] = True
     return tool
+
+
+def _parameters(schema: Raw, where: str) -> dict[str, Any]:
+    """A tool's parameters with the type that the API wants said."""
+    if not is_given(schema):
+        return {"type": "object", "properties": {}}
+    try:
+        return {"type": "object", **msgspec.json.decode(schema, type=dict[str, Raw])}
+    except msgspec.ValidationError as error:
+        raise Refused(f"{where}.function.parameters must be an object.", f"{where}.function.parameters") from error
 
 
 def _tool_choice(chat: ChatCall) -> Block:
