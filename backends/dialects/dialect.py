@@ -43,9 +43,11 @@ class StreamTranslator(Protocol):
     def feed(self, data: bytes) -> bytes:
         """The whole events that `data` completes, b"" for none. An error of the provider is one of them, the last, and
         no `[DONE]` follows. Raises BadAnswer."""
+        ...
 
     def end(self) -> bytes:
         """The stream ended: what a last event without its line end gives. Raises BadAnswer."""
+        ...
 
 
 class Translation(Protocol):
@@ -59,11 +61,13 @@ class Translation(Protocol):
 
     def answer(self, body: bytes) -> bytes:
         """A whole answer as OpenAI's. Raises BadAnswer, and Failed for an error under status 200."""
+        ...
 
     def stream(self) -> StreamTranslator: ...
 
     def error(self, status: int, body: bytes) -> tuple[int, bytes]:
         """A refusal (status 400 or more) as OpenAI's: status and body. Any bytes make one."""
+        ...
 
 
 class Dialect(Protocol):
@@ -84,3 +88,4 @@ class Dialect(Protocol):
     def begin(self, call: Call, created: int, ident: str) -> Translation:
         """Translates a request. created: Unix seconds; ident: for an answer whose provider gives it none. Raises
         Refused. `call` and its body are not kept."""
+        ...

@@ -28,9 +28,11 @@ class Framing(Protocol):
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of each event that these bytes complete, none of it empty. Raises BadAnswer for one too large."""
+        ...
 
     def flush(self) -> list[bytes]:
         """The stream ended: the data of a last event without its end."""
+        ...
 
 
 class Events:
