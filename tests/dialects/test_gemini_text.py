@@ -53,6 +53,40 @@ def test_whatever_comes_is_an_answer_or_a_clean_error(data: bytes) -> None:
     assert complete or b"[DONE]" not in told
 
 
+@given(events=st.lists(hostile(), max_size=6), at=cuts())
+def test_a_stream_of_anything_says_the_same_however_it_is_cut(events: list[bytes], at: list[int]) -> None:
+    good = json.dumps({"candidates": [{"content": {"parts": [{"text": "é🙂"}]}}]}, ensure_ascii=False).encode()
+    body = b"".join(b"data: " + data.replace(b"\n", b"").replace(b"\r", b"") + b"\n\n" for data in [good, *events])
+    assert play(stream_of(), body, at) == play(stream_of(), body, [])
+
+
+SAID = {"content": {"parts": [{"text": "a"}]}}
+STOP = {"finishReason": "STOP"}
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [],
+        [{"candidates": [SAID]}],
+        [{"candidates": [SAID | STOP, {"index": 1}]}],
+        [{"candidates": [SAID | STOP]}, {"candidates": [SAID]}],
+        [{"candidates": [SAID | STOP]}, {"error": {"code": 500, "message": "it broke"}}],
+        [{"error": {"code": 500, "message": "it broke"}}, {"candidates": [SAID | STOP]}],
+        [{"candidates": [SAID | {"finishReason": "OTHER"}]}],
+        [{"candidates": [SAID | STOP]}, {"candidates": [{"finishReason": "OTHER"}]}],
+        [{"usageMetadata": {"promptTokenCount": 1}}],
+    ],
+)
+def test_a_stream_that_does_not_end_as_it_should_never_stops(events: list[Any]) -> None:
+    """Its connection ends well, so nothing but the events tells."""
+    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+    told, complete = play(stream_of(), body, [])
+    assert not complete
+    assert b"[DONE]" not in told
+    assert b'"finish_reason":"stop"' not in told
+
+
 @pytest.mark.parametrize("depth", [100, 100_000])
 def test_deep_answers_are_refused(depth: int) -> None:
     deep = b'{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":' + b'{"a":' * depth

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from backends.call import Call
 from backends.dialects.dialect import BadAnswer, Failed, Refused, StreamTranslator, Translation
@@ -53,6 +54,13 @@ def test_whatever_comes_is_an_answer_or_a_clean_error(data: bytes) -> None:
     assert msgspec.json.decode(told)["error"]["message"]
     told, complete = play(stream(), data + b"\n", [])
     assert complete or b"[DONE]" not in told
+
+
+@given(events=st.lists(hostile(), max_size=6), at=cuts())
+def test_a_stream_of_anything_says_the_same_however_it_is_cut(events: list[bytes], at: list[int]) -> None:
+    good = json.dumps({"message": {"content": "é🙂"}}, ensure_ascii=False).encode()
+    body = b"".join(data.replace(b"\n", b"") + b"\n" for data in [good, *events])
+    assert play(stream(), body, at) == play(stream(), body, [])
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b""])
