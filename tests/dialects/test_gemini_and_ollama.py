@@ -23,6 +23,7 @@ FORM = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA
 PRICE = {"input": 1, "output": 2, "reasoning": 3, "cached": 0.5}
 DIALECTS = ("gemini", "ollama")
 USAGE = {"include_usage": True}
+KEY_FIELDS = ("authorization", "x-goog-api-key")
 
 
 @pytest.fixture(scope="module")
@@ -346,9 +347,11 @@ def test_keys_go_in_a_header_and_nowhere_else(client: OpenAI, model: str, mock: 
         chat(client, "wrong-key")
     assert "canary" not in str(caught.value.body)
     assert caught.value.status_code == 502
-    for record in mock.wait_records(3):
+    records = mock.wait_records(3)
+    for record in records:
         assert record["query"] in ("", "alt=sse")
         names = {name for name, _ in record["headers"]}
+        assert names <= {"host", "user-agent", "accept-encoding", "content-type", "content-length", *KEY_FIELDS}
         gemini = record["path"].startswith("/v1beta")
         assert ("x-goog-api-key" in names, "authorization" in names) == (gemini, not gemini)
     assert not any("canary" in line or "sk-upstream" in line for line in [*gateway.lines, gateway.log.read_text()])

@@ -13,6 +13,9 @@ from backends.dialects.gemini.request import NAME, make_request, model_path, rea
 from backends.dialects.gemini.stream import GeminiStream
 from backends.dialects.vectors import VectorCall, read_vectors
 
+#: The whole head beside the key: nothing of the caller's goes on.
+_FIELDS = b"content-type: application/json\r\n"
+
 
 class Gemini:
     """Implements `backends.dialects.dialect.Dialect`."""
@@ -39,7 +42,7 @@ class ChatTranslation:
         self.media = Events.media if asked.stream else None
         method = ":streamGenerateContent?alt=sse" if asked.stream else ":generateContent"
         path = model_path(asked.model) + method
-        self.call = Call("POST", path, call.fields, make_request(asked), repeatable=call.repeatable)
+        self.call = Call("POST", path, _FIELDS, make_request(asked), repeatable=call.repeatable)
         self._model = asked.model
         self._with_usage = asked.wants_usage
         self._created = created
@@ -63,7 +66,7 @@ class EmbeddingTranslation:
     def __init__(self, call: Call, asked: VectorCall) -> None:
         path = model_path(asked.model)
         body = make_embeddings(asked, path)
-        self.call = Call("POST", path + ":batchEmbedContents", call.fields, body, repeatable=call.repeatable)
+        self.call = Call("POST", path + ":batchEmbedContents", _FIELDS, body, repeatable=call.repeatable)
         self._asked = asked
 
     def answer(self, body: bytes) -> bytes:

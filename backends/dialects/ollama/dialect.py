@@ -10,6 +10,9 @@ from backends.dialects.ollama.request import NAME, make_request, read_request
 from backends.dialects.ollama.stream import OllamaStream
 from backends.dialects.vectors import VectorCall, read_vectors
 
+#: The whole head beside the key: nothing of the caller's goes on.
+_FIELDS = b"content-type: application/json\r\n"
+
 
 class Ollama:
     """Implements `backends.dialects.dialect.Dialect`. The endpoint's URL ends with /api."""
@@ -33,7 +36,7 @@ class ChatTranslation:
     def __init__(self, call: Call, created: int, ident: str) -> None:
         asked = read_request(call.body or b"")
         self.media = Lines.media if asked.stream else None
-        self.call = Call("POST", "/chat", call.fields, make_request(asked), repeatable=call.repeatable)
+        self.call = Call("POST", "/chat", _FIELDS, make_request(asked), repeatable=call.repeatable)
         self._model = asked.model
         self._with_usage = asked.wants_usage
         self._created = created
@@ -58,7 +61,7 @@ class EmbeddingTranslation:
         tree = {"model": asked.model, "input": asked.texts, "truncate": False}
         if asked.dimensions is not None:
             tree["dimensions"] = asked.dimensions
-        self.call = Call("POST", "/embed", call.fields, msgspec.json.encode(tree), repeatable=call.repeatable)
+        self.call = Call("POST", "/embed", _FIELDS, msgspec.json.encode(tree), repeatable=call.repeatable)
         self._asked = asked
 
     def answer(self, body: bytes) -> bytes:
