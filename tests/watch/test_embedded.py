@@ -63,7 +63,8 @@ async def test_it_asks_nobody_otherwise(serve: Serve) -> None:
 async def test_facts_follow_a_reload(serve: Serve) -> None:
     """The endpoint of another order has another place in the settings, and the same slot."""
     server = await serve(MODELS)
-    one, two = (Endpoint(url=server.url, name=name, tier="L1", throughput=speed) for name, speed in (("a", 5), ("b", 7)))
+    speeds = {"a": 5, "b": 7}
+    one, two = (Endpoint(url=server.url, name=name, tier="L1", throughput=speeds[name]) for name in speeds)
     async with Gateway(settings(one, two)) as gateway:
         assert gateway.app is not None
         table = gateway.app._runtime.table
