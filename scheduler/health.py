@@ -299,7 +299,7 @@ class Health:
 
     def any_open(self, left: "Sequence[Placed]", now: float) -> bool:
         """Whether anybody of `left` is neither out nor resting."""
-        return any(one.vitals.out_until <= now for one in left)
+        return any([one.vitals.out_until <= now for one in left])  # noqa: C419  compiled methods have no closures
 
     def may_send(self, vitals: Vitals, now: float) -> bool:
         """Whether a request may go there now. False: enough others try whether it is well; it is out for this one."""
