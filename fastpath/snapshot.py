@@ -86,7 +86,7 @@ class Route:
         self.picker = picker
         self.keyed = keyed
         self.timeouts = timeouts
-        self.data_class = data_class
+        self.data_class: DataClass | None = data_class
         self.reach = bits_of(target.tier for target in targets)
         self._restricted = any(target.paths is not None for target in targets)
 

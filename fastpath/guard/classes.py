@@ -26,8 +26,8 @@ class Classes:
     """Labels by what is said. assumed: the class of what nobody says."""
 
     def __init__(self, settings: Settings) -> None:
-        self.common = settings.data_class
-        self.assumed = assumed_class(endpoint.tier for model in settings.models for endpoint in model.endpoints)
+        self.common: DataClass | None = settings.data_class
+        self.assumed: DataClass = assumed_class(endpoint.tier for model in settings.models for endpoint in model.endpoints)
         self._tenants = {
             tenant.name: tenant
             for tenant in settings.tenants
@@ -70,7 +70,7 @@ class Classes:
 
     def _make(self, said: DataClass | None, tenant: Tenant | None, model: DataClass | None) -> Label:
         default = self.common if tenant is None or tenant.data_class is None else tenant.data_class
-        words = [word for word in (said, default, model) if word is not None]
+        words: list[DataClass] = [word for word in (said, default, model) if word is not None]
         residency = tenant.residency if tenant is not None else None
         tiers = regions = None
         if residency is not None:

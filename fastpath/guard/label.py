@@ -32,7 +32,7 @@ class Label:
         regions: "frozenset[str] | None" = None,
         assumed: bool = False,
     ) -> None:
-        self.data_class = data_class
+        self.data_class: DataClass = data_class
         self.tiers = tiers
         self.regions = regions
         self.assumed = assumed
@@ -41,7 +41,7 @@ class Label:
     def join(self, other: "Label") -> "Label":
         """The least label that is as strict as both: P0 over P1 over P2, and only the places that both allow."""
         return Label(
-            min(self.data_class, other.data_class),
+            self.data_class if self.data_class < other.data_class else other.data_class,
             _meet(self.tiers, other.tiers),
             _meet(self.regions, other.regions),
             self.assumed and other.assumed,

@@ -38,7 +38,8 @@ def cloud(upstream: Upstream, weight: int = 1, **more: Any) -> Endpoint:
 
 
 def settings_of(*endpoints: Endpoint, rule: Any = None, **more: Any) -> Settings:
-    return make_settings([Model(name="llama", endpoints=endpoints, data_class=rule)], **({"data_class": "P2"} | more))
+    options: dict[str, Any] = {"data_class": "P2", **more}
+    return make_settings([Model(name="llama", endpoints=endpoints, data_class=rule)], **options)
 
 
 def violations(served: Served) -> int:

@@ -59,7 +59,7 @@ def test_what_has_no_label_goes_nowhere() -> None:
 
 
 def test_a_masked_copy_opens_the_cloud_to_p1_and_to_nothing_else() -> None:
-    masked = SimpleNamespace(masked_class="P1")
+    masked: Any = SimpleNamespace(masked_class="P1")
     egress(Label("P1"), Destination("e", "L2"), masked)
     for label in (Label("P0"), Label("P1", tiers=frozenset({"L1"})), Label("P1", regions=frozenset({"eu"}))):
         with pytest.raises(EgressViolation):
@@ -71,7 +71,7 @@ def test_it_does_not_believe_what_routing_worked_out() -> None:
     label: Any = Label("P0")
     with pytest.raises((AttributeError, TypeError)):
         label.reach = 7
-    wide = SimpleNamespace(name="e", tier="L2", region=None, reach=7, allowed=True)
+    wide: Any = SimpleNamespace(name="e", tier="L2", region=None, reach=7, allowed=True)
     with pytest.raises(EgressViolation):
         egress(label, wide)
 
