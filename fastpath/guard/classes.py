@@ -27,7 +27,9 @@ class Classes:
 
     def __init__(self, settings: Settings) -> None:
         self.common: DataClass | None = settings.data_class
-        self.assumed: DataClass = assumed_class(endpoint.tier for model in settings.models for endpoint in model.endpoints)
+        self.assumed: DataClass = assumed_class(
+            endpoint.tier for model in settings.models for endpoint in model.endpoints
+        )
         self._tenants = {
             tenant.name: tenant
             for tenant in settings.tenants
