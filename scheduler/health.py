@@ -274,7 +274,9 @@ class Health:
 
     def usable(self, left: "Sequence[P]", now: float) -> "tuple[P, ...]":
         """Those of `left` to choose among; all that failed when that is all there are; none when all of them rest."""
-        well, held, failing = [], [], []
+        well: list[P] = []
+        held: list[P] = []
+        failing: list[P] = []
         for one in left:
             vitals = one.vitals
             if vitals.out_until > now:

@@ -59,7 +59,7 @@ class Happened:
 
 
 async def play(stage: Stage, seed: int, seconds: float, every: float, lasts: float) -> list[Happened]:
-    """A fault about every so many seconds, each kind before one comes again; the last ends before `seconds` do."""
+    """A fault about every so many seconds, each kind before one comes again; all within `seconds`."""
     rand, began, happened = random.Random(seed), time.monotonic(), []
     kinds: list[str] = []
     while True:

@@ -34,6 +34,7 @@ MODELS = [
     {"name": "narrow", "endpoints": [{"name": "good", "model": "llama"}]},
     {"name": "lost", "endpoints": [{"name": "gone"}]},
     {"name": "moody", "endpoints": [{"name": "moody"}]},
+    {"name": "moved", "endpoints": [{"name": "away"}], "fallbacks": ["narrow"]},
 ]
 #: An identity provider that never answers.
 ISSUER = {"name": "gone", "issuer": "http://127.0.0.1:9", "audience": ["gateway"], "allow_hosts": ["127.0.0.1"]}
@@ -123,6 +124,7 @@ class Load:
         self._chat("llama")
         self._chat("narrow")
         self._chat("lost")
+        self._chat("moved")
         self._chat("stranger")
         self._post("/v1/nowhere", {})
         self._post("/v1/chat/completions", {}, "no.such.token")
@@ -162,7 +164,7 @@ def gateway(launch_for_module: Launcher, mock: ModelServer, moody: ModelServer) 
     """Two workers before a good endpoint, a dead one, a pool that is dead whole, and a server with moods; and a control
     process."""
     dead = "http://127.0.0.1:9/v1"
-    urls = {"good": mock.url, "moody": moody.url, "dead": dead, "gone": dead}
+    urls = {"good": mock.url, "moody": moody.url, "dead": dead, "gone": dead, "away": dead}
     for model in MODELS:
         for endpoint in model["endpoints"]:
             assert isinstance(endpoint, dict)

@@ -61,6 +61,7 @@ def test_the_dead_endpoint_is_told_from_the_living(unanswered: list[Query], prom
     assert {(one["metric"]["model"], one["metric"]["endpoint"]) for one in down} == {
         ("llama", "dead"),
         ("lost", "gone"),
+        ("moved", "away"),
     }
 
 

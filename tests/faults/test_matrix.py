@@ -2,9 +2,10 @@
 
 Every test builds a gateway with short waits before one, two or three mocks; the first URL is always asked first.
 The other rows: broken answers (F10-F13) in `test_answers`, slow ways (F14, F15) in `test_slow_ways`, leaving callers
-(F09) in `test_leaving`, DNS (F16) in `test_dns`, TLS (F17) in `test_tls`; of processes: memory (F35) in `test_memory`,
-a stopped worker (F36) in `test_stopped`, upgrades (F37) in `test_upgrade`, signals (F52) in `test_signals`. `test_meta`
-counts all of them.
+(F09) in `test_leaving`, sick servers (F04, F07, F08, F42, F49) in `test_sick_servers` and `test_moving`, DNS (F16) in
+`test_dns`, TLS (F17) in `test_tls`; of processes: memory (F35) in `test_memory`, a stopped worker (F36) in
+`test_stopped`, upgrades (F37) in `test_upgrade`, poison (F44) in `test_poison`, signals (F52) in `test_signals`.
+`test_meta` counts all of them.
 """
 
 import asyncio
