@@ -13,12 +13,13 @@ cdef class Marks:
     cdef object _strikes
     cdef object _table
     cdef object _version
+    cdef object _found
     cdef frozenset _struck
 
     cpdef look(self)
     cpdef begin(self, RequestContext ctx, bytes body)
     cpdef end(self, RequestContext ctx)
-    cdef _clear(self, RequestContext ctx, object mark)
+    cdef _clear(self, object mark)
 
 
 @cython.locals(mark=cython.ulonglong, size=cython.Py_ssize_t, step=cython.Py_ssize_t, at=cython.Py_ssize_t)

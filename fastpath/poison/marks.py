@@ -10,7 +10,7 @@ from _native.arena import Arena
 from _native.clock import Clock
 from fastpath import errors
 from fastpath.context import RequestContext
-from fastpath.poison.strikes import RING, STRONG, Strikes, mark_words
+from fastpath.poison.strikes import RING, STRONG, Found, Strikes, mark_words
 
 _WEAK = STRONG - 1
 
@@ -28,7 +28,8 @@ class Marks:
         self._strikes = Strikes(arena)
         self._table = self._strikes.version
         self._version = -1
-        self._struck: frozenset[int] = frozenset()
+        self._found = Found()
+        self._struck = self._found.struck
         self.look()  # a worker that takes a dead one's place may be asked the same before the first tick
 
     def look(self) -> None:
@@ -36,7 +37,8 @@ class Marks:
         now, version = self._clock.monotonic(), self._table.value
         if self._struck or version != self._version:
             self._version = version
-            self._struck = self._strikes.read(now)
+            self._found = self._strikes.read(now)
+            self._struck = self._found.struck
 
     def begin(self, ctx: RequestContext, body: bytes) -> None:
         """Marks a request. Raises 422 for one that was running when two workers died."""
@@ -45,7 +47,7 @@ class Marks:
         mark = weak_mark(body)
         if self._struck and mark in self._struck:
             mark = strong_mark(ctx, body)
-            if mark in self._struck:
+            if mark in self._found.refused:
                 raise errors.poisoned()
         place = self._next
         self._next = 0 if place == self._last else place + 1
@@ -60,11 +62,11 @@ class Marks:
             self._running[place] = 0
             self._set[place](0)
         if self._struck and ctx.record.outcome == "complete":
-            self._clear(ctx, mark)
+            self._clear(mark)
 
-    def _clear(self, ctx: RequestContext, mark: int) -> None:
-        if mark in self._struck:
-            self._strikes.clear(mark)
+    def _clear(self, mark: int) -> None:
+        if mark & STRONG and mark not in self._found.cleared:
+            self._strikes.clear(mark, self._clock.monotonic())
 
 
 def weak_mark(body: bytes) -> int:

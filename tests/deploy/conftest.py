@@ -34,7 +34,7 @@ MODELS = [
     {"name": "narrow", "endpoints": [{"name": "good", "model": "llama"}]},
     {"name": "lost", "endpoints": [{"name": "gone"}]},
     {"name": "moody", "endpoints": [{"name": "moody"}]},
-    {"name": "moved", "endpoints": [{"name": "away"}], "fallbacks": ["narrow"]},
+    {"name": "moved", "endpoints": [{"name": "away"}], "fallbacks": ["llama"]},
 ]
 #: An identity provider that never answers.
 ISSUER = {"name": "gone", "issuer": "http://127.0.0.1:9", "audience": ["gateway"], "allow_hosts": ["127.0.0.1"]}

@@ -12,13 +12,14 @@ import pytest
 
 from fastpath.observe.metrics import private_arena
 from fastpath.poison.marks import Marks, weak_mark
-from fastpath.poison.strikes import ENTRIES, RING, STRUCK_FOR, Strikes, mark_words
+from fastpath.poison.strikes import ENTRIES, RING, STRONG, STRUCK_FOR, Strikes, mark_words
 from loadtest.rig import Conversation, assert_complete, assert_refused, chat
 from loadtest.rig.node import over, port_of, ready, until
 from scheduler.clock import ManualClock
 
 POISON = "the text that does it"
-SLOW = 30.0
+#: Seconds to the first token: for ever, and long enough to be killed meanwhile.
+SLOW, QUICK = 30.0, 1.0
 
 
 class Node:
@@ -36,22 +37,16 @@ class Node:
         finally:
             client.leave()
 
-    async def kill_the_worker_of(self, text: str, also: tuple[str, ...] = ()) -> None:
+    async def kill_the_worker_of(self, text: str, ttft: float = SLOW) -> None:
         """Sends the text, waits until a worker has sent it on, and kills that worker, as the text would."""
-        clients = []
-        for one in (*also, text):
-            client = await Conversation.open(self.port)
-            client.send(chat({"ttft": SLOW}, text=one, key=self.node.key))
-            clients.append(client)
-        await asyncio.to_thread(until, lambda: len(self.running()) == len(clients))
-        for pid in set(self.running()):
-            os.kill(pid, signal.SIGKILL)
-            await asyncio.to_thread(
-                until, lambda pid=pid: over(psutil.Process(pid)) if psutil.pid_exists(pid) else True
-            )
-        for client in clients:
-            await client.ended
-            client.leave()
+        client = await Conversation.open(self.port)
+        client.send(chat({"ttft": ttft}, text=text, key=self.node.key))
+        await asyncio.to_thread(until, self.running)
+        (pid,) = self.running()
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.to_thread(until, lambda: not psutil.pid_exists(pid) or over(psutil.Process(pid)))
+        await client.ended
+        client.leave()
         await asyncio.to_thread(until, lambda: len(self.node.children()) == 2 and ready(self.node))
 
     def running(self) -> list[int]:
@@ -81,11 +76,10 @@ async def test_F44_a_request_that_was_running_at_two_deaths_is_refused_and_other
 
 
 async def test_F44_a_bystander_that_is_answered_is_none(node: Node) -> None:
-    """It was running at a death, and is answered afterwards: a second death with it on board is a first one."""
-    await node.kill_the_worker_of("a harmless question")
-    assert_complete(await node.ask("a harmless question"), stream=False)
-    await node.kill_the_worker_of("a harmless question")
-    assert_complete(await node.ask("a harmless question"), stream=False)
+    """It is running at every death, and is answered in between: it never runs out of deaths."""
+    for _ in range(3):
+        await node.kill_the_worker_of(POISON, QUICK)
+        assert_complete(await node.ask(POISON, QUICK), stream=False)
 
 
 def strikes_after(*deaths: tuple[int, ...]) -> tuple[Strikes, ManualClock]:
@@ -101,9 +95,9 @@ def strikes_after(*deaths: tuple[int, ...]) -> tuple[Strikes, ManualClock]:
 
 def test_F44_strikes_end_by_themselves() -> None:
     strikes, clock = strikes_after((5, 6))
-    assert strikes.read(clock.monotonic()) == {5, 6}
+    assert strikes.read(clock.monotonic()).struck == {5, 6}
     clock.advance(STRUCK_FOR)
-    assert strikes.read(clock.monotonic()) == set()
+    assert strikes.read(clock.monotonic()).struck == set()
 
 
 def test_F44_a_death_is_counted_once() -> None:
@@ -115,12 +109,25 @@ def test_F44_a_death_is_counted_once() -> None:
 def test_F44_the_table_is_bounded_and_the_newest_stay() -> None:
     marks = [tuple(range(start, start + RING)) for start in range(1, 8 * RING, RING)]
     strikes, clock = strikes_after(*marks)
+    assert len(strikes.read(clock.monotonic()).struck) == ENTRIES // 2
+    for number in range(100):
+        strikes.clear(STRONG | number, clock.monotonic())
     found = strikes.read(clock.monotonic())
-    assert len(found) == ENTRIES
-    version = strikes.version.value
-    strikes.clear(next(iter(found)))
-    assert len(strikes.read(clock.monotonic())) == ENTRIES - 1
-    assert strikes.version.value != version
+    assert (len(found.struck), len(found.cleared)) == (ENTRIES // 2, ENTRIES // 2)
+
+
+def test_F44_deaths_are_counted_from_the_last_good_answer() -> None:
+    arena, clock = private_arena(), ManualClock()
+    strikes, mark = Strikes(arena), STRONG | 7
+    strikes.clear(mark, clock.monotonic())
+    refused = []
+    for _ in range(2):
+        mark_words(arena, 0)[0].set(mark)
+        strikes.note_death(0, clock.monotonic())
+        refused.append(mark in strikes.read(clock.monotonic()).refused)
+    assert refused == [False, True]
+    strikes.clear(mark, clock.monotonic())
+    assert strikes.read(clock.monotonic()).cleared == {mark}
 
 
 def test_F44_a_new_worker_does_not_inherit_marks() -> None:

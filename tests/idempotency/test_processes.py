@@ -186,7 +186,9 @@ def test_kills_at_any_moment_give_one_answer_or_the_truth(node: Node) -> None:
     delays = [0.0, 0.004, 0.01, 0.02, 0.03, 0.05]
     for number, delay in enumerate(delays):
         key = f"key-{number}"
-        connection = node.open(key, {"ttft": 0.01, "rate": 200})
+        # Of another length each time: one request that is running at two deaths is refused (F44).
+        user = "x" * (number + 1)
+        connection = node.open(key, {"ttft": 0.01, "rate": 200}, user=user)
         time.sleep(delay)
         node.kill_workers()
         try:
@@ -194,7 +196,7 @@ def test_kills_at_any_moment_give_one_answer_or_the_truth(node: Node) -> None:
         except (OSError, http.client.HTTPException):
             first = None
         connection.close()
-        again = node.ask_until(key, {"ttft": 0.01, "rate": 200})
+        again = node.ask_until(key, {"ttft": 0.01, "rate": 200}, user=user)
         assert (again.status, again.code) in ((200, None), (409, "answer_not_stored"))
         if first is not None and again.status == 200:
             assert again.body == first.body
