@@ -49,6 +49,7 @@ from fastpath.policy.question import CLASSES
 from fastpath.process.listen import open_for_callers, open_in_worker, url_of
 from fastpath.process.watched import plan_of
 from fastpath.relay.fields import WANTED
+from fastpath.route.extensions import UnknownExtension
 from fastpath.route.facts import SharedFacts
 from fastpath.route.vitals import Ward
 from fastpath.runtime import Records, Runtime
@@ -228,10 +229,13 @@ class App:
         same = settings is self._settings and catalog is self._catalog
         self._catalog = catalog
         tokens = self._open_tokens(joined, version)
-        snapshot = compile_snapshot(
-            joined, version, table, self._backend_for, keys, created, catalog, desk, running, tokens,
-            arena=arena, same_models=same,
-        )  # fmt: skip
+        try:
+            snapshot = compile_snapshot(
+                joined, version, table, self._backend_for, keys, created, catalog, desk, running, tokens,
+                arena=arena, same_models=same,
+            )  # fmt: skip
+        except UnknownExtension as error:
+            raise SettingsError([Problem(0, 0, "routing", str(error))], "settings") from error
         self._ward.take_in(snapshot, self._clock.monotonic())
         return snapshot
 

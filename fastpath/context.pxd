@@ -38,4 +38,5 @@ cdef class RequestContext:
     cdef public int mark_place
     cdef public int tiers
     cdef public Label label
+    cdef public object wanted
     cdef readonly list reply_headers

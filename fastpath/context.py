@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastpath.identity.keys import Key
     from fastpath.limits.admission import Ticket
     from fastpath.money.estimate import Sample
+    from fastpath.route.wanted import Wanted
     from fastpath.snapshot import Route, Snapshot
 
 
@@ -57,6 +58,7 @@ class RequestContext:
         self.mark = 0  # by which it is known should this worker die, 0: none
         self.mark_place = 0
         self.tiers = EVERY_TIER  # where policies let it go: `fastpath.policy.question`
+        self.wanted: Wanted | None = None  # of an endpoint, where endpoints differ
         self.reply_headers: list[Header] = [(b"x-request-id", record.id.encode())]
 
     @property

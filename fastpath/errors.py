@@ -111,6 +111,23 @@ def token_expired() -> GatewayError:
     )
 
 
+def unsupported(wanted: str, param: str) -> GatewayError:
+    """400: no endpoint that may serve the request can do what it asks for. wanted: names of capabilities."""
+    message = (
+        f"No endpoint of this model that may serve this request offers {wanted}. Leave it out, or choose another model."
+    )
+    return GatewayError(400, "unsupported_parameter", message, param=param)
+
+
+def context_exceeded(tokens: int, largest: int) -> GatewayError:
+    """400. tokens: of prompt and answer, estimated; largest: context that an endpoint has."""
+    message = (
+        f"The prompt and the answer that it allows are about {tokens} tokens, and this model takes {largest} at most. "
+        "Send less, or allow a shorter answer."
+    )
+    return GatewayError(400, "context_length_exceeded", message, param="messages")
+
+
 def unknown_model(name: str) -> GatewayError:
     message = f"The model {name[:200]!r} does not exist or this key may not use it. GET /v1/models lists yours."
     return GatewayError(404, "model_not_found", message, param="model")
@@ -137,6 +154,15 @@ def policy_blocked() -> GatewayError:
         "The gateway's operator finds the rule in the access log by the x-request-id."
     )
     return GatewayError(403, "policy_blocked", message, type="permission_error")
+
+
+def over_ceiling() -> GatewayError:
+    """403: everywhere the request would cost more than the operator lets one cost."""
+    message = (
+        "Wherever this request could run now it would cost more than this gateway allows. Send less, or allow a "
+        "shorter answer; the gateway's operator sets routing.cost_ceiling."
+    )
+    return GatewayError(403, "cost_ceiling", message, type="permission_error")
 
 
 def rate_limited(message: str, retry_after: int | None, headers: Sequence[Header] = ()) -> GatewayError:

@@ -23,6 +23,7 @@ cdef class DecisionRecord:
     cdef public str policy
     cdef public int attempts
     cdef public list failures
+    cdef public list choices
     cdef public long long bytes_in
     cdef public long long bytes_out
     cdef public long long events

@@ -9,6 +9,7 @@ from _native.jsonlines import JsonLines
 
 if TYPE_CHECKING:
     from backends.dialects.usage import Usage
+    from fastpath.route.trace import Trace
     from fastpath.settings import DataClass
     from scheduler.choice import Choice
 
@@ -38,6 +39,7 @@ class DecisionRecord:
         self.policy: str | None = None  # the rule that decided
         self.attempts = 0
         self.failures: list[str] | None = None  # one "endpoint cause moment" per failed attempt
+        self.choices: list[Trace] | None = None  # how its endpoints were chosen: `fastpath.route.trace.choices`
         self.bytes_in = 0
         self.bytes_out = 0
         self.events = 0

@@ -21,6 +21,7 @@ cdef class Target:
 cdef class Route:
     cdef readonly str name
     cdef readonly object tariff
+    cdef readonly object lineup
     cdef readonly tuple targets
     cdef readonly object picker
     cdef readonly bint keyed

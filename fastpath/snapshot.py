@@ -16,6 +16,8 @@ from fastpath.guard.label import bits_of
 from fastpath.identity.keys import Key, KeyTable
 from fastpath.money.catalog import Catalog, Offers
 from fastpath.policy.rulebook import Rulebook, compile_rulebook
+from fastpath.route.extensions import Extensions, load_extensions
+from fastpath.route.groups import Lineup
 from fastpath.route.heard import Heard
 from fastpath.route.wire import spoken_paths, spoken_spec
 from fastpath.settings import DataClass, Endpoint, Model, Settings, Timeouts
@@ -65,6 +67,7 @@ class Route:
 
     keyed: its picker looks at whose request it is. chain: names of the models that answer in its place when nobody of
     its own is left. data_class: that its data has at least. reach: bits of its replicas' tiers.
+    lineup: None where the replicas are all alike and take every request, so that there is nothing to score.
     """
 
     def __init__(
@@ -78,10 +81,12 @@ class Route:
         *,
         keyed: bool = False,
         data_class: DataClass | None = None,
+        lineup: Lineup | None = None,
     ) -> None:
         self.name = name
         self.chain = chain
         self.tariff = tariff
+        self.lineup = lineup
         self.targets = targets
         self.picker = picker
         self.keyed = keyed
@@ -163,12 +168,13 @@ def compile_snapshot(
     same_models: bool = False,
 ) -> Snapshot:
     """Settings -> Snapshot. `backend_for` returns the running backend of an unchanged spec. running: the one in use.
-    same_models: its routes stay, so that other callers alone cost no more where there are more models."""
+    same_models: its routes stay, so that other callers alone cost no more where there are more models. Raises
+    UnknownExtension for a scorer, filter or picker that is not installed."""
     rulebook = compile_rulebook(settings, running.rulebook if running is not None else None)
     if running is not None and same_models:
         routes, created, specs = running.routes, running.created, running.specs
         return Snapshot(version, settings, routes, keys, created, specs, Accounts(settings), desk, rulebook, tokens)
-    making = _Making(settings, table, backend_for, catalog, arena, created)
+    making = _Making(settings, table, backend_for, catalog, arena, created, load_extensions(settings.routing))
     routes = {model.name: _route(model, making) for model in settings.models}
     specs = frozenset(target.spec for route in routes.values() for target in route.targets)
     table.retain(specs)
@@ -177,6 +183,8 @@ def compile_snapshot(
 
 class _Making(NamedTuple):
     """What every route of a snapshot is made with."""
+
+    extensions: Extensions | None
 
     settings: Settings
     table: EndpointTable
@@ -189,11 +197,18 @@ class _Making(NamedTuple):
 def _route(model: Model, making: _Making) -> Route:
     timeouts = model.timeouts or making.settings.timeouts
     targets = tuple(_target(model, endpoint, timeouts, making) for endpoint in model.endpoints)
-    keyed = model.picker == "consistent_hash"
-    chain = (*model.fallbacks, *model.substitutes)
-    tariff = Tariff.of(model, making.catalog)
+    routing, catalog = making.settings.routing, making.catalog
+    lineup = Lineup(model, targets, making.table, routing, catalog, making.extensions)
     return Route(
-        model.name, targets, PICKERS[model.picker], timeouts, tariff, chain, keyed=keyed, data_class=model.data_class
+        model.name,
+        targets,
+        PICKERS[model.picker],
+        timeouts,
+        Tariff.of(model, catalog),
+        (*model.fallbacks, *model.substitutes),
+        keyed=model.picker == "consistent_hash",
+        data_class=model.data_class,
+        lineup=None if lineup.simple else lineup,
     )
 
 

@@ -6,7 +6,7 @@ never lost. One worker's loop writes; nobody else reads.
 
 from array import array
 from collections.abc import Hashable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from _native.load import Load
 
@@ -62,10 +62,11 @@ class EndpointTable:
     ttft_at: "array[float]"
 
     def __init__(self) -> None:
-        columns = {name: array(code) for name, code in _COLUMNS.items()}
-        for name, column in columns.items():
+        #: The same arrays by name, for compiled code.
+        self.columns: dict[str, array[Any]] = {name: array(code) for name, code in _COLUMNS.items()}
+        for name, column in self.columns.items():
             setattr(self, name, column)
-        self.load = Load(columns)
+        self.load = Load(self.columns)
         self._slots: dict[Hashable, int] = {}
         self._free: list[int] = []
 

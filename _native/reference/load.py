@@ -96,19 +96,19 @@ class Load:
         at = table["sampled_at"][slot]
         if not at > 0.0:
             return ours
-        told = sane(sane(table["queued"][slot], MOST) - self._speed(slot) * max(0.0, now - at), MOST)
+        told = sane(sane(table["queued"][slot], MOST) - self.speed(slot) * max(0.0, now - at), MOST)
         if table["counted_at"][slot] == at:
             told += sane(table["since"][slot], MOST)
         return max(told, ours)
 
     def seconds(self, slot: int, tokens: int, now: float) -> float:
-        return (self.waiting(slot, now) + tokens) / self._speed(slot) + self._beside(slot, now)
+        return (self.waiting(slot, now) + tokens) / self.speed(slot) + self.beside(slot, now)
 
     def least(self, slots: list[int], tokens: int, now: float) -> int:
         weights, costs = self._weights(slots), {}
         for slot, weight in weights.items():
-            load = self.waiting(slot, now) / self._speed(slot) + self._beside(slot, now)
-            costs[slot] = load * max(weights.values()) / weight + tokens / self._speed(slot)
+            load = self.waiting(slot, now) / self.speed(slot) + self.beside(slot, now)
+            costs[slot] = load * max(weights.values()) / weight + tokens / self.speed(slot)
         return self._next_of(costs, min(costs.values()) + TIE, weights)
 
     def fewest(self, slots: list[int]) -> int:
@@ -143,11 +143,11 @@ class Load:
         turn[best] = max(turn[best], now) + TURN // weights[best]
         return best
 
-    def _speed(self, slot: int) -> float:
+    def speed(self, slot: int) -> float:
         told = sane(self._is["throughput"][slot], FASTEST)
         return told if told >= SLOWEST else USUAL
 
-    def _beside(self, slot: int, now: float) -> float:
+    def beside(self, slot: int, now: float) -> float:
         running = self._running(slot) * RUNNING
         at = self._is["sampled_at"][slot]
         if not at > 0.0:

@@ -29,6 +29,8 @@ FACTORS = {
     "keytable build of 1,000": 4.7,
     "keytable look-up among 1,000": 44.0,
     "relay filter, 64 chunks": 570.0,
+    "score among 100": 135.0,
+    "score among 1,000": 155.0,
     "sse data joined": 49.0,
     "sse frame classified": 123.0,
     "sse frame split": 6.8,

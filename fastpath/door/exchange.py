@@ -28,6 +28,7 @@ FIELDS_READ = (
     b"x-fastpath-affinity",
     b"x-fastpath-data-class",
     b"x-fastpath-no-substitute",
+    b"x-fastpath-scenario",
     b"x-forwarded-for",
     b"x-request-id",
 )

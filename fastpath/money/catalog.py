@@ -46,11 +46,11 @@ class Offer(msgspec.Struct, frozen=True):
 class Offers:
     """What one provider asks for its models."""
 
-    __slots__ = ("_found", "_provider", "_table")
+    __slots__ = ("_found", "_table", "provider")
 
     def __init__(self, table: PriceTable, provider: str) -> None:
         self._table = table
-        self._provider = provider
+        self.provider = provider
         self._found: dict[tuple[str, int], Offer | None] = {}
 
     def find(self, model: str, at: float) -> Offer | None:
@@ -65,7 +65,7 @@ class Offers:
             return found
 
     def _look_up(self, model: str, at: float) -> Offer | None:
-        price, row = self._table.find(self._provider, model, at), self._table.find_row(self._provider, model, at)
+        price, row = self._table.find(self.provider, model, at), self._table.find_row(self.provider, model, at)
         return None if price is None or row is None else Offer(price, row.context, row.max_output)
 
 

@@ -215,6 +215,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
         ("data_class", "tier"),
         16,
     ),
+    _counter(
+        "fastpath_extension_faults_total",
+        "Wrong answers of scorers, filters and pickers of other packages: raised, length, range or nobody.",
+        ("extension", "fault"),
+        64,
+    ),
     _counter("fastpath_outbox_records_total", "Records of money that workers wrote."),
     _counter("fastpath_outbox_refused_total", "Records that found no room: their requests were not sent."),
     _gauge("fastpath_outbox_bytes", "Bytes of all segments of the outbox, 1 GiB at most."),

@@ -118,8 +118,19 @@ class Delivery(AttemptOwner):
     def _try_next(self) -> None:
         try:
             self._choose()
+        except GatewayError as error:
+            self._unable(error)
         except Exception as error:
             self.fault(error)
+
+    def _unable(self, error: GatewayError) -> None:
+        """None of those that are left can serve the request: another model may."""
+        if self._fall_back():
+            self._try_next()
+        elif self._last_failure is None:
+            self._conclude(error)
+        else:
+            self._give_up()
 
     def _admitted(self) -> "tuple[Target, ...]":
         """Who of the route's endpoints may serve this request."""

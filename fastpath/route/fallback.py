@@ -65,13 +65,14 @@ class _Place:
         ctx.route, ctx.substitute, ctx.record.model = self._route, self._substitute, self._model
         ctx.tiers, ctx.record.policy, ctx.label = self._tiers, self._policy, self._label
         ctx.record.data_class = self._class
+        ctx.wanted = None
         ctx.held, ctx.terms, ctx.edits, ctx.record.clamped = self._held, self._terms, self._edits, self._clamped
         ctx.reply_headers[:] = self._headers
 
 
 def _enter(ctx: RequestContext, route: Route, name: str) -> None:
     ctx.route, ctx.substitute, ctx.record.model = route, name, name
-    ctx.held = ctx.terms = ctx.edits = ctx.record.clamped = None
+    ctx.held = ctx.terms = ctx.edits = ctx.wanted = ctx.record.clamped = None
     ctx.reply_headers[:] = [field for field in ctx.reply_headers if field[0] != b"x-fastpath-clamped"]
     ctx.tiers = EVERY_TIER
     classify(ctx, ctx.snapshot, route)

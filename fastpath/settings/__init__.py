@@ -12,6 +12,15 @@ from fastpath.settings.listen import Listen, Tls
 from fastpath.settings.model import Model, Timeouts
 from fastpath.settings.policies import Conditions, Policy, TimeWindow
 from fastpath.settings.residency import Residency
+from fastpath.settings.routing import (
+    ExtraScorer,
+    Routing,
+    Safety,
+    ScenarioName,
+    StrategyName,
+    TierScores,
+    Weights,
+)
 from fastpath.settings.schema import (
     Dns,
     Key,
@@ -40,6 +49,7 @@ __all__ = [
     "Dns",
     "Door",
     "Endpoint",
+    "ExtraScorer",
     "Grant",
     "Health",
     "Idempotency",
@@ -59,18 +69,24 @@ __all__ = [
     "Probe",
     "Residency",
     "Retries",
+    "Routing",
+    "Safety",
+    "ScenarioName",
     "Settings",
     "Shared",
+    "StrategyName",
     "Team",
     "Tenant",
     "Threshold",
     "Tier",
+    "TierScores",
     "TimeWindow",
     "Timeouts",
     "Tls",
     "TrustedIssuer",
     "User",
     "Watch",
+    "Weights",
     "decode_settings",
     "encode_settings",
     "settings_schema",

@@ -5,7 +5,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from fastpath.settings.endpoint import Endpoint
-from fastpath.settings.kinds import DataClass, ModelName, Picker, Seconds
+from fastpath.settings.kinds import DataClass, Label, ModelName, Picker, Seconds
+from fastpath.settings.routing import ScenarioName, StrategyName
 from fastpath.settings.tenancy import Limit, ModelClamp, ModelPrice, Ppm
 
 
@@ -113,6 +114,25 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "the same conversation, `round_robin` and `random` anyone."
         ),
     ] = "weighted_round_robin"
+    strategy: Annotated[
+        StrategyName,
+        Meta(
+            description="What matters where endpoints differ in kind (tier, region, quality, price ...). `balanced`: "
+            "the weights of `routing`. `cost_first`, `latency_first`, `quality_first`: that above all. `local_first`: "
+            "the cheapest at home, and the cloud only while too much waits there. `pinned`: the endpoint of `pin` and "
+            "no other."
+        ),
+    ] = "balanced"
+    scenario: Annotated[
+        ScenarioName | None,
+        Meta(
+            description="What the model is used for, which sets weights and times that fit: `chat`, `documents` or "
+            "`code`. None: those of the strategy."
+        ),
+    ] = None
+    pin: Annotated[
+        Label | None, Meta(description="Name of the only endpoint that is used, under the strategy `pinned`.")
+    ] = None
     timeouts: Annotated[
         Timeouts | None,
         Meta(

@@ -15,6 +15,7 @@ from fastpath.settings.issuer_rules import find_issuer_conflicts
 from fastpath.settings.policy_rules import find_policy_conflicts
 from fastpath.settings.problem import Path, format_path
 from fastpath.settings.provider_rules import find_provider_faults, url_of
+from fastpath.settings.routing_rules import find_routing_conflicts
 from fastpath.settings.syntax import is_loopback, url_identity, url_label
 from fastpath.settings.tenancy_rules import find_tenancy_conflicts, known_models
 
@@ -42,6 +43,7 @@ def find_conflicts(values: Values, hidden: Set[Path]) -> Iterator[Finding]:
     yield from find_policy_conflicts(values, hidden)
     yield from find_issuer_conflicts(values, hidden)
     yield from find_class_conflicts(values)
+    yield from find_routing_conflicts(values, hidden)
 
 
 def find_foreign_hashes(values: Values, pepper_id: str | None, state_dir: str) -> Iterator[Finding]:

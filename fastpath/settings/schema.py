@@ -35,6 +35,7 @@ from fastpath.settings.kinds import (
 from fastpath.settings.listen import Listen
 from fastpath.settings.model import Model, Timeouts
 from fastpath.settings.policies import Effect, Policy
+from fastpath.settings.routing import Routing
 from fastpath.settings.secret import Secret, mask_hook, reveal_hook, schema_hook, secret_hook
 from fastpath.settings.shared import Shared
 from fastpath.settings.tenancy import Budget, Limit, ModelLimits, Tenant
@@ -361,6 +362,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = LOCAL_NETWORKS
     timeouts: Annotated[Timeouts, Meta(description="How long to wait for what, for every model.")] = Timeouts()
     watch: Annotated[Watch, Meta(description="The process that asks endpoints how they are, and how busy.")] = Watch()
+    routing: Annotated[Routing, Meta(description="How the best endpoint of a model is found.")] = Routing()
     retries: Annotated[Retries, Meta(description="Second chances on another endpoint.")] = Retries()
     health: Annotated[
         Health, Meta(description="What endpoints that fail or are slow lose, and how they come back.")

@@ -19,7 +19,20 @@ PROMETHEUS = DEPLOY / "prometheus"
 _VARIABLES = {"$__rate_interval": "10s", '"$instance"': '".*"', '"$model"': '".*"'}
 
 _NOT_METRICS = re.compile(r'"[^"]*"|\{[^}]*\}|\[[^]]*\]|\b(?:by|without|on)\s*\([^)]*\)')
-_WORDS = {"and", "or", "unless", "sum", "min", "max", "count", "rate", "increase", "changes", "histogram_quantile"}
+_WORDS = {
+    "and",
+    "or",
+    "unless",
+    "sum",
+    "min",
+    "max",
+    "count",
+    "rate",
+    "increase",
+    "changes",
+    "histogram_quantile",
+    "vector",
+}
 _COMPARISON = re.compile(r"\s(?:==|!=|<=|>=|<|>)\s")
 
 

@@ -148,8 +148,8 @@ async def test_each_attempt_is_priced_by_its_own_endpoint(bench: Bench, tmp_path
     first, second = await bench.mock(), await bench.mock(models=("cheap",))
     first.script(*[whole({"error": {"message": "no"}})])
     endpoints = (
-        Endpoint(url=first.url, name="e0", tier="L1", provider="own", weight=1000),
-        Endpoint(url=second.url, name="e1", tier="L1", provider="own", model="cheap", weight=1),
+        Endpoint(url=first.url, name="e0", tier="L1", provider="own", quality=1.0),
+        Endpoint(url=second.url, name="e1", tier="L1", provider="own", model="cheap", quality=0.0),
     )
     prices = write_list(tmp_path, row("llama") + "\n" + row("cheap", "input: 1, output: 2"))
     served = await bench.serve(make_settings([Model(name="llama", endpoints=endpoints)], prices=prices))

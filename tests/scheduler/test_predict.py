@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastpath.route.groups import live_of
 from scheduler.endpoint import EndpointTable
 from scheduler.predict import predict_ttft
 
@@ -63,3 +64,19 @@ def test_a_prediction_is_always_a_number(ttft: float, kv: float, at: float, unca
     found = predict_ttft(table, 0, uncached, now)
     assert math.isfinite(found)
     assert found >= 0.0
+
+
+@given(
+    st.fixed_dictionaries(dict.fromkeys(("queued", "tokens", "tokens_elsewhere", "ttft", "ttft_at", "ttft_prior", "sampled_at"), st.just(0.0) | st.floats(0, 1e4))),
+    st.just(0.0) | st.floats(1, 1e4), st.integers(0, 100_000), st.floats(0, 1e4),
+)  # fmt: skip
+def test_the_kernel_of_the_score_predicts_the_same(
+    facts: dict[str, float], speed: float, prompt: int, now: float
+) -> None:
+    table = EndpointTable()
+    table.slot("a", 1)
+    table.throughput[0] = speed
+    for name, value in facts.items():
+        table.columns[name][0] = value
+    right = predict_ttft(table, 0, prompt, now)
+    assert live_of(table).predicted(0, float(prompt), now) == pytest.approx(min(right, 1e9), rel=1e-9)
