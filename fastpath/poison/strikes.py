@@ -3,8 +3,8 @@
 Two fingerprints. The weak one costs next to nothing and is taken of every request; requests that share one with a
 request that was in a dead worker are then told apart by the strong one, of the whole body. A strong one that was in a
 dead worker as well is poison: its request was running at two deaths. Strikes end by themselves; who is answered well in
-between was a bystander, and its deaths are counted from there. Owns the table. Whoever is killed in the middle of a write leaves
-an entry that counts for nothing or ends early. Times: monotonic seconds.
+between was a bystander, and its deaths are counted from there. Owns the table. Whoever is killed in the middle of a
+write leaves an entry that counts for nothing or ends early. Times: monotonic seconds.
 """
 
 from collections.abc import Iterator

@@ -12,8 +12,10 @@ from fastpath.snapshot import Route, Target
 
 
 def choose(ctx: RequestContext, route: Route, left: tuple[Target, ...], runtime: Runtime) -> Target | None:
-    """One of `left`, which is not empty. None: all of them asked to be left alone for a while. Raises GatewayError (400,
-    403) when none of them can serve the request."""
+    """One of `left`, which is not empty. None: all of them asked to be left alone for a while.
+
+    Raises GatewayError (400, 403) when none of them can serve the request.
+    """
     if runtime.health.troubled:
         left = runtime.health.usable(left, runtime.clock.monotonic())
         if not left:

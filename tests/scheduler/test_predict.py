@@ -11,6 +11,7 @@ from scheduler.endpoint import EndpointTable
 from scheduler.predict import predict_ttft
 
 NOW = 1_000.0
+FACTS = ("queued", "tokens", "tokens_elsewhere", "ttft", "ttft_at", "ttft_prior", "sampled_at")
 
 
 def table_with(*, prior: float | None = None, throughput: float = 2_000.0) -> EndpointTable:
@@ -67,7 +68,7 @@ def test_a_prediction_is_always_a_number(ttft: float, kv: float, at: float, unca
 
 
 @given(
-    st.fixed_dictionaries(dict.fromkeys(("queued", "tokens", "tokens_elsewhere", "ttft", "ttft_at", "ttft_prior", "sampled_at"), st.just(0.0) | st.floats(0, 1e4))),
+    st.fixed_dictionaries(dict.fromkeys(FACTS, st.just(0.0) | st.floats(0, 1e4))),
     st.just(0.0) | st.floats(1, 1e4), st.integers(0, 100_000), st.floats(0, 1e4),
 )  # fmt: skip
 def test_the_kernel_of_the_score_predicts_the_same(
