@@ -164,6 +164,9 @@ def mock(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 lets the kernel choose.")] = 9001,
     model: Annotated[list[str] | None, typer.Option(help="Model name to serve; may be repeated.")] = None,
+    engine: Annotated[
+        Literal["vllm", "sglang", "llama.cpp"], typer.Option(help="Whose names its /metrics has.")
+    ] = "vllm",
     ttft: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="Time to the first token.")] = 0.2,
     rate: Annotated[float, typer.Option(min=0, metavar="TOKENS/S", help="Tokens a second; 0 is at once.")] = 50.0,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer.")] = 64,
@@ -175,7 +178,7 @@ def mock(
     from backends.mock.options import MockOptions
 
     models = tuple(model or ("mock-model",))
-    options = MockOptions(models=models, ttft=ttft, rate=rate, tokens=tokens, slots=slots)
+    options = MockOptions(models=models, engine=engine, ttft=ttft, rate=rate, tokens=tokens, slots=slots)
     try:
         serve_mock(options, host, port, str(log) if log else None)
     except OSError as error:

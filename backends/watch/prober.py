@@ -11,6 +11,7 @@ from backends.watch.condition import Condition
 from backends.watch.fetch import Fetcher, open_fetcher
 from backends.watch.plan import Probing, Watched, fact_id
 from backends.watch.probe import MOST_BYTES, Verdict, judge
+from backends.watch.report import State
 
 if TYPE_CHECKING:
     from backends.watch.watcher import Tools
@@ -53,6 +54,7 @@ class Prober:
         condition = self.condition
         said = condition.message
         changed = condition.note(verdict, message, self._tools.clock.monotonic())
-        self._word.set(condition.word)
+        if condition.state is not State.UNKNOWN:  # else what a watch process before this one said stands, to its end
+            self._word.set(condition.word)
         if changed or condition.message != said:
             self._tools.news()

@@ -114,6 +114,22 @@ async def test_when_watching_ends_the_exclusion_stays_until_its_end(watching: Wa
     assert 0 < until_ms / 1000 - asyncio.get_running_loop().time() < 20
 
 
+async def test_who_watches_next_lets_nobody_in_before_it_knows_better(watching: Watch, serve: Serve) -> None:
+    server = await serve(GARBAGE["a page"])
+    await watching.watcher.use([probed(server.url)])
+    await watching.until(lambda: watching.report("one").state is State.FAILED)
+    await watching.watcher.close()
+    word = watching.arena.word(fact_id("m", "one", "probe"))
+    before = watching.counts["one", "probe", "bad"]
+    await watching.watcher.use([probed(server.url)])
+    await watching.until(lambda: watching.counts["one", "probe", "bad"] > before)
+    assert watching.report("one").state is State.UNKNOWN
+    assert unpack_breaker(word.value)[0] == CODES[State.FAILED]
+    server.answer = MODELS
+    await watching.until(lambda: watching.report("one").state is State.RUNNING)
+    assert unpack_breaker(word.value)[0] == CODES[State.RUNNING]
+
+
 async def test_load_is_read_into_the_sample(watching: Watch, serve: Serve) -> None:
     server = await serve(http(VLLM))
     await watching.watcher.use([polled(server.url, key="sk")])
