@@ -41,7 +41,6 @@ cdef class DecisionRecord:
     cdef public object overhead_us
     cdef public object ttft_ms
     cdef public double total_ms
-    cdef public list choices
     cdef public bytes prompt_hash
 
     cpdef long long prompt_estimate(self)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from backends.dialects.usage import Usage
     from fastpath.route.trace import Trace
     from fastpath.settings import DataClass
-    from scheduler.choice import Choice
 
 #: Of a text nobody has counted: about what English and code come to.
 BYTES_PER_TOKEN = 4
@@ -57,7 +56,6 @@ class DecisionRecord:
         self.overhead_us: int | None = None  # in the gateway: from the last request byte to the end, less upstream
         self.ttft_ms: float | None = None
         self.total_ms = 0.0
-        self.choices: list[Choice] | None = None  # one per attempt; None: there was nothing to weigh
         self.prompt_hash: bytes | None = None  # keyed per tenant: `fastpath.explain.fingerprint`
 
     def prompt_estimate(self) -> int:

@@ -11,7 +11,7 @@ from fastpath.account.payer import payer_of
 from fastpath.explain.decision import LAYOUT, Decision, Times, Tokens, encode
 from fastpath.explain.fingerprint import BULK, Fingerprints
 from fastpath.explain.headline import headline
-from fastpath.explain.trace import choices_of, failures_of
+from fastpath.explain.trace import choices_of, evidence_of, failures_of
 from fastpath.identity.scope import DATA_CLASS
 from fastpath.settings import Settings
 
@@ -138,6 +138,7 @@ class Recorder:
             record.clamped or "",
             record.prompt_hash or b"",
             ctx.snapshot.version,
+            evidence_of(record),
         )
 
 

@@ -1,13 +1,16 @@
 """Replaying a decision: the choice that its record's own inputs lead to, beside the one that was made.
 
-Owns the rule that turns a trace into an endpoint. A choice by score is replayed from the totals that were stored; one
-that only one endpoint was left for, from that. A picker among equal replicas decides by live counters that no record
+Owns the rule that turns a trace into an endpoint. The last choice by score is made again from all that it looked at
+(`fastpath.route.trace`), those before it from the totals that were stored; one that only one endpoint was left for,
+from that. A picker among equal replicas decides by live counters that no record
 holds: that it took one of those that were left is all that can be checked. Pure.
 """
 
 import msgspec
 
 from fastpath.explain.decision import Decision
+from fastpath.route.trace import Inputs
+from fastpath.route.trace import replay as route_again
 from scheduler.choice import Choice
 
 
@@ -26,7 +29,11 @@ class Replayed(msgspec.Struct, frozen=True):
 
 def replay(decision: Decision) -> tuple[Replayed, ...]:
     """Every choice of a decision again."""
-    return tuple([_again(choice) for choice in decision.choices])
+    found = [_again(choice) for choice in decision.choices]
+    if decision.evidence and found:
+        choice = route_again(msgspec.msgpack.decode(decision.evidence, type=Inputs))
+        found[-1] = Replayed(decision.choices[-1].endpoint, choice.endpoint, True)
+    return tuple(found)
 
 
 def _again(choice: Choice) -> Replayed:

@@ -6,9 +6,12 @@ more than its choice: who could not be taken, and who was tried in which order, 
 
 from collections.abc import Sequence
 
+import msgspec
+
 from fastpath.explain.decision import Failure
 from fastpath.policy.question import TIERS
 from fastpath.record import DecisionRecord
+from fastpath.route.trace import choices, inputs
 from fastpath.snapshot import Route
 from scheduler.choice import Choice, Dropped, Step
 
@@ -16,15 +19,20 @@ from scheduler.choice import Choice, Dropped, Step
 def choices_of(record: DecisionRecord, route: Route, path: str, tiers: int) -> tuple[Choice, ...]:
     """One choice per attempt. path: the template of the API path; tiers: those that policies left."""
     if record.choices is not None:
-        return tuple(record.choices)
+        return choices(record)
     dropped, left = _sort(route, path, tiers)
-    choices = []
+    found = []
     for endpoint in _tried(record):
-        choices.append(Choice(route.name, endpoint, "only" if len(left) == 1 else "picker", "", tuple(dropped)))
+        found.append(Choice(route.name, endpoint, "only" if len(left) == 1 else "picker", "", tuple(dropped)))
         if endpoint in left:
             left.remove(endpoint)
             dropped.append(Dropped(endpoint, Step.PERFORMANCE, "failed"))
-    return tuple(choices)
+    return tuple(found)
+
+
+def evidence_of(record: DecisionRecord) -> bytes:
+    """What the last choice was made by, for `replay`; nothing where nothing was weighed."""
+    return msgspec.msgpack.encode(inputs(record.choices[-1])) if record.choices else b""
 
 
 def failures_of(lines: Sequence[str] | None) -> tuple[Failure, ...]:
