@@ -296,7 +296,7 @@ def test_an_endpoint_with_another_key_begins_anew() -> None:
 
 
 def test_what_probes_say_counts_as_long_as_they_say_it() -> None:
-    ward = Ward()
+    ward = Ward(pace=Pace(slow_start=10.0))
     slot, vitals = ward.places[0].vitals.slot, ward.places[0].vitals
     ward.table.out_until[slot] = ward.now + 5.0  # as `fastpath.route.facts` writes it
     ward.pass_time(0.1)
