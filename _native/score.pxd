@@ -39,6 +39,7 @@ cdef enum Code:
     CEILING = 40
     NO_PRICE = 41
     NOT_NEEDED = 42      # local first: somebody local has room
+    SPARE = 43           # of weight 0, and others are left
 
 
 cdef struct Fact:

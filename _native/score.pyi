@@ -145,3 +145,4 @@ WAITS: int
 CEILING: int
 NO_PRICE: int
 NOT_NEEDED: int
+SPARE: int

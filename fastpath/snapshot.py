@@ -184,14 +184,13 @@ def compile_snapshot(
 class _Making(NamedTuple):
     """What every route of a snapshot is made with."""
 
-    extensions: Extensions | None
-
     settings: Settings
     table: EndpointTable
     backend_for: Callable[[EndpointSpec], Backend]
     catalog: Catalog
     arena: Arena
     created: int
+    extensions: Extensions | None
 
 
 def _route(model: Model, making: _Making) -> Route:

@@ -34,6 +34,7 @@ REASONS: Final[Mapping[int, tuple[Step, str]]] = {
     score.CEILING: (Step.COST, "over_ceiling"),
     score.NO_PRICE: (Step.COST, "no_price"),
     score.NOT_NEEDED: (Step.COST, "local_has_room"),
+    score.SPARE: (Step.COST, "spare"),
 }
 #: What a choice says that had to forgive somebody.
 FORGIVEN: Final[Mapping[int, str]] = {score.LATE: "late", score.FULL: "saturated", score.OUT: "panic"}

@@ -6,6 +6,7 @@ from typing import Any
 
 from _native.score import Ask
 from fastpath.money.catalog import open_catalog
+from fastpath.observe.metrics import Metrics
 from fastpath.route.among import choose_among
 from fastpath.route.wanted import Wanted
 from fastpath.settings import Endpoint, Model, Settings
@@ -25,9 +26,10 @@ class Choosing:
         endpoints = tuple(_endpoint(number, "L1" if number < local else "L2") for number in range(count))
         settings = Settings(models=(Model(name="m", endpoints=endpoints),))
         table, backend = EndpointTable(), lambda spec: spec
-        snapshot = compile_snapshot(settings, 1, table, backend, None, 0, open_catalog(None), None)  # type: ignore[arg-type]  # nobody is called
+        arena = Metrics().arena
+        snapshot = compile_snapshot(settings, 1, table, backend, None, 0, open_catalog(None), None, arena=arena)  # type: ignore[arg-type]  # nobody is called
         self.route = snapshot.routes["m"]
-        self._runtime: Any = SimpleNamespace(clock=ManualClock(), table=table, metrics=None)
+        self._runtime: Any = SimpleNamespace(clock=ManualClock(), table=table, metrics=None, random=None)
         self._wanted = Wanted(Ask(2 if count == local else 0, 100, 300, 400), 1, None)
         self._tiers = 7 if count == local else 3
         self._left = tuple([target for target in self.route.targets if target.tier == "L1"])
@@ -36,7 +38,15 @@ class Choosing:
         """One decision of a request that may only stay at home, unless all are."""
         record = SimpleNamespace(ts=0.0, choices=None, attempts=0)
         exchange, path = SimpleNamespace(fields={}), SimpleNamespace(template="/v1/chat/completions")
-        ctx: Any = SimpleNamespace(record=record, wanted=self._wanted, tiers=self._tiers, path=path, exchange=exchange)
+        ctx: Any = SimpleNamespace(
+            record=record,
+            wanted=self._wanted,
+            tiers=self._tiers,
+            label=None,
+            decision=None,
+            path=path,
+            exchange=exchange,
+        )
         return choose_among(ctx, self.route, self._left, self._runtime).name
 
     def times(self) -> list[float]:

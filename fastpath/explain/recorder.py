@@ -138,7 +138,7 @@ class Recorder:
             record.clamped or "",
             record.prompt_hash or b"",
             ctx.snapshot.version,
-            evidence_of(record),
+            evidence=evidence_of(record),
         )
 
 

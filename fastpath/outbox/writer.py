@@ -51,17 +51,17 @@ class OutboxWriter:
         if self._thread is not None:
             self._thread.start()
 
-    def put(self, record: bytes) -> bool:
+    def put(self, data: bytes) -> bool:
         """Appends a record. False: there is no room, or it is longer than 64 KiB. Never waits for the disk."""
-        return self.appender.put(record)
+        return self.appender.put(data)
 
-    def put_opening(self, record: bytes) -> bool:
+    def put_opening(self, data: bytes) -> bool:
         """Appends the first Intent of a request, and holds room for its End. False: do not send the request."""
-        return self.appender.put_opening(record)
+        return self.appender.put_opening(data)
 
-    def put_closing(self, record: bytes) -> bool:
+    def put_closing(self, data: bytes) -> bool:
         """Appends the End of a request whose Intent was put with `put_opening`, in the room held for it."""
-        return self.appender.put_closing(record)
+        return self.appender.put_closing(data)
 
     def let_go(self) -> None:
         """The request that `put_opening` began will write no End."""

@@ -10,10 +10,11 @@ from _native import score
 from fastpath import errors
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError
-from fastpath.route.asked import ask
+from fastpath.route.asked import affinity
 from fastpath.route.extensions import candidate, candidates_of, describe
 from fastpath.route.trace import Trace
 from fastpath.route.wanted import Wanted, want
+from scheduler.ask import Ask as PickerAsk
 from scheduler.steps import names_of
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ def _pick(
         place = lineup.extensions.pick(request, replicas, _Faults(runtime).note)
         if place is not None:
             return slots[place]
-    chosen: int = route.picker(runtime.table, slots, ask(ctx, route, runtime))
+    key = affinity(ctx) if route.keyed else 0
+    told = PickerAsk(int(wanted.ask.prompt), runtime.clock.monotonic(), key, runtime.random)
+    chosen: int = route.picker(runtime.table, slots, told)
     return chosen
 
 

@@ -12,6 +12,7 @@ from fastpath.limits.stage import NO_SUBSTITUTE, limit
 from fastpath.policy.question import EVERY_TIER
 from fastpath.policy.stage import govern
 from fastpath.runtime import Runtime
+from fastpath.settings import DataClass
 from fastpath.snapshot import Route, may_use
 
 #: Tells the caller which model answers, when it is not the one that it asked for.
@@ -57,7 +58,7 @@ class _Place:
     def __init__(self, ctx: RequestContext) -> None:
         self._route, self._substitute, self._model = ctx.route, ctx.substitute, ctx.record.model
         self._tiers, self._policy, self._label = ctx.tiers, ctx.record.policy, ctx.label
-        self._class = ctx.record.data_class
+        self._class: DataClass | None = ctx.record.data_class
         self._held, self._terms, self._edits, self._clamped = ctx.held, ctx.terms, ctx.edits, ctx.record.clamped
         self._headers = list(ctx.reply_headers)
 

@@ -82,6 +82,7 @@ class Lineup:
         self.by_slot = {target.slot: target for target in self.targets}
         self._contexts = sorted({endpoint.context or ASSUMED_CONTEXT for endpoint in self.endpoints})
         self._lists: dict[object, Shortlist] = {}
+        self._spares = frozenset(place for place, endpoint in enumerate(self.endpoints) if not endpoint.weight)
         kinds = kinds_of(self.endpoints, targets)
         self.kinds = len(set(kinds))
         self.facts = [
@@ -138,11 +139,22 @@ class Lineup:
         codes = bytes([self._why_not(place, ctx) if away else self._pinned(place) for place, away in enumerate(mask)])
         fits = bytes([_fit(endpoint, wanted.language) for endpoint in self.endpoints])
         need = wanted.ask.need
-        view = self.pool.narrow(codes, wanted.wants, need, fits)
+        view = self.pool.narrow(self._without_spares(codes), wanted.wants, need, fits)
+        if self._spares and not view.count:
+            view = self.pool.narrow(codes, wanted.wants, need, fits)
         if not view.count and score.CONTEXT in view.dropped:  # an estimate: up to twice too much is not held against it
             forgiving = self.pool.narrow(codes, wanted.wants, need / 2, fits)
             view = forgiving if forgiving.count else view
         return Shortlist(view, fits)
+
+    def _without_spares(self, codes: bytes) -> bytes:
+        """Endpoints of weight 0 are for when nobody else is left."""
+        if not self._spares:
+            return codes
+        return bytes([
+            score.SPARE if code == score.KEPT and place in self._spares else code
+            for place, code in enumerate(codes)
+        ])  # fmt: skip
 
     def _why_not(self, place: int, ctx: "RequestContext") -> int:
         """Why an endpoint is not among those that may be tried."""

@@ -62,7 +62,9 @@ def start_gateway(launch_for_module: Any, door: str) -> Callable[..., Any]:
     """Starts gateways with the door, which is seen: `start_gateway(models)`."""
 
     def start(models: Sequence[Mapping[str, Any]]) -> Any:
-        node = launch_for_module.gateway({"models": models, "listen": {"door": door}})
+        # A model server that asks to be left alone is at rest no longer than the test that told it to.
+        rest = {"rest_max": 0.001}
+        node = launch_for_module.gateway({"models": models, "listen": {"door": door}, "health": rest})
         assert doors_of(worker.pid for worker in node.children()) == {door}
         return node
 

@@ -43,7 +43,7 @@ def gateway(launch_for_module: Any, mock: Any) -> Any:
         {"name": "ollama", "endpoints": [ollama], "price": PRICE},
         {"name": "wrong-key", "endpoints": [gemini | {"api_key": "canary-of-a-wrong-key"}]},
     ]
-    return launch_for_module.gateway({"models": models, "retries": {"attempts": 0}})
+    return launch_for_module.gateway({"models": models, "retries": {"attempts": 0}, "data_class": "P2"})
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def open_world(bench: Bench, tmp_path: Path) -> Open:
         token = new_token().reveal()
         hash = KeyHasher(make_pepper(tmp_path / "state")).hash_text(token)
         keys = (Key(name="caller", hash=hash, **(key or {})),)
-        settings = make_settings(made, keys=keys, state_dir=str(tmp_path / "state"), **rest)
+        settings = make_settings(made, keys=keys, state_dir=str(tmp_path / "state"), **({"data_class": "P2"} | rest))
         return World(await bench.serve(settings), upstreams, token)
 
     return open_world

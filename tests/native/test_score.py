@@ -174,10 +174,10 @@ def test_late_before_full_before_out() -> None:
 
 
 def test_a_stale_sample_fills_nobody() -> None:
-    usage = {"kv_usage": [1.0, 0.0], "ttft": [0.1, 0.2], "ttft_at": [50.0, 50.0]}
+    usage = {"kv_usage": [1.0, 0.0], "ttft": [0.1, 0.5], "ttft_at": [50.0, 50.0]}
     rows = [row(0, 0), row(1, 1)]
     assert decide(rows, sampled_at=[49.0, 49.0], **usage)[1] == 1
-    assert decide(rows, sampled_at=[44.0, 49.0], **usage)[1] == 0
+    assert decide(rows, sampled_at=[1.0, 49.0], **usage)[1] == 0
 
 
 def test_looks_only_at_those_that_are_left() -> None:

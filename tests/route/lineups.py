@@ -1,10 +1,12 @@
 """A model's route without a gateway: endpoints with live facts, asked for whatever a request may want."""
 
+import random
 from types import SimpleNamespace
 from typing import Any
 
 from _native.score import Ask
 from fastpath.money.catalog import open_catalog
+from fastpath.observe.metrics import Metrics
 from fastpath.route.among import choose_among
 from fastpath.route.trace import choices
 from fastpath.route.wanted import Wanted
@@ -52,7 +54,7 @@ class World:
 
     def compile(self) -> Snapshot:
         backend: Any = lambda spec: None  # noqa: E731  # nobody is called
-        return compile_snapshot(self.settings, 1, self.table, backend, None, 0, CATALOG, None)
+        return compile_snapshot(self.settings, 1, self.table, backend, None, 0, CATALOG, None, arena=Metrics().arena)
 
     @property
     def route(self) -> Route:
@@ -67,6 +69,8 @@ class World:
             getattr(self.table, column)[self.slot(name)] = value
             if column == "ttft":
                 self.table.ttft_at[self.slot(name)] = self.clock.monotonic()
+            if column == "queued":
+                self.table.sampled_at[self.slot(name)] = self.clock.monotonic()
         return self
 
     def decide(
@@ -95,10 +99,11 @@ class World:
             record=SimpleNamespace(ts=self.clock.now(), choices=None, attempts=len(without)),
             wanted=wanted,
             tiers=tiers,
+            label=None,
             path=SimpleNamespace(template=path),
             exchange=SimpleNamespace(fields={b"x-fastpath-scenario": scenario.encode()}),
         )
-        runtime: Any = SimpleNamespace(clock=self.clock, table=self.table, metrics=self.metrics)
+        runtime: Any = SimpleNamespace(clock=self.clock, table=self.table, metrics=self.metrics, random=random.random)
         self.ctx = ctx
         assert self.route.lineup is not None
         target = choose_among(ctx, self.route, left, runtime)

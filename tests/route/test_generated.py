@@ -3,9 +3,11 @@
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from fastpath.errors import GatewayError
 from fastpath.settings import Routing
+from scheduler.predict import predict_ttft
 from tests.route.lineups import ANSWER, World, place, totals
 from tests.route.plain_choice import Need, Place, best
 
@@ -50,6 +52,11 @@ def world_of(places_: list[Place], ceiling: float | None) -> World:
     return world
 
 
+def predicted(world: World, place: int, prompt: int) -> float:
+    """When the first token is to be expected, which is not the score's own to say."""
+    return predict_ttft(world.table, world.slot(f"e{place}"), prompt, world.clock.monotonic())
+
+
 @pytest.mark.parametrize("hundred", range(10))
 def test_the_engine_chooses_as_the_text_says(hundred: int) -> None:
     served = refused = 0
@@ -63,8 +70,9 @@ def test_the_engine_chooses_as_the_text_says(hundred: int) -> None:
             wants=random.choice(WANTS),
             language=random.choice([None, "zh"]),
         )
-        right = best(need, told, SLO, DEADLINE, float("inf") if ceiling is None else ceiling)
         world = world_of(told, ceiling)
+        told = [replace(one, ttft=predicted(world, i, need.tokens - ANSWER)) for i, one in enumerate(told)]
+        right = best(need, told, SLO, DEADLINE, float("inf") if ceiling is None else ceiling)
         if world.route.lineup is None or not any(one.tier != "L2" or need.data_class == "P2" for one in told):
             continue
         tiers = 7 if need.data_class == "P2" or (need.data_class == "P1" and need.masked) else 3

@@ -173,10 +173,20 @@ def test_17_late_is_better_than_never() -> None:
     assert choice.endpoint == "b"  # .25*.9 + .2/41 against .25*.5 + .2/21
 
 
+def test_a_spare_is_for_when_nobody_else_is_left() -> None:
+    world = World(place("home", "L2", quality=0.1), place("spare", "L1", quality=1.0, weight=0))
+    choice = world.decide()
+    assert (choice.endpoint, dropped(choice)) == ("home", {"spare": "cost/spare"})
+    assert world.decide(without=("home",)).endpoint == "spare"
+    assert world.decide("P0").endpoint == "spare", "nobody else may have it"
+
+
 def test_18_a_full_cache_is_avoided_while_its_word_is_fresh() -> None:
     world = World(place("full", "L1", quality=0.9), place("free", "L1", quality=0.5))
     now = world.clock.monotonic()
     world.set("kv_usage", full=0.99).set("sampled_at", full=now, free=now)
     assert dropped(world.decide()) == {"full": "performance/saturated"}
     world.clock.advance(5.1)
+    assert dropped(world.decide()) == {"full": "performance/late"}, "busy still, and no longer full"
+    world.clock.advance(60.0)
     assert world.decide().endpoint == "full"
