@@ -4,6 +4,7 @@ Owns which routes there are and what handlers are given. `Rooms` is what a contr
 opens and closes it. No state of a request outlives it.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from secrets import token_bytes
@@ -20,7 +21,7 @@ from controlplane.access.credentials import Credentials
 from controlplane.access.visitors import open_visitors
 from controlplane.alerts.alerting import Alerting, open_alerting
 from controlplane.alerts.tables import DESTINATIONS
-from controlplane.api import access, alerts, audit, decisions, document, identity, policies, secrets, usage
+from controlplane.api import access, alerts, audit, decisions, document, identity, policies, registry, secrets, usage
 from controlplane.api.errors import (
     answer_bug,
     answer_depth,
@@ -40,6 +41,9 @@ from controlplane.policies.policies import Policies
 from controlplane.problem import Problem
 from controlplane.publish.news import HeardTrail
 from controlplane.publish.press import Press, open_press
+from controlplane.registry.registry import Registry
+from controlplane.registry.scene import Scene
+from controlplane.registry.tables import ENDPOINTS
 from controlplane.secrets.master import read_keyring
 from controlplane.secrets.seal import SealError
 from controlplane.secrets.vault import Vault
@@ -59,6 +63,7 @@ ROUTES: Handlers = all_ruled(
         *identity.ROUTES,
         *access.ROUTES,
         *policies.ROUTES,
+        *registry.ROUTES,
         *secrets.ROUTES,
         *audit.ROUTES,
         *decisions.ROUTES,
@@ -86,6 +91,8 @@ class Rooms(Struct, frozen=True):
     alerting: Alerting
     press: Press
     decisions: Decisions
+    registry: Registry
+    scene: Scene
 
 
 @asynccontextmanager
@@ -110,13 +117,14 @@ async def open_rooms(
     database = await Database.open(settings.database_url.reveal())
     try:
         await schema.upgrade(database)
+        trail = HeardTrail(database, now, lambda: press.changed())
+        vault = Vault(database, trail, keyring, load, (DESTINATIONS, ENDPOINTS))
         async with (
-            open_press(database, folder, pepper, hasher.pepper_id, now) as press,
+            open_press(database, folder, pepper, hasher.pepper_id, now, vault.open) as press,
             open_visitors(settings.issuers, database, now) as visitors,
             AsyncExitStack() as exits,
         ):
-            trail = HeardTrail(database, now, press.changed)
-            vault = Vault(database, trail, keyring, load, (DESTINATIONS,))
+            scene = Scene(now, time.monotonic)
             alerting = await exits.enter_async_context(
                 open_alerting(database, trail, vault, now, settings.allow_hosts, settings.webhooks)
             )
@@ -137,6 +145,8 @@ async def open_rooms(
                 alerting,
                 press,
                 Decisions(folder, settings.keep_days, now),
+                Registry(database, trail, vault, scene),
+                scene,
             )
     finally:
         await database.close()
@@ -178,7 +188,18 @@ def _build_litestar(rooms: Rooms) -> Litestar:
     )
 
 
-SERVING: Final = ("directory", "keys", "admin_keys", "policies", "vault", "trail", "billing", "alerting", "decisions")
+SERVING: Final = (
+    "directory",
+    "keys",
+    "admin_keys",
+    "policies",
+    "registry",
+    "vault",
+    "trail",
+    "billing",
+    "alerting",
+    "decisions",
+)
 """Rooms that handlers are given."""
 
 

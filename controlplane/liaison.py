@@ -19,6 +19,7 @@ from controlplane.ledger.balances import Balance, Period, Subject, balances_of
 from controlplane.ledger.tables import QUARTER_MICROS, Level
 from controlplane.local_socket import listen_privately
 from controlplane.publish.press import Press
+from controlplane.registry.scene import Scene
 from controlplane.settlement.service import SettlementService
 from controlplane.store.database import Database
 from controlplane.store.errors import StoreError
@@ -28,8 +29,10 @@ from fastpath.liaison import (
     MOST_QUESTIONS,
     SOCKET,
     Declined,
+    Noted,
     PulseAsked,
     Question,
+    SceneShown,
     SpentAsked,
     SpentTold,
     Told,
@@ -49,13 +52,20 @@ class Witness:
     """What is known in this process, put into answers."""
 
     def __init__(
-        self, database: Database, service: SettlementService, press: Press, register: Register, courier: Courier
+        self,
+        database: Database,
+        service: SettlementService,
+        press: Press,
+        register: Register,
+        courier: Courier,
+        scene: Scene,
     ) -> None:
         self._database = database
         self._service = service
         self._press = press
         self._register = register
         self._courier = courier
+        self.scene = scene
 
     def vitals(self) -> Vitals:
         """As of now; asks neither database nor disk."""
@@ -135,6 +145,9 @@ class NodeSocket:
             asked = decode_asked(line)
             if isinstance(asked, PulseAsked):
                 return self._witness.vitals()
+            if isinstance(asked, SceneShown):
+                self._witness.scene.show(asked)
+                return Noted()
             assert isinstance(asked, SpentAsked)
             return await self._witness.spent(asked.questions)
         except (msgspec.DecodeError, OverflowError, ValueError):

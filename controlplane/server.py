@@ -115,7 +115,7 @@ async def _serve(settings: ControlSettings, environ: Mapping[str, str], say: Say
 def witness_of(rooms: Rooms) -> Witness:
     """Who answers the supervisor."""
     alerting = rooms.alerting
-    return Witness(rooms.database, rooms.billing.service, rooms.press, alerting.register, alerting.courier)
+    return Witness(rooms.database, rooms.billing.service, rooms.press, alerting.register, alerting.courier, rooms.scene)
 
 
 async def _serve_rooms(

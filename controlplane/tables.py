@@ -6,6 +6,7 @@ from controlplane.audit.tables import AUDIT_ENTRIES, AUDIT_HEAD
 from controlplane.identity.tables import KEY_SECRETS, KEYS, TEAMS, TENANTS, USERS
 from controlplane.ledger import tables as ledger
 from controlplane.policies.tables import POLICIES
+from controlplane.registry.tables import ENDPOINTS, MODELS
 from controlplane.secrets.tables import PROVIDER_KEYS
 from controlplane.store.metadata import METADATA
 
@@ -16,9 +17,11 @@ __all__ = [
     "AUDIT_HEAD",
     "DELIVERIES",
     "DESTINATIONS",
+    "ENDPOINTS",
     "KEYS",
     "KEY_SECRETS",
     "METADATA",
+    "MODELS",
     "POLICIES",
     "PROVIDER_KEYS",
     "TEAMS",

@@ -56,6 +56,7 @@ from fastpath.runtime import Records, Runtime
 from fastpath.settings import Settings, state_folder
 from fastpath.settings.pepper import PepperError, make_pepper, read_pepper
 from fastpath.settings.problem import Problem, SettingsError
+from fastpath.settings.registry import join_models
 from fastpath.settings.token import KeyHasher
 from fastpath.snapshot import Snapshot, compile_snapshot
 from scheduler.clock import Clock, SystemClock
@@ -151,7 +152,7 @@ class App:
         before = self._pipeline.snapshot.keys
         self._settings = settings
         if self._runtime.decisions is not None:
-            self._runtime.decisions.use(settings)
+            self._runtime.decisions.use(snapshot.settings)
         self._pipeline.publish(snapshot)
         self._facts.use(snapshot)
         if before is not None:
@@ -227,6 +228,7 @@ class App:
         desk = Desk.open(joined, arena, self._note_crossing, ArenaCapacity(arena))
         table, catalog = self._runtime.table, read_catalog(settings, self._catalog)
         same = settings is self._settings and catalog is self._catalog
+        same = same and running is not None and joined.models == running.settings.models
         self._catalog = catalog
         tokens = self._open_tokens(joined, version)
         try:
@@ -375,14 +377,15 @@ def read_catalog(settings: Settings, known: Catalog | None = None) -> Catalog:
 
 
 def join_published(settings: Settings, published: Published | None) -> Settings:
-    """The settings with the published tenants and rules beside those of the file."""
+    """The settings with the published tenants, rules and models beside those of the file."""
     if published is None:
         return settings
     taken = {tenant.name for tenant in settings.tenants}
     tenants, policies = published.tenants(taken), published.policies(taken)
-    return msgspec.structs.replace(
+    joined = msgspec.structs.replace(
         settings, tenants=(*settings.tenants, *tenants), policies=(*settings.policies, *policies)
     )
+    return join_models(joined, published.roster.models)
 
 
 def _make_door(settings: Settings, pipeline: Pipeline, clock: Clock, poller: Poller) -> GranianDoor | NativeDoor:

@@ -227,6 +227,12 @@ def residency_unavailable(message: str, retry_after: float) -> GatewayError:
     return GatewayError(503, "residency_unavailable", message, type="server_error", headers=fields)
 
 
+def no_endpoint() -> GatewayError:
+    """503: the model is there and its last endpoint was removed, or drains."""
+    message = "This model has no endpoint at the moment. Try again later, or ask the operator of this gateway."
+    return GatewayError(503, "no_endpoint", message, type="server_error", headers=[(b"retry-after", b"60")])
+
+
 def superseded() -> GatewayError:
     """503: a newer gateway on this node counts now. A new connection reaches it."""
     error = overloaded("This process of the gateway has been replaced. Connect again.")

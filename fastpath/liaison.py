@@ -8,7 +8,7 @@ needed. Does not own the two ends (`fastpath.process.liaison`, `controlplane.lia
 import os
 import socket
 import struct
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -46,6 +46,37 @@ class SpentAsked(msgspec.Struct, frozen=True, tag="spent"):
     questions: tuple[Question, ...]
 
 
+class ModelSeen(msgspec.Struct, frozen=True, array_like=True):
+    """A model of the settings file. endpoints: what the file says of each, plain, without keys; with its label."""
+
+    name: str
+    endpoints: list[dict[str, Any]]
+
+
+class EndpointSeen(msgspec.Struct, frozen=True, array_like=True):
+    """How an endpoint is by its probes. since: monotonic seconds of this node; 0: it is not probed."""
+
+    model: str
+    endpoint: str
+    state: str
+    message: str = ""
+    since: float = 0.0
+
+
+class SceneShown(msgspec.Struct, frozen=True, tag="scene"):
+    """What of this node the registry of models must know. problem: why it refused what was last published."""
+
+    models: tuple[ModelSeen, ...] = ()
+    states: tuple[EndpointSeen, ...] = ()
+    data_class: str | None = None
+    local_networks: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class Noted(msgspec.Struct, frozen=True, tag="noted"):
+    """It was taken."""
+
+
 class Vitals(msgspec.Struct, frozen=True, tag="vitals", kw_only=True):
     """How a control process is. Counts are since it started; bytes, seconds."""
 
@@ -77,8 +108,8 @@ class Declined(msgspec.Struct, frozen=True, tag="declined"):
     problem: str
 
 
-Asked = PulseAsked | SpentAsked
-Told = Vitals | SpentTold | Declined
+Asked = PulseAsked | SpentAsked | SceneShown
+Told = Vitals | SpentTold | Declined | Noted
 
 
 def encode(message: Asked | Told) -> bytes:

@@ -59,6 +59,9 @@ ADMIN_KEY_READERS = only(Role.ADMIN, Role.AUDITOR, Role.TENANT_ADMIN)
 POLICY_READERS = only(Role.ADMIN, Role.OPERATOR, Role.AUDITOR, Role.TENANT_ADMIN)
 PROVIDER_KEEPERS = only(Role.ADMIN, Role.OPERATOR)
 PROVIDER_READERS = only(Role.ADMIN, Role.OPERATOR, Role.AUDITOR)
+#: Endpoints are the operators' daily work; what decides whose data goes where is asked inside (`registry`).
+REGISTRY_KEEPERS = only(Role.ADMIN, Role.OPERATOR)
+REGISTRY_READERS = only(Role.ADMIN, Role.OPERATOR, Role.AUDITOR)
 ALERT_READERS = only(Role.ADMIN, Role.OPERATOR, Role.AUDITOR, Role.TENANT_ADMIN)
 #: Sending again what was given up changes no rule.
 ALERT_SENDERS = only(Role.ADMIN, Role.OPERATOR, Role.TENANT_ADMIN)

@@ -12,6 +12,7 @@ from controlplane.identity.directory import Directory
 from controlplane.identity.keys import Keys
 from controlplane.paging import MOST, Page
 from controlplane.policies.policies import Policies
+from controlplane.registry.registry import Registry
 from controlplane.secrets.vault import Vault
 
 Who = NamedDependency[Principal]
@@ -19,6 +20,7 @@ TheDirectory = NamedDependency[Directory]
 TheKeys = NamedDependency[Keys]
 TheAdminKeys = NamedDependency[AdminKeys]
 ThePolicies = NamedDependency[Policies]
+TheRegistry = NamedDependency[Registry]
 TheVault = NamedDependency[Vault]
 TheTrail = NamedDependency[Trail]
 ThePage = NamedDependency[Page]

@@ -1,4 +1,4 @@
-"""From the database to a publication: the tenants, keys and policies of the admin API, as the data plane reads them.
+"""From the database to a publication: what the admin API has of tenants, keys, policies and models, for the data plane.
 
 Owns the names that the data plane knows them by, the places that rows point at, and which keys are held back. Does not
 own the rows' layout (`_native.keytable`). Reads in one transaction, keeps nothing.
@@ -17,6 +17,7 @@ from controlplane.identity.shapes import placement_of
 from controlplane.identity.tables import TEAMS, TENANTS, USERS
 from controlplane.policies.policies import policy_of
 from controlplane.policies.tables import POLICIES
+from controlplane.registry.published import Reveal, read_registry, reveal_nothing
 from fastpath.settings import DataClass, Policy, Residency, Team, Tenant, User
 from fastpath.settings.roster import Grant, Roster, encode_roster
 from fastpath.settings.syntax import check_label
@@ -36,8 +37,11 @@ class Compiled(Struct, frozen=True):
     held_back: tuple[str, ...]
 
 
-async def compile_all(connection: AsyncConnection, at: int, pepper_id: str) -> Compiled:
-    """Everything that is good at `at` (microseconds) or will be. `pepper_id`: under which this node hashes keys."""
+async def compile_all(
+    connection: AsyncConnection, at: int, pepper_id: str, reveal: Reveal = reveal_nothing
+) -> Compiled:
+    """Everything that is good at `at` (microseconds) or will be. `pepper_id`: under which this node hashes keys.
+    reveal: opens keys of endpoints. Raises SealError when it cannot."""
     names = await _read_names(connection)
     holders = await read_holders(connection)
     secrets = [secret async for batch in read_secrets(connection, holders, at) for secret in batch]
@@ -45,6 +49,7 @@ async def compile_all(connection: AsyncConnection, at: int, pepper_id: str) -> C
     places = _places(names)
     rows = tuple(_row(secret, places) for secret in secrets if secret.hash not in held_back)
     policies, silent = await _read_policies(connection, names)
+    models, damaged = await read_registry(connection, reveal)
     roster = Roster(
         tenants=tuple(names.tenants.values()),
         tenant_ids=tuple(places.tenants),
@@ -52,8 +57,9 @@ async def compile_all(connection: AsyncConnection, at: int, pepper_id: str) -> C
         user_ids=tuple(places.users),
         grants=tuple(_grant(scope) for scope in places.grants),
         policies=policies,
+        models=models,
     )
-    return Compiled(encode_roster(roster), rows, places, tuple(sorted({*held_back.values(), *silent})))
+    return Compiled(encode_roster(roster), rows, places, tuple(sorted({*held_back.values(), *silent, *damaged})))
 
 
 class Names(Struct, frozen=True):

@@ -21,6 +21,8 @@ from _native.clock import SystemClock
 from _native.keytable import KeyTableError
 from controlplane.audit.tables import AUDIT_HEAD
 from controlplane.publish.compile import Compiled, compile_all
+from controlplane.registry.published import Reveal, reveal_nothing
+from controlplane.secrets.seal import SealError
 from controlplane.store.database import Database
 from controlplane.store.errors import StoreError
 from controlplane.store.metadata import micros
@@ -43,7 +45,7 @@ SPACING: Final = 0.2
 LOOK_EVERY: Final = 1.0
 
 _LOG: Final = logging.getLogger(__name__)
-_FAILURES: Final = (StoreError, PublicationError, Refused, KeyTableError, OSError)
+_FAILURES: Final = (StoreError, PublicationError, Refused, KeyTableError, SealError, OSError)
 
 
 class Press:
@@ -53,7 +55,12 @@ class Press:
     """
 
     def __init__(
-        self, database: Database, open_folder: Callable[[], Publisher], pepper_id: str, now: Callable[[], float]
+        self,
+        database: Database,
+        open_folder: Callable[[], Publisher],
+        pepper_id: str,
+        now: Callable[[], float],
+        reveal: Reveal = reveal_nothing,
     ) -> None:
         self.published = 0
         self.version = 0  # of what was last published; 0: nothing yet by this process
@@ -62,6 +69,7 @@ class Press:
         self._publisher: Publisher | None = None
         self._pepper_id = pepper_id
         self._now = now
+        self._reveal = reveal
         self._thread = ThreadPoolExecutor(1, "publish")
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -100,7 +108,7 @@ class Press:
         """Compiles and publishes what changed; whether there was anything. Raises StoreError, OSError and the like."""
         async with self._database.read() as connection:
             seq = await _read_head(connection)
-            compiled = await compile_all(connection, micros(self._now()), self._pepper_id)
+            compiled = await compile_all(connection, micros(self._now()), self._pepper_id, self._reveal)
         fresh = self._last is None or (compiled.roster, compiled.rows) != (self._last.roster, self._last.rows)
         if fresh:
             # Until it is known that this one is out, nobody knows what the next one would be a change to.
@@ -161,10 +169,15 @@ class Press:
 
 @asynccontextmanager
 async def open_press(
-    database: Database, folder: Path, pepper: bytes, pepper_id: str, now: Callable[[], float]
+    database: Database,
+    folder: Path,
+    pepper: bytes,
+    pepper_id: str,
+    now: Callable[[], float],
+    reveal: Reveal = reveal_nothing,
 ) -> AsyncIterator[Press]:
-    """A press at work on the state folder."""
-    press = Press(database, lambda: open_publisher(folder, pepper, pepper_id), pepper_id, now)
+    """A press at work on the state folder. reveal: opens the keys of endpoints."""
+    press = Press(database, lambda: open_publisher(folder, pepper, pepper_id), pepper_id, now, reveal)
     working = asyncio.create_task(press.run())
     try:
         yield press

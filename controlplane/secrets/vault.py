@@ -122,12 +122,12 @@ class Vault:
 
     async def _sealed(self, table: Table) -> Sequence[Any]:
         async with self._database.read() as connection:
-            return [*await connection.execute(select(table.c.id, table.c.sealed))]
+            return [*await connection.execute(select(table.c.id, table.c.sealed).where(table.c.sealed.is_not(None)))]
 
     async def _reseal(self, actor: Actor, keyring: Keyring, table: Table, row_id: str) -> bool:
         async with self._trail.change(actor) as change:
             row = (await change.connection.execute(select(table).where(table.c.id == row_id))).first()
-            if row is None or key_id(bytes(row.sealed)) == keyring.current.id:
+            if row is None or row.sealed is None or key_id(bytes(row.sealed)) == keyring.current.id:
                 return False  # removed or set anew meanwhile
             place = _bound(table, row.id)
             sealed = keyring.seal(keyring.open(bytes(row.sealed), place), place)

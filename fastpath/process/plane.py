@@ -10,12 +10,24 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from backends.watch.report import Report
 from fastpath.limits import seeding
 from fastpath.observe.metrics import Metrics
 from fastpath.process.control import ControlChild, ExpectExit, Say, settings_line
 from fastpath.process.liaison import Liaison
-from fastpath.process.policy import Joined, Policy, find_clashes, join, make_nobody, news_in, read_policy
+from fastpath.process.policy import (
+    Joined,
+    Policy,
+    find_clashes,
+    join,
+    join_registry,
+    judge_registry,
+    make_nobody,
+    news_in,
+    read_policy,
+)
 from fastpath.process.pulse import Pulse
+from fastpath.process.scenery import Scenery
 from fastpath.process.seeder import Seeder
 from fastpath.publication import (
     Accepted,
@@ -60,6 +72,7 @@ class ControlPlane:
         """child: None where another node publishes. shared: by which Redis, None for no other nodes."""
         self.child = child
         self.pulse = Pulse(child, Liaison(folder), clock, say) if child is not None else None
+        self._scenery = Scenery(child, Liaison(folder), self._refusal) if child is not None else None
         self._shared = shared
         self.policy: Policy | None = None
         self._folder = folder
@@ -98,6 +111,12 @@ class ControlPlane:
         """Feels its pulse, for ever."""
         if self.pulse is not None:
             await self._outlive(self.pulse.watch)
+
+    async def tell(self, reports: Callable[[], list[Report]]) -> None:
+        """Tells its control process of the file's models, and how endpoints are, for ever."""
+        if self._scenery is not None:
+            scenery = self._scenery
+            await self._outlive(lambda: scenery.tell(lambda: self._joined, reports))
 
     async def seed(self) -> None:
         """Opens hard budgets once the ledger has said what was spent of them."""
@@ -153,6 +172,14 @@ class ControlPlane:
         """What workers get of the settings of the file, with a policy or with the one in use."""
         return join(settings, policy or self.policy, self._nobody)
 
+    def whole(self, settings: Settings, policy: Policy | None = None) -> Settings:
+        """The settings of the file with published models, for what this process itself does with models."""
+        return join_registry(settings, policy or self.policy)
+
+    def judge(self, settings: Settings, policy: Policy | None = None) -> str:
+        """Why the file's models cannot be served beside those of a policy, or of the one in use; "" when they can."""
+        return judge_registry(settings, policy or self.policy)
+
     def use(self, settings: Settings, policy: Policy | None = None) -> None:
         """Notes what workers run by now, and says what is new about clashes."""
         if policy is not None:
@@ -178,6 +205,9 @@ class ControlPlane:
         closed = self._seeder.problem if self._seeder is not None else ""
         behind = self._follower.problem if self._follower is not None else ""
         return tuple(one for one in (down, dead, closed, behind, self._problem, self._uncarried) if one)
+
+    def _refusal(self) -> str:
+        return self._follower.problem if self._follower is not None else ""
 
     async def _outlive(self, work: Callable[[], Awaitable[None]]) -> None:
         """Does it until it is done: a mistake in here must not end a node whose workers serve."""

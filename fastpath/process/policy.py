@@ -15,8 +15,11 @@ from fastpath.identity.published import Published
 from fastpath.publication import Publication, Refused
 from fastpath.settings import Control, Key, Settings
 from fastpath.settings import Policy as Rule
+from fastpath.settings.registry import find_clashes as find_model_clashes
+from fastpath.settings.registry import find_faults, join_models
 
 _DIGITS = 64
+_MOST_FAULTS = 5
 
 
 class Policy:
@@ -65,6 +68,17 @@ def join(settings: Settings, policy: Policy | None, nobody: Key) -> Joined:
     return Joined(own) if policy is None else Joined(own, policy.roster, policy.tables)
 
 
+def join_registry(settings: Settings, policy: Policy | None) -> Settings:
+    """The settings with the models that are published: what is watched, measured and shown."""
+    return settings if policy is None else join_models(settings, policy.published.roster.models)
+
+
+def judge_registry(settings: Settings, policy: Policy | None) -> str:
+    """Why models of the file and of a policy cannot be served together; "" when they can."""
+    faults = find_faults(settings, policy.published.roster.models) if policy is not None else []
+    return "; ".join(f"models of the admin API: {fault}" for fault in faults[:_MOST_FAULTS])
+
+
 def find_clashes(settings: Settings, policy: Policy | None) -> tuple[str, ...]:
     """A sentence for each tenant and key that is published and not used, because the file has it."""
     if policy is None:
@@ -72,7 +86,8 @@ def find_clashes(settings: Settings, policy: Policy | None) -> tuple[str, ...]:
     taken = {tenant.name for tenant in settings.tenants}
     tenants = [tenant.name for tenant in policy.published.roster.tenants if tenant.name in taken]
     rules = _judge_rules(settings, policy.published.policies(taken))
-    return (*(_clash("tenant", name) for name in tenants), *_twins(settings, policy), *rules)
+    models = find_model_clashes(settings, policy.published.roster.models)
+    return (*(_clash("tenant", name) for name in tenants), *_twins(settings, policy), *rules, *models)
 
 
 def _judge_rules(settings: Settings, rules: Sequence[Rule]) -> Iterator[str]:

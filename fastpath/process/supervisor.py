@@ -40,6 +40,7 @@ from fastpath.settings.policy_warnings import find_policy_warnings
 from scheduler.clock import Clock, SystemClock
 
 if TYPE_CHECKING:  # loaded when configured: it brings cryptography
+    from backends.watch.report import Report
     from fastpath.process.plane import ControlPlane
     from fastpath.process.policy import Policy
     from fastpath.shares.keeper import Keeper
@@ -147,9 +148,9 @@ async def _serve(
         open_unseeded(arena)
     if plane is not None:
         plane.use(settings)
-    pool = Pool(clock, models_of(settings))
+    pool = Pool(clock, models_of(_whole(settings, plane)))
     try:
-        shares = _begin_shares(settings, launch.environ, metrics, clock, say)
+        shares = _begin_shares(_whole(settings, plane), launch.environ, metrics, clock, say)
     except SettingsError as error:
         say(str(error))
         if plane is not None:
@@ -162,8 +163,9 @@ async def _serve(
     supervisor.pool = pool
     supervisor.plane = plane
     supervisor.shares = shares
+    supervisor.capacity.configure(_whole(settings, plane))
     supervisor.watch_child = WatchChild(launch, metrics, clock, say)
-    supervisor.watch_child.use(plan_of(settings))
+    supervisor.watch_child.use(plan_of(_whole(settings, plane)))
     supervisor.successor = Successor(sockets, launch.environ, own_command())
     try:
         return await supervisor.serve(inheritance)
@@ -209,6 +211,11 @@ def _for_workers(settings: Settings, plane: "ControlPlane | None", policy: "Poli
     return Given(encoded) if joined is None else Given(encoded, joined.roster, joined.tables)
 
 
+def _whole(settings: Settings, plane: "ControlPlane | None") -> Settings:
+    """The settings of the file with the models that are published."""
+    return plane.whole(settings) if plane is not None else settings
+
+
 class Supervisor:
     """The life of a node, from the first worker to the last."""
 
@@ -244,7 +251,7 @@ class Supervisor:
         self._reload_wanted = asyncio.Event()
         self._handover_wanted = asyncio.Event()
         self._handed_over = False
-        self._capacity = CapacityWatch(metrics.arena, self._clock, settings)
+        self.capacity = CapacityWatch(metrics.arena, self._clock, settings)
         self._configuring = asyncio.Lock()
 
     async def serve(self, inheritance: Inheritance | None = None) -> int:
@@ -264,6 +271,7 @@ class Supervisor:
             if self.plane is not None:
                 tasks.create_task(self.plane.run(self._fleet.expect_exit))
                 chores += [tasks.create_task(self.plane.watch()), tasks.create_task(self.plane.seed())]
+                chores.append(tasks.create_task(self.plane.tell(self._reports)))
             problem = await self._wait_for_start()
             if problem:
                 self._say(problem)
@@ -284,6 +292,10 @@ class Supervisor:
         self._admin.endpoints = lambda: show(child.reports(), self._clock.monotonic())
         if self.pool is not None:
             self.pool.failed = child.failed
+
+    def _reports(self) -> "list[Report]":
+        """How the endpoints are that are watched."""
+        return self.watch_child.reports() if self.watch_child is not None else []
 
     def _problems(self) -> tuple[str, ...]:
         """What is wrong while traffic goes on."""
@@ -394,28 +406,38 @@ class Supervisor:
     async def _configure(self, settings: Settings) -> str:
         """Gives workers the settings of a file, with what is published; "" or why they stay as they were."""
         async with self._configuring:
-            problem = await self._fleet.configure(_for_workers(settings, self.plane))
+            problem = self.plane.judge(settings) if self.plane is not None else ""
+            problem = problem or await self._fleet.configure(_for_workers(settings, self.plane))
             if problem:
                 return problem
             self._settings = settings
-            self._capacity.configure(settings)
-            if self.watch_child is not None:
-                self.watch_child.use(plan_of(settings))
-            if self.shares is not None:
-                self.shares.configure(settings)
             if self.plane is not None:
                 self.plane.use(settings)
-            if self.pool is not None:
-                self.pool.configure(models_of(settings))
+            self._use_models()
             return ""
+
+    def _use_models(self) -> None:
+        """Goes on with the models of the file and those that are published: measured, watched and shown."""
+        whole = _whole(self._settings, self.plane)
+        self.capacity.configure(whole)
+        if self.watch_child is not None:
+            self.watch_child.use(plan_of(whole))
+        if self.shares is not None:
+            self.shares.configure(whole)
+        if self.pool is not None:
+            self.pool.configure(models_of(whole))
 
     async def _take_policy(self, policy: "Policy") -> str:
         """Gives workers what was published, with the settings of the file; "" or why they stay as they were."""
         assert self.plane is not None
         async with self._configuring:
-            problem = await self._fleet.configure(_for_workers(self._settings, self.plane, policy))
+            problem = self.plane.judge(self._settings, policy)
+            problem = problem or await self._fleet.configure(_for_workers(self._settings, self.plane, policy))
             if not problem:
+                before = self.plane.whole(self._settings).models
                 self.plane.use(self._settings, policy)
+                if self.plane.whole(self._settings).models != before:
+                    self._use_models()
             return problem
 
     def _warn(self, settings: Settings) -> None:
@@ -457,7 +479,7 @@ class Supervisor:
     async def _measure_forever(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            self._capacity.look()
+            self.capacity.look()
 
     async def _stay_alive(self) -> None:
         while self._notifier.watchdog is not None:

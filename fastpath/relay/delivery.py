@@ -168,6 +168,8 @@ class Delivery(AttemptOwner):
             self._rest(health.rests_for(self._left, now))
         elif self._withheld:
             self._conclude(unavailable(self.ctx, "unserved" if self._last_failure is None else "failed"))
+        elif not self._route.targets:
+            self._conclude(errors.no_endpoint())
         elif self._last_failure is None:
             self._conclude(errors.upstream_failed("No endpoint of this model serves this path."))
         else:

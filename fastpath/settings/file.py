@@ -26,6 +26,7 @@ __all__ = [
     "PepperLookup",
     "Problem",
     "SettingsError",
+    "check_part",
     "check_policy",
     "load",
     "read",
@@ -102,6 +103,13 @@ def validate(
 def check_policy(policy: Policy) -> list[Problem]:
     """What is wrong with one rule that was made elsewhere, by itself: whether its names exist is not asked."""
     return _walk_policy(node_of(msgspec.to_builtins(policy)))[1]
+
+
+def check_part(values: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[Problem]:
+    """What is wrong with a model or an endpoint that was made elsewhere, by itself."""
+    walk = Walk({})
+    walk.value_of(node_of(dict(values)), inspect.type_info(kind))
+    return walk.problems
 
 
 def read_policy(text: str, source: str) -> Policy:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from fastpath.settings.kinds import DataClass
 from fastpath.settings.policies import Policy
+from fastpath.settings.registry import Registered
 from fastpath.settings.secret import reveal_hook, secret_hook
 from fastpath.settings.tenancy import Tenant
 
@@ -32,6 +33,7 @@ class Roster(Struct, frozen=True, array_like=True):
     user_ids: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
     policies: tuple[Policy, ...] = ()  # in the order in which they were made
+    models: tuple[Registered, ...] = ()  # likewise; keys of endpoints inside, so a roster is a secret
 
     def team_names(self) -> list[str]:
         """By place."""
