@@ -30,6 +30,7 @@ __all__ = [
     "check_policy",
     "load",
     "read",
+    "read_part",
     "read_policy",
     "validate",
 ]
@@ -110,6 +111,23 @@ def check_part(values: Mapping[str, Any], kind: type[msgspec.Struct]) -> list[Pr
     walk = Walk({})
     walk.value_of(node_of(dict(values)), inspect.type_info(kind))
     return walk.problems
+
+
+def read_part(text: str, environ: Mapping[str, str], source: str, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The plain fields of one model or endpoint from the text of a file, as in a settings file; a model may stand
+    without endpoints. Raises SettingsError."""
+    try:
+        root = compose(text)
+    except YamlError as error:
+        raise SettingsError([Problem(*error.place, "", error.message)], source) from None
+    if root is None:
+        raise SettingsError([Problem(1, 1, "", "the file is empty")], source)
+    walk = Walk(environ)
+    values = walk.value_of(root, inspect.type_info(kind))
+    if problems := [one for one in walk.problems if one.path != "endpoints"]:
+        raise SettingsError(problems, source)
+    plain: dict[str, Any] = msgspec.to_builtins(values, enc_hook=reveal_hook)
+    return plain
 
 
 def read_policy(text: str, source: str) -> Policy:

@@ -118,6 +118,9 @@ def cast_of(admin: Caller) -> Cast:
     for caller, known in ((callers["tenant-admin"], ids), (strangers["tenant-admin"], others)):
         known["policy"] = caller.make("/policies", {"name": "nights", "effect": "deny", "models": ["large"]})["id"]
     ids["provider"] = admin.make("/provider-keys", {"name": "openai", "value": "sk-of-the-tests"})["id"]
+    ids["model"] = admin.make("/models", {"name": "registered"})["id"]
+    place = {"model_id": ids["model"], "url": "http://registered.invalid/v1", "api_key": "sk-of-an-endpoint"}
+    ids["endpoint"] = admin.make("/endpoints", {"name": "registered", **place})["id"]
     return Cast(admin, callers, ids, others, strangers)
 
 

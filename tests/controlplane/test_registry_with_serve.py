@@ -204,7 +204,7 @@ def test_a_wrong_key_shows_soon_and_so_does_the_right_one(node: Callable[..., Co
         running = until(lambda: health(api, one["id"])[0] == "Running", "a corrected key is not shown as Running")
         assert running < 5.0 * SLACK
         until(lambda: everywhere(served, token, 200), "callers do not use it")
-        print(f"Failed after {failed:.2f} s, Running after {running:.2f} s")  # noqa: T201
+        print(f"Failed after {failed:.2f} s, Running after {running:.2f} s")
         places = [served.admin(path) for path in ("/metrics", "/debug/requests", "/endpoints", "/readyz")]
         places += [api.call("GET", path).text for path in ("/endpoints", "/models", "/audit?limit=1000")]
         places.append("\n".join(served.lines))

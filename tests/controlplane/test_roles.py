@@ -57,6 +57,16 @@ EXPECTED = {
     "GET /admin/v1/policies/{object_id}": "AOUT",
     "PATCH /admin/v1/policies/{object_id}": "AT",
     "DELETE /admin/v1/policies/{object_id}": "AT",
+    "GET /admin/v1/models": "AOU",
+    "POST /admin/v1/models": "AO",
+    "GET /admin/v1/models/{object_id}": "AOU",
+    "PATCH /admin/v1/models/{object_id}": "AO",
+    "DELETE /admin/v1/models/{object_id}": "AO",
+    "GET /admin/v1/endpoints": "AOU",
+    "POST /admin/v1/endpoints": "AO",
+    "GET /admin/v1/endpoints/{object_id}": "AOU",
+    "PATCH /admin/v1/endpoints/{object_id}": "AO",
+    "DELETE /admin/v1/endpoints/{object_id}": "AO",
     "GET /admin/v1/provider-keys": "AOU",
     "POST /admin/v1/provider-keys": "AO",
     "GET /admin/v1/provider-keys/{object_id}": "AOU",
@@ -132,8 +142,15 @@ def in_tenant(cast: Cast, kind: str) -> str:
         return str(cast.admin.make("/alert-destinations", body)["destination"]["id"])
     if kind == "provider-keys":
         return str(cast.admin.make("/provider-keys", {"name": fresh(), "value": "sk-x"})["id"])
+    if kind == "endpoints":
+        return str(cast.admin.make("/endpoints", {"name": fresh(), **spot(cast)})["id"])
     made = cast.admin.make(f"/{kind}", {"name": fresh(), **owner_of(cast, kind)})
     return str(made.get("key", made)["id"])
+
+
+def spot(cast: Cast) -> dict[str, str]:
+    """A model of the registry, and a URL that nobody else has."""
+    return {"model_id": cast.ids["model"], "url": f"http://{fresh()}.invalid/v1"}
 
 
 def owner_of(cast: Cast, kind: str) -> dict[str, str]:
@@ -166,6 +183,7 @@ def request_of(cast: Cast, place: str) -> tuple[str, str, Any]:
             "admin-keys": {"role": "developer", "user_id": cast.ids["user"]},
             "policies": {"effect": "deny", "models": ["large"]},
             "provider-keys": {"value": "sk-x"},
+            "endpoints": spot(cast) if kind == "endpoints" else {},
             "alert-destinations": {"tenant_id": cast.ids["tenant"], "url": "https://alerts.invalid/"},
         }.get(kind, owner_of(cast, kind))
         return method, path, {"name": fresh(), **extra}
