@@ -292,8 +292,8 @@ class Registry:
             raise conflict("The settings file has a model of that name: choose another.", "owned_by_file", "name")
 
     def _refuse_file(self, text: str) -> None:
-        owned = (*self._scene.model_views(), *self._scene.endpoint_views())
-        if any(view.id == text for view in owned):
+        owned = [view.id for view in self._scene.model_views()]
+        if text in owned or any(view.id == text for view in self._scene.endpoint_views()):
             raise conflict("It is kept in the settings file, under models: change it there.", "owned_by_file")
 
 

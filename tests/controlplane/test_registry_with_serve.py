@@ -195,7 +195,7 @@ def test_a_wrong_key_shows_soon_and_so_does_the_right_one(node: Callable[..., Co
         one = api.make("/endpoints", body)
         failed = until(lambda: health(api, one["id"])[0] == "Failed", "a bad key is not shown as Failed")
         assert failed < 3.0 * SLACK
-        state, message = health(api, one["id"])
+        _, message = health(api, one["id"])
         assert "key" in message or "401" in message
         since = api.get(f"/endpoints/{one['id']}")["since"]
         assert since is not None
