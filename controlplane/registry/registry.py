@@ -264,6 +264,8 @@ class Registry:
     def _endpoint_view(self, row: Any) -> EndpointView:
         served = row.state == ACTIVE and not self._scene.owns(row.model)
         health, message, since = self._scene.health(row.model, row.name) if served else ("Unknown", "", None)
+        if self._scene.problem:
+            message = self._scene.problem
         values = {
             "id": row.id,
             "model_id": row.model_id,

@@ -143,7 +143,7 @@ class EndpointView(Struct, kw_only=True, frozen=True):
         Literal["Unknown", "Running", "Failed"],
         Meta(description="By its probes, on this node. Unknown: it is not probed, or was not yet."),
     ]
-    message: Annotated[str, Meta(description="Why its last answer was not good; empty: it was.")]
+    message: Annotated[str, Meta(description="Why its last answer was not good, or why it is not in force.")]
     since: Annotated[int | None, Meta(description="When its health last changed.")]
     fields: dict[str, Any]
     created_at: int | None

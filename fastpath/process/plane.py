@@ -52,6 +52,7 @@ from scheduler.clock import Clock
 
 LOOK_EVERY: Final = 1.0
 MOST_SAID: Final = 10
+MOST_FAULTS: Final = 5
 
 Apply = Callable[[Policy], Awaitable[str]]
 """Gives workers what a policy makes of the settings; "" or why they stay as they were."""
@@ -89,6 +90,7 @@ class ControlPlane:
         self._uncarried = ""
         self._seeder: Seeder | None = None
         self._joined: Settings | None = None
+        self._faults: tuple[str, ...] = ()
 
     async def begin(self) -> None:
         """Takes the last publication, if there is one. Call once, before the workers start."""
@@ -177,15 +179,20 @@ class ControlPlane:
         return join_registry(settings, policy or self.policy)
 
     def judge(self, settings: Settings, policy: Policy | None = None) -> str:
-        """Why the file's models cannot be served beside those of a policy, or of the one in use; "" when they can."""
-        return judge_registry(settings, policy or self.policy)
+        """Why the file's models cannot be served beside those of a policy, or of the one in use; "" when they can.
+
+        What a start found wrong is served all the same, and told: it must not keep a revoked key in force.
+        """
+        fresh = news_in(judge_registry(settings, policy or self.policy), frozenset(self._faults))
+        return "; ".join(fresh[:MOST_FAULTS])
 
     def use(self, settings: Settings, policy: Policy | None = None) -> None:
         """Notes what workers run by now, and says what is new about clashes."""
         if policy is not None:
             self._keep(policy)
         self._joined = settings
-        clashes = find_clashes(settings, self.policy)
+        self._faults = judge_registry(settings, self.policy)
+        clashes = (*self._faults, *find_clashes(settings, self.policy))
         fresh = news_in(clashes, self._told)
         self._told = frozenset(clashes)
         for clash in fresh[:MOST_SAID]:
@@ -204,7 +211,11 @@ class ControlPlane:
         dead = self.pulse.problem if self.pulse is not None else ""
         closed = self._seeder.problem if self._seeder is not None else ""
         behind = self._follower.problem if self._follower is not None else ""
-        return tuple(one for one in (down, dead, closed, behind, self._problem, self._uncarried) if one)
+        return tuple(
+            one
+            for one in (down, dead, closed, behind, self._problem, self._uncarried, *self._faults[:MOST_FAULTS])
+            if one
+        )
 
     def _refusal(self) -> str:
         return self._follower.problem if self._follower is not None else ""

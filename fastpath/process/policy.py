@@ -19,7 +19,6 @@ from fastpath.settings.registry import find_clashes as find_model_clashes
 from fastpath.settings.registry import find_faults, join_models
 
 _DIGITS = 64
-_MOST_FAULTS = 5
 
 
 class Policy:
@@ -73,10 +72,10 @@ def join_registry(settings: Settings, policy: Policy | None) -> Settings:
     return settings if policy is None else join_models(settings, policy.published.roster.models)
 
 
-def judge_registry(settings: Settings, policy: Policy | None) -> str:
-    """Why models of the file and of a policy cannot be served together; "" when they can."""
+def judge_registry(settings: Settings, policy: Policy | None) -> tuple[str, ...]:
+    """Why models of the file and of a policy should not be served together, a sentence each."""
     faults = find_faults(settings, policy.published.roster.models) if policy is not None else []
-    return "; ".join(f"models of the admin API: {fault}" for fault in faults[:_MOST_FAULTS])
+    return tuple(f"models of the admin API beside those of the settings file: {fault}" for fault in faults)
 
 
 def find_clashes(settings: Settings, policy: Policy | None) -> tuple[str, ...]:

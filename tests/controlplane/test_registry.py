@@ -171,8 +171,10 @@ async def test_what_the_file_owns_is_shown_and_left_alone(rooms: Rooms, api: htt
     taken = await refused(api, "POST", "/models", 409, name="filed")
     assert taken["code"] == "owned_by_file"
     await refused(api, "POST", "/endpoints", 409, model_id=filed["id"], name="x", url=URL)
-    rooms.scene.show(SceneShown(models=(ModelSeen("late", []),)))
+    rooms.scene.show(SceneShown(models=(ModelSeen("late", []),), problem="publication not taken: unfit"))
     assert (await api.get(f"/models/{model['id']}")).json()["shadowed"]
+    late = await make(api, "/endpoints", model_id=model["id"], name="x", url=URL)
+    assert late["message"] == "publication not taken: unfit"
 
 
 async def test_operators_run_endpoints_and_do_not_say_whose_data_goes_there(api: httpx.AsyncClient) -> None:

@@ -2,14 +2,16 @@
 
 import http.server
 import json
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.conftest import ModelServer
 from tests.controlplane.conftest import Caller
@@ -255,17 +257,38 @@ def test_the_file_wins_and_it_is_said(node: Callable[..., ControlledNode], model
 
 
 def test_models_that_cannot_be_served_are_refused_whole_and_the_old_stay(
-    node: Callable[..., ControlledNode], tmp_path: Path
+    node: Callable[..., ControlledNode],
 ) -> None:
-    served = node(data_class=None, models=[])  # with no file's models the API takes a cloud's
+    served = node(data_class=None, models=[])
     api = served.admin_api()
     token, _ = make_key(api)
     with upstream() as server:
         model = api.make("/models", {"name": "small"})
-        api.make("/endpoints", {"model_id": model["id"], "name": "one", "url": server.url, "api_key": CANARY})
+        place = {"model_id": model["id"], "url": server.url, "api_key": CANARY}
+        one = api.make("/endpoints", {**place, "name": "one"})
         until(lambda: everywhere(served, token, 200), "the endpoint is not used")
-        body = {"model_id": model["id"], "name": "home", "url": server.url, "tier": "L1"}
-        refused = api.call("POST", "/endpoints", body)
-        assert refused.status_code == 422
+
+        refused = api.call("POST", "/endpoints", {**place, "name": "home", "tier": "L1", "model": "x"})
+        assert refused.status_code == 422  # the admin API says it before anything is stored
         assert "data_class" in refused.json()["error"]["message"]
+
+        with closing(sqlite3.connect(served.state / "control.db")) as database, database:  # which a bug might do
+            database.execute("UPDATE models SET says = ?", (json.dumps({"fallbacks": ["none"]}),))
+        other = api.make("/models", {"name": "other"})
+        served.line("publication not taken: models of the admin API")
+        until(lambda: "fallbacks" in api.get(f"/endpoints/{one['id']}")["message"], "the admin is not told")
+        assert served.ready()["status"] == "degraded"
         assert everywhere(served, token, 200)
+        assert everywhere(served, token, 404, "other")
+        api.edit(f"/models/{model['id']}", {"fallbacks": None})
+        until(lambda: everywhere(served, token, 503, "other"), "what was mended is not taken", IN_FORCE * SLACK)
+        until(lambda: served.ready() == {"status": "ready"}, "it goes on saying degraded")
+
+        file = yaml.safe_load(served.path.read_text())
+        local = {"name": "local", "endpoints": [{"url": "http://127.0.0.1:9/v1", "tier": "L1"}]}
+        served.path.write_text(yaml.safe_dump(file | {"models": [local]}))
+        until(lambda: any("settings not reloaded" in line for line in served.lines), "a mixture was loaded")
+        assert any("data_class" in line for line in served.lines)
+        assert everywhere(served, token, 404, "local")
+        assert everywhere(served, token, 200)
+        assert api.call("DELETE", f"/models/{other['id']}").status_code == 204
