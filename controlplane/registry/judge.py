@@ -13,7 +13,7 @@ from controlplane.problem import Problem
 from controlplane.registry.published import Reveal
 from controlplane.registry.scene import Scene
 from controlplane.registry.tables import ENDPOINTS
-from controlplane.secrets.seal import bound_row
+from controlplane.secrets.seal import SealError, bound_row
 from fastpath.settings import Endpoint, Model
 from fastpath.settings.file import check_part
 from fastpath.settings.registry import told_faults
@@ -46,6 +46,14 @@ def check_whole(before: Iterable[str], after: Iterable[str]) -> None:
         raise unfit("; ".join(new[:MOST_TOLD]) + ".")
 
 
+def _open(row: Any, reveal: Reveal) -> object:
+    """The key in a row, to be compared. One that cannot be opened is like no other: it must stay removable."""
+    try:
+        return reveal(bytes(row.sealed), bound_row(ENDPOINTS.name, row.id))
+    except SealError:
+        return row.id
+
+
 def find_faults(scene: Scene, models: Iterable[Any], endpoints: Iterable[Any], reveal: Reveal) -> list[str]:
     """What is wrong with these rows together and beside the models of the file, which win over those of their name."""
     values = scene.settings()
@@ -54,7 +62,7 @@ def find_faults(scene: Scene, models: Iterable[Any], endpoints: Iterable[Any], r
         if row.state == "active":
             said = {**row.says, "name": row.name}
             if row.sealed is not None:  # two accounts at one place are two endpoints
-                said["api_key"] = reveal(bytes(row.sealed), bound_row(ENDPOINTS.name, row.id))
+                said["api_key"] = _open(row, reveal)
             below.setdefault(row.model_id, []).append(said)
     for row in models:
         if not scene.owns(row.name):

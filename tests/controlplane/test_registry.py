@@ -4,12 +4,13 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from controlplane.app import Rooms
 from controlplane.publish.compile import Compiled, compile_all
 from controlplane.registry.scene import file_id
 from controlplane.registry.tables import ENDPOINTS
+from controlplane.secrets.seal import SealError
 from controlplane.store.metadata import micros
 from fastpath.liaison import EndpointSeen, ModelSeen, SceneShown
 from fastpath.settings import Settings
@@ -236,3 +237,19 @@ async def test_pages_hold_all_once(api: httpx.AsyncClient, rooms: Rooms) -> None
             break
         after = f"&after={page['next']}"
     assert names == ["m0", "m1", "m2", "m3", "m4", "filed"]
+
+
+async def test_an_endpoint_whose_seal_is_broken_is_not_published_and_can_be_mended(
+    rooms: Rooms, api: httpx.AsyncClient
+) -> None:
+    model = await make(api, "/models", name="small")
+    one = await make(api, "/endpoints", model_id=model["id"], name="a", url=URL, api_key=CANARY)
+    async with rooms.database.begin() as connection:
+        sealed = bytes((await connection.execute(select(ENDPOINTS.c.sealed))).scalar_one())
+        await connection.execute(update(ENDPOINTS).values(sealed=sealed[:-1] + bytes([sealed[-1] ^ 1])))
+    with pytest.raises(SealError, match="was altered"):
+        await published(rooms)
+    await api.patch(f"/endpoints/{one['id']}", json={"api_key": CANARY})
+    ((endpoint,),) = [model.endpoints for model in await published(rooms)]
+    assert endpoint.api_key is not None
+    assert endpoint.api_key.reveal() == CANARY

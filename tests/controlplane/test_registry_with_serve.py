@@ -26,12 +26,14 @@ class Upstream:
     def __init__(self, key: str = CANARY) -> None:
         self.key = key
         self.chats = 0
+        self.callers = 0  # connections that asked for a chat; probes have their own
         self.go = threading.Event()
         self.go.set()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            known = False
 
             def log_message(self, *_: Any) -> None: ...
 
@@ -58,6 +60,8 @@ class Upstream:
                 if not self._allowed():
                     return
                 outer.chats += 1
+                outer.callers += not self.known
+                self.known = True
                 message = {"role": "assistant", "content": "hello"}
                 if not asked.get("stream"):
                     choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -176,6 +180,26 @@ def test_a_life_of_an_endpoint(node: Callable[..., ControlledNode]) -> None:
         assert api.call("DELETE", f"/models/{model['id']}").status_code == 204
         until(lambda: everywhere(served, token, 404), "the model is still there", IN_FORCE * SLACK)
     assert served.ready() == {"status": "ready"}
+
+
+def test_an_unchanged_endpoint_keeps_its_connections(node: Callable[..., ControlledNode]) -> None:
+    served = node(workers=1)
+    api = served.admin_api()
+    token, _ = make_key(api)
+    with upstream() as server:
+        model = api.make("/models", {"name": "small"})
+        place = {"model_id": model["id"], "api_key": CANARY}
+        api.make("/endpoints", {**place, "name": "one", "url": server.url, "weight": 5})
+        until(lambda: chat(served, token).status_code == 200, "the endpoint is not used")
+        before = server.callers
+        api.make("/models", {"name": "other"})
+        spare = api.make("/endpoints", {**place, "name": "spare", "url": "http://127.0.0.1:9/v1", "weight": 0})
+        seen = until(lambda: chat(served, token, "other").status_code == 503, "the model is not there")
+        assert chat(served, token).status_code == 200
+        changed = api.edit(f"/endpoints/{spare['id']}", {"chip": "h100"})
+        assert changed["fields"]["chip"] == "h100"
+        assert chat(served, token).status_code == 200
+        assert server.callers == before or seen >= 4.0  # an idle connection is kept for so long
 
 
 def _grew(server: Upstream, node: ControlledNode, token: str) -> bool:
