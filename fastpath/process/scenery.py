@@ -44,6 +44,8 @@ class Scenery:
 
     async def look(self, settings: Settings | None, reports: list[Report]) -> None:
         """Tells once, if there is something to tell and somebody to tell it to."""
+        if not self._child.url:
+            self._told = None  # the next one may serve at the same place
         if settings is None or not self._child.url:
             return
         if settings is not self._settings:

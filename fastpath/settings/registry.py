@@ -30,9 +30,11 @@ class Registered(Struct, frozen=True, array_like=True):
 
 
 def join_models(settings: Settings, published: tuple[Registered, ...]) -> Settings:
-    """The settings with published models beside those of the file. Raises ValidationError for one that is none."""
+    """The settings with published models beside those of the file. One that this version cannot read is left out:
+    `find_faults` tells of it."""
     taken = {model.name for model in settings.models}
-    found = tuple(_model(one, settings) for one in published if one.name not in taken)
+    made = [_model(one, settings) for one in published if one.name not in taken]
+    found = [model for model in made if isinstance(model, Model)]
     return msgspec.structs.replace(settings, models=(*settings.models, *found)) if found else settings
 
 
@@ -49,13 +51,16 @@ def find_clashes(settings: Settings, published: tuple[Registered, ...]) -> Itera
 
 def find_faults(settings: Settings, published: tuple[Registered, ...]) -> list[str]:
     """What is wrong with the models of both together, a sentence each; the settings alone are right."""
-    try:
-        joined = join_models(settings, published)
-    except ValidationError as error:
-        return [f"a published model cannot be read ({error}): use one version of fastpath"]
+    made = [(one.name, _model(one, settings)) for one in published]
+    unread = [
+        f"model {name} cannot be read ({model}): use one version of fastpath, or say it anew"
+        for name, model in made
+        if isinstance(model, ValidationError)
+    ]
+    joined = join_models(settings, published)
     if joined is settings:
-        return []
-    return told_faults(msgspec.to_builtins(joined, enc_hook=reveal_hook))
+        return unread
+    return unread + told_faults(msgspec.to_builtins(joined, enc_hook=reveal_hook))
 
 
 def told_faults(values: Mapping[str, Any]) -> list[str]:
@@ -64,12 +69,15 @@ def told_faults(values: Mapping[str, Any]) -> list[str]:
     return [_tell(plain, finding) for finding in find_conflicts(plain, set())]
 
 
-def _model(one: Registered, settings: Settings) -> Model:
+def _model(one: Registered, settings: Settings) -> Model | ValidationError:
     # A model of a file has an endpoint, which the type says; of a published one the last may be gone.
     says = {name: value for name, value in one.says.items() if name in Model.__struct_fields__}
-    if says.get("timeouts") is not None:
-        says["timeouts"] = {**msgspec.to_builtins(settings.timeouts), **says["timeouts"]}
-    model = msgspec.convert({**says, "name": one.name, "endpoints": (_NOBODY,)}, Model, dec_hook=secret_hook)
+    if isinstance(given := says.get("timeouts"), dict):
+        says["timeouts"] = {**msgspec.to_builtins(settings.timeouts), **given}
+    try:
+        model = msgspec.convert({**says, "name": one.name, "endpoints": (_NOBODY,)}, Model, dec_hook=secret_hook)
+    except ValidationError as error:
+        return error
     return msgspec.structs.replace(model, endpoints=one.endpoints)
 
 

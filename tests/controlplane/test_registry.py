@@ -9,11 +9,12 @@ from sqlalchemy import select, update
 from controlplane.app import Rooms
 from controlplane.publish.compile import Compiled, compile_all
 from controlplane.registry.scene import file_id
+from controlplane.registry.shapes import EndpointFields, ModelFields
 from controlplane.registry.tables import ENDPOINTS
 from controlplane.secrets.seal import SealError
 from controlplane.store.metadata import micros
 from fastpath.liaison import EndpointSeen, ModelSeen, SceneShown
-from fastpath.settings import Settings
+from fastpath.settings import Endpoint, Model, Settings
 from fastpath.settings.registry import Registered, find_faults, join_models
 from fastpath.settings.roster import decode_roster
 
@@ -253,3 +254,15 @@ async def test_an_endpoint_whose_seal_is_broken_is_not_published_and_can_be_mend
     ((endpoint,),) = [model.endpoints for model in await published(rooms)]
     assert endpoint.api_key is not None
     assert endpoint.api_key.reveal() == CANARY
+
+
+def test_a_model_of_another_version_is_left_out_and_told() -> None:
+    found = (Registered("new", {"picker": "of-tomorrow"}), Registered("old", {"picker": "random"}))
+    assert [model.name for model in join_models(Settings(), found).models] == ["old"]
+    (fault,) = find_faults(Settings(), found)
+    assert "model new cannot be read" in fault
+
+
+def test_every_setting_can_be_said_by_the_api_but_those_that_are_a_files_alone() -> None:
+    assert set(ModelFields.__struct_fields__) == set(Model.__struct_fields__) - {"name", "endpoints"}
+    assert set(EndpointFields.__struct_fields__) == set(Endpoint.__struct_fields__) - {"name", "api_key", "ca_file"}
