@@ -6,7 +6,8 @@ of what is asked. Single loop.
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import msgspec
 
@@ -28,6 +29,18 @@ _WORDS: Final = {
     Cause.PROTOCOL: "it answers with something that is not HTTP",
     Cause.DISCONNECTED: "it closes the connection without an answer",
 }
+
+
+Gate = Callable[[EndpointSpec], None]
+"""Judges a place that is about to be asked, by no data at all: `fastpath.guard.egress`. Raises to stop it."""
+
+
+class Ways(Protocol):
+    """How to get to a server."""
+
+    resolver: Resolver
+    clock: Clock
+    egress: Gate
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -100,15 +113,24 @@ class _Taken(Sink):
             self.answer.set_result(answer)
 
 
-def open_fetcher(watched: Watched, url: str, resolver: Resolver, clock: Clock, limit: int) -> Fetcher:
+def open_fetcher(watched: Watched, url: str, ways: Ways, limit: int) -> Fetcher:
     """A fetcher for the server of a URL, under the rules of the endpoint. Its key goes to its own server alone."""
+    return _open(_spec_of(watched, url), ways.egress, ways, limit)
+
+
+def _open(spec: EndpointSpec, egress: Gate, ways: Ways, limit: int) -> Fetcher:
+    egress(spec)
+    return Fetcher(spec, ways.resolver, ways.clock, limit)
+
+
+def _spec_of(watched: Watched, url: str) -> EndpointSpec:
     origin = origin_of(url)
-    spec = EndpointSpec(
+    return EndpointSpec(
         name=watched.endpoint,
         url=origin,
         api_key=watched.api_key if origin == origin_of(watched.url) else None,
         tier=watched.tier,
         ca_file=watched.ca_file,
         deadlines=Deadlines(connect=3.0 if watched.tier == "L2" else 1.0),
+        networks=watched.networks,
     )
-    return Fetcher(spec, resolver, clock, limit)

@@ -44,7 +44,7 @@ class Polling(msgspec.Struct, frozen=True):
 class Watched(msgspec.Struct, frozen=True):
     """One endpoint of one model. `model` and `endpoint` name it everywhere; `serves` is the model's name over there.
 
-    throughput: prompt tokens a second as configured.
+    throughput: prompt tokens a second as configured. networks: where all its addresses must be, None: anywhere.
     """
 
     model: str
@@ -54,6 +54,7 @@ class Watched(msgspec.Struct, frozen=True):
     api_key: str | None = None
     ca_file: str | None = None
     tier: str = "L2"
+    networks: tuple[str, ...] | None = None
     throughput: float = 2000.0
     probing: Probing | None = None
     polling: Polling | None = None

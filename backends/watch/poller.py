@@ -36,7 +36,7 @@ class Poller:
         """For ever, from so many seconds on."""
         await asyncio.sleep(after)
         tools = self._tools
-        fetcher = open_fetcher(self._watched, self._polling.url, tools.resolver, tools.clock, MOST_BYTES)
+        fetcher = open_fetcher(self._watched, self._polling.url, tools, MOST_BYTES)
         try:
             while True:
                 await tools.pause(await self._ask(fetcher))

@@ -31,7 +31,7 @@ class Prober:
         """For ever, from so many seconds on."""
         await asyncio.sleep(after)
         tools = self._tools
-        fetcher = open_fetcher(self._watched, self._watched.url, tools.resolver, tools.clock, MOST_BYTES)
+        fetcher = open_fetcher(self._watched, self._watched.url, tools, MOST_BYTES)
         try:
             while True:
                 await self._ask(fetcher)

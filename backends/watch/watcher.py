@@ -11,6 +11,7 @@ from typing import Final
 
 from _native.arena import Arena
 from backends.http.resolver import Resolver
+from backends.watch.fetch import Gate
 from backends.watch.plan import Watched
 from backends.watch.poller import Poller
 from backends.watch.prober import Prober
@@ -25,7 +26,8 @@ Count = Callable[[str, str, str], None]
 
 
 class Tools:
-    """What every question needs. random: a number in [0, 1); news: called when a report changed."""
+    """What every question needs. random: a number in [0, 1); news: called when a report changed.
+    egress: the gate."""
 
     def __init__(
         self,
@@ -35,7 +37,9 @@ class Tools:
         random: Callable[[], float],
         count: Count,
         news: Callable[[], None],
+        egress: Gate,
     ) -> None:
+        self.egress = egress
         self.arena = arena
         self.resolver = resolver
         self.clock = clock

@@ -20,6 +20,8 @@ from fastpath.settings import (
     ModelPrice,
     Picker,
     Probe,
+    ScenarioName,
+    StrategyName,
     Tier,
 )
 
@@ -56,6 +58,9 @@ class ModelFields(Struct, kw_only=True):
     markup_ppm: int | UnsetType | None = UNSET
     data_class: DataClass | UnsetType | None = UNSET
     clamp: ModelClamp | UnsetType | None = UNSET
+    strategy: StrategyName | UnsetType | None = UNSET
+    scenario: ScenarioName | UnsetType | None = UNSET
+    pin: Text = UNSET
 
 
 class ModelDraft(ModelFields, forbid_unknown_fields=True, kw_only=True):

@@ -23,16 +23,12 @@ def plan_of(settings: Settings) -> Plan:
     """The plan that settings ask for; nobody is watched where they say so."""
     if not settings.watch.enabled:
         return Plan(dns=settings.dns)
-    every = (
-        _watched(model.name, endpoint, settings.watch.probe)
-        for model in settings.models
-        for endpoint in model.endpoints
-    )
+    every = (_watched(model.name, endpoint, settings) for model in settings.models for endpoint in model.endpoints)
     return Plan(tuple(one for one in every if one.probing is not None or one.polling is not None), settings.dns)
 
 
-def _watched(model: str, endpoint: Endpoint, usual: Probe | None) -> Watched:
-    probe = endpoint.probe or usual
+def _watched(model: str, endpoint: Endpoint, settings: Settings) -> Watched:
+    probe = endpoint.probe or settings.watch.probe
     return Watched(
         model=model,
         endpoint=endpoint.label,
@@ -41,6 +37,7 @@ def _watched(model: str, endpoint: Endpoint, usual: Probe | None) -> Watched:
         api_key=endpoint.api_key.reveal() if endpoint.api_key is not None else None,
         ca_file=endpoint.ca_file,
         tier=endpoint.tier,
+        networks=settings.local_networks if endpoint.tier != "L2" else None,
         throughput=endpoint.throughput,
         probing=_probing(endpoint, probe) if probe is not None and probe.enabled else None,
         polling=_polling(endpoint, endpoint.load) if endpoint.load is not None else None,

@@ -7,11 +7,14 @@ says what to watch. Single loop.
 import asyncio
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Self
 
 from backends.http.resolver import AresQuery, Resolver
 from backends.watch.report import Report
 from backends.watch.watcher import Tools, Watcher
+from fastpath.guard.egress import egress
+from fastpath.guard.label import NO_DATA
 from fastpath.observe.metrics import Metrics
 from fastpath.process.watched import Plan
 from fastpath.settings import Dns
@@ -28,7 +31,7 @@ class Watching:
         self._dns = Dns()
         self._resolver = Resolver(AresQuery(self._dns.nameservers), clock, self._dns.min_ttl, self._dns.max_ttl)
         chance = random.SystemRandom().random
-        tools = Tools(metrics.arena, self._resolver, clock, chance, self._count, news)
+        tools = Tools(metrics.arena, self._resolver, clock, chance, self._count, news, partial(egress, NO_DATA))
         self._watcher = Watcher(tools, self._tell)
         self._healing = asyncio.get_running_loop().create_task(self._heal())
 

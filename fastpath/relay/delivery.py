@@ -102,8 +102,6 @@ class Delivery(AttemptOwner):
         self._withheld = self._withheld or len(admitted) < len(left)
         return admitted
 
-    # -- the way out
-
     def start(self) -> None:
         """Begins the first attempt."""
         self.ctx.exchange.on_left = self.client_left
@@ -219,8 +217,6 @@ class Delivery(AttemptOwner):
         attempt.began = self._runtime.clock.monotonic()
         attempt.handle = target.backend.start(call, attempt)  # type: ignore[assignment]  # HTTP is the only backend yet
 
-    # -- from the attempt, before anything was delivered
-
     def reported(self, attempt: Attempt, load: bytes) -> None:
         """How busy its endpoint says it is: 200 or 503, it knows."""
         attempt.target.heard.report(load, self._runtime.clock.monotonic())
@@ -283,8 +279,6 @@ class Delivery(AttemptOwner):
             return False
         self._held += size
         return True
-
-    # -- from the attempt, while content flows
 
     def stream_filter(self, attempt: Attempt) -> StreamFilter:
         return StreamFilter(self.ctx.dialect, attempt.usage_asked, self.ctx.snapshot.frame)

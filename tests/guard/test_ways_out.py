@@ -26,6 +26,7 @@ CLIENTS = {
 #: Where data of requests, or anything at all, leaves for a place that an address names: each asks the gate itself.
 GATED = {
     "fastpath/relay/delivery.py:Delivery._dispatch": "each attempt of a request",
+    "backends/watch/fetch.py:_open": "probes and polls of endpoints",
     "fastpath/identity/token/fetch.py:GuardedFetch._ask": "key sets of identity providers, notices about budgets",
 }
 #: What these reach is reached through a function of GATED alone.
@@ -35,6 +36,7 @@ BEHIND = {
     "backends/http/connector.py:Connector._establish": "a backend's connections",
     "backends/http/resolver.py:AresQuery.__init__": "names of endpoints and issuers, which no caller writes",
     "fastpath/identity/token/fetch.py:GuardedFetch._open": "fetch's connections",
+    "backends/watch/fetch.py:Fetcher.get": "what _open made",
 }
 #: What carries nothing of any request, or stays on this machine.
 INNER = {
@@ -45,6 +47,7 @@ INNER = {
     "fastpath/process/": "listeners, and sockets between processes of one node",
     "fastpath/observe/access_log.py:": "the supervisor's end of a pipe",
     "fastpath/demo.py:": "a client of the gateway",
+    "fastpath/explain/source.py:": "`fastpath explain`, a client of the admin API",
     "fastpath/bench/": "`fastpath bench`, a client with prompts of its own",
 }
 

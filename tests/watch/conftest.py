@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 import uvloop
@@ -13,6 +14,8 @@ from backends.http.resolver import AresQuery, Resolver
 from backends.watch.plan import Polling, Probing, Watched
 from backends.watch.report import Report
 from backends.watch.watcher import Tools, Watcher
+from fastpath.guard.egress import egress
+from fastpath.guard.label import NO_DATA
 from fastpath.observe.metrics import private_arena
 from scheduler.clock import SystemClock
 
@@ -73,7 +76,7 @@ class Watch:
         self._news = asyncio.Event()
         clock = SystemClock()
         self.resolver = Resolver(AresQuery(), clock)
-        tools = Tools(arena, self.resolver, clock, random.random, self._count, self._news.set)
+        tools = Tools(arena, self.resolver, clock, random.random, self._count, self._news.set, partial(egress, NO_DATA))
         self.watcher = Watcher(tools, self.bugs.append)
 
     def _count(self, endpoint: str, kind: str, result: str) -> None:
