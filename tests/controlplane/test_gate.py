@@ -1,6 +1,8 @@
 """What browsers and strangers can do to the admin port, and what every answer looks like. A real process."""
 
 import http.client
+import secrets
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,8 +15,10 @@ from controlplane.api.document import places
 from controlplane.api.gate import SECURITY_HEADERS
 from controlplane.app import ROUTES, Rooms
 from controlplane.tables import METADATA
+from fastpath.explain.decision import name_of
 from tests.controlplane.conftest import Cast, ControlProcess, make_tree
 from tests.controlplane.test_roles import EXPECTED, LETTERS, alerted_budget
+from tests.explain.decided import keep_decisions, make_decision
 
 __all__ = ["alerted_budget"]  # a fixture: there is an alert to be read
 
@@ -194,7 +198,10 @@ def test_the_document_tells_every_route_and_is_sound(cast: Cast) -> None:
     assert references <= {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
 
 
-def test_answers_are_what_the_document_says(cast: Cast) -> None:
+def test_answers_are_what_the_document_says(cast: Cast, control: ControlProcess) -> None:
+    request = secrets.token_bytes(16)
+    keep_decisions(control.state, [make_decision(request, time.time())])
+    cast.ids["decision"] = name_of(request)
     document = cast.admin.get("/openapi.json")
     for place in EXPECTED:
         method, path = place.split()

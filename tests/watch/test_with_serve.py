@@ -204,7 +204,9 @@ def test_a_watch_process_that_stands_still_lets_samples_grow_old_and_traffic_go_
     gateway_process: Start, mock_process: Mock
 ) -> None:
     one = mock_process("--model", "llama", "--tokens", "2", "--slots", "1", "--ttft", "0.05")
-    node = gateway_process(settings(endpoint(one, "one", load={"engine": "vllm", "interval": 1})))
+    # In a cloud: those at home say with each answer how busy they are, whoever stands still.
+    watched = endpoint(one, "one", load={"engine": "vllm", "interval": 1}, tier="L2")
+    node = gateway_process(settings(watched))
     age = 'fastpath_endpoint_sample_age_seconds{endpoint="one",model="llama"}'
     with Traffic(node) as traffic:
         until(lambda: metric(node, 'fastpath_endpoint_waiting{endpoint="one",model="llama"}') >= 1)
