@@ -13,6 +13,7 @@ cdef class Recorder:
     cpdef note(self, RequestContext ctx)
     cpdef take(self, RequestContext ctx)
     cdef bint _is_drawn(self, RequestContext ctx) except -1
+    cdef bint _is_required(self, RequestContext ctx) except -1
     cdef _take_fingerprint(self, RequestContext ctx)
     cdef object _decision(self, RequestContext ctx)
 

@@ -54,7 +54,7 @@ class Recorder:
 
     def admits(self, ctx: "RequestContext") -> bool:
         """Whether the request may be sent: its record would be kept, or need not be."""
-        return ctx.record.data_class not in self._required or self.archive.roomy
+        return self.archive.roomy or not self._is_required(ctx)
 
     def note(self, ctx: "RequestContext") -> None:
         """Takes the prompt's fingerprint while the prompt is here, its bytes being on their way already."""
@@ -80,9 +80,15 @@ class Recorder:
     def _is_drawn(self, ctx: "RequestContext") -> bool:
         """Whether it leaves a record however it ends."""
         record = ctx.record
-        if (ctx.key is not None and ctx.key.insight) or record.data_class in self._required:
+        if (ctx.key is not None and ctx.key.insight) or self._is_required(ctx):
             return True
         return self._share > 0 and int(record.id[_DRAWN], 16) < self._share
+
+    def _is_required(self, ctx: "RequestContext") -> bool:
+        """Whether its data is of a class that leaves records: because somebody says so, not because nobody says
+        anything, or a gateway before local model servers alone would record all it does."""
+        label = ctx.label
+        return ctx.record.data_class in self._required and not (label is not None and label.assumed)
 
     def _take_fingerprint(self, ctx: "RequestContext") -> None:
         members = ctx.members

@@ -1,12 +1,10 @@
 """What these tests share: the loop they run on, and a gateway per door with keys of two tenants."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from fastpath.settings import Endpoint, Key, Model, Tenant
 from fastpath.settings.decisions import Decisions
@@ -14,24 +12,14 @@ from fastpath.settings.pepper import make_pepper
 from fastpath.settings.token import KeyHasher, new_token
 from loadtest.rig import post
 from loadtest.rig.bench import Served, Upstream, make_settings
-from loadtest.rig.doors import DOORS, DoorBench
+from loadtest.rig.doors import DoorBench
 from loadtest.rig.reply import Reply
 from scheduler.clock import Clock
+from tests.gateway.conftest import pytest_asyncio_loop_factories, pytest_generate_tests
+
+__all__ = ["pytest_asyncio_loop_factories", "pytest_generate_tests"]
 
 CANARY = "canary-7f3a of a prompt"
-
-
-def pytest_asyncio_loop_factories(
-    config: pytest.Config, item: pytest.Item
-) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Workers run on uvloop."""
-    return {"uvloop": uvloop.new_event_loop}
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Whatever starts a gateway runs once per door."""
-    if "door" in metafunc.fixturenames:
-        metafunc.parametrize("door", DOORS, scope="session")
 
 
 class World:

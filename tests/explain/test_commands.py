@@ -15,6 +15,7 @@ from scheduler.choice import Choice, Scored
 from tests.explain.decided import keep_decisions, make_decision
 
 SETTINGS = """
+data_class: P2
 tenants: [{name: acme}]
 keys: [{name: narrow, hash: "b2:01234567:HASH", models: [big], tenant: acme}]
 policies: [{name: no-cloud, effect: deny, tiers: [L2], classes: [P0]}]
@@ -118,7 +119,7 @@ def test_a_request_is_rehearsed(tmp_path: Path) -> None:
     code, told = ask(tmp_path, "mixed", "--header", "x-fastpath-data-class:P0")
     assert code == 0
     assert "mixed -> home, by only" in told
-    assert "safety      dropped away (policy)" in told
+    assert "safety      dropped away (tier)" in told
 
 
 def test_what_would_be_refused_is_refused(tmp_path: Path) -> None:
