@@ -52,7 +52,7 @@ def node(launch_for_module: Any, door: str, claude: Any, other: Any) -> Any:
     ]
     settings = {
         "models": models, "listen": {"door": door}, "retries": {"backoff": 0.01, "budget_min": 1000},
-        "key": {"insight": True}, "health": {"rest_max": 0.001, "out": 0.001, "out_max": 0.001},
+        "key": {"insight": True}, "health": {"rest_max": 0.001, "out": 0.001, "out_max": 0.001, "slow_start": 0},
     }  # fmt: skip
     return launch_for_module.gateway(settings, {"OTHER_KEY": OTHER_KEY})
 

@@ -62,7 +62,7 @@ async def test_F10_a_cut_behind_the_last_event_is_complete(bench: Bench) -> None
     upstream = await bench.mock()
     direct = await Conversation.open(upstream.port)
     request = chat(stream=True, stream_options={"include_usage": True})
-    await direct.ask(request)
+    await direct.ask(request.replace(b"\r\n\r\n", b"\r\nendpoint-load-metrics-format: TEXT\r\n\r\n", 1))
     direct.leave()
     proxy, port = await bench.proxy(upstream.port)
     served = await bench.gateway(f"http://127.0.0.1:{port}/v1")

@@ -41,7 +41,7 @@ class World:
 async def world(bench: Bench, routing: Routing | None = None, **endpoints: dict[str, Any]) -> World:
     upstreams = {name: await bench.mock() for name in endpoints}
     made = tuple(Endpoint(url=upstreams[name].url, name=name, **facts) for name, facts in endpoints.items())
-    settings = make_settings([Model(name="llama", endpoints=made)], routing=routing or Routing())
+    settings = make_settings([Model(name="llama", endpoints=made)], routing=routing or Routing(), data_class="P2")
     return World(await bench.serve(settings), upstreams)
 
 

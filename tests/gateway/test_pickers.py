@@ -211,7 +211,7 @@ async def test_the_local_ones_first_and_the_others_above_their_limit(bench: Benc
         for n, each in enumerate(group)
     )
     model = Model(name="llama", endpoints=endpoints, picker="least_cost", strategy="local_first")  # type: ignore[call-arg]  # skipped without
-    served = await bench.serve(make_settings([model]))
+    served = await bench.serve(make_settings([model], data_class="P2"))
 
     def remote_share(found: Counter[str]) -> float:
         return sum(count for name, count in found.items() if name.startswith("L2")) / found.total()

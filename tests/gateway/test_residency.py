@@ -251,11 +251,12 @@ async def test_a_retry_after_a_reload_meets_the_new_rule(bench: Bench) -> None:
     """It waited between two attempts while the rule changed."""
     away, slow = await bench.mock(), await bench.mock()
     slow.script(Fault(status=500, ttft=0.3))
-    served = await bench.serve(settings_of(local(slow.url), cloud(away)))
+    near = local(slow.url, quality=1.0, ttft=0.01)
+    served = await bench.serve(settings_of(near, cloud(away)))
     asked = asyncio.create_task(served.ask(ask()))
     while not slow.asked:
         await asyncio.sleep(0.001)
-    app(served).reload(settings_of(local(slow.url), cloud(away), data_class="P0"))
+    app(served).reload(settings_of(near, cloud(away), data_class="P0"))
     reply = await asked
     assert (reply.status, away.asked, violations(served)) == (503, 0, 0)
     assert reply.error["code"] == "residency_unavailable"

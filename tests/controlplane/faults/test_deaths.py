@@ -59,8 +59,9 @@ def test_F33_a_killed_workers_streams_break_and_their_places_come_back(
     until(lambda: node.admin("/readyz"), "it is not ready")
     until(lambda: complete(node, token, body={"max_tokens": 1}).status_code == 200, "the key never worked")
     broken: list[str] = []
-    for _ in range(KILLS):
-        streams = [Stream(node, token), Stream(node, token)]
+    for number in range(KILLS):
+        # Unlike each other, or they would be taken for the poison that kills workers.
+        streams = [Stream(node, token, user=f"{number}-{which}") for which in "ab"]
         assert [stream.status for stream in streams] == [200, 200]
         assert complete(node, token, body={"max_tokens": 1}).status_code == 503, "both places are taken"
         for worker in node.workers():
