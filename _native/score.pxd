@@ -21,7 +21,6 @@ cdef enum Code:
     TIER = 1
     REGION = 2
     PINNED = 3
-    BARRED = 4           # taken away before, for no reason that is known here
     # capability
     PATH = 10
     CONTEXT = 11

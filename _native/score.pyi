@@ -130,7 +130,6 @@ KEPT: int
 TIER: int
 REGION: int
 PINNED: int
-BARRED: int
 PATH: int
 CONTEXT: int
 CONTEXT_UNKNOWN: int

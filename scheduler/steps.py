@@ -19,7 +19,6 @@ REASONS: Final[Mapping[int, tuple[Step, str]]] = {
     score.TIER: (Step.SAFETY, "tier"),
     score.REGION: (Step.SAFETY, "region"),
     score.PINNED: (Step.SAFETY, "not_pinned"),
-    score.BARRED: (Step.SAFETY, "not_allowed"),
     score.PATH: (Step.CAPABILITY, "path"),
     score.CONTEXT: (Step.CAPABILITY, "context"),
     score.CONTEXT_UNKNOWN: (Step.CAPABILITY, "context_undeclared"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from _native.reference.load import Load
 
-KEPT, TIER, REGION, PINNED, BARRED = range(5)
+KEPT, TIER, REGION, PINNED = range(4)
 PATH, CONTEXT, CONTEXT_UNKNOWN, LACKS = range(10, 14)
 UNDECLARED, FILTERED = 19, 20
 TRIED, OUT, FULL, LATE, WAITS = range(30, 35)

@@ -6,6 +6,7 @@ answer is held until its end, counted in the worker's memory budget; a stream's 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from _native.relay import Sink
@@ -170,25 +171,23 @@ class TranslatingSink(Sink):
         self._out = self._out.head(200, [_EVENTS, *self._headers])
 
     def _pass_on(self, stream: StreamTranslator, data: bytes) -> None:
-        try:
-            events = stream.feed(data)
-        except BadAnswer as error:
-            self._break_off(error)
-            return
-        except Exception as error:  # a bug of ours must not leave the request open
-            self._report(error)
-            return
+        events = self._tell(lambda: stream.feed(data))
         if events:
             self._out.write(events)
 
-    def _end_stream(self, stream: StreamTranslator) -> None:
+    def _tell(self, step: Callable[[], bytes]) -> bytes | None:
+        """What a step of the translation gives; None: it broke the stream off."""
         try:
-            events = stream.end()
+            return step()
         except BadAnswer as error:
             self._break_off(error)
-            return
         except Exception as error:  # a bug of ours must not leave the request open
             self._report(error)
+        return None
+
+    def _end_stream(self, stream: StreamTranslator) -> None:
+        events = self._tell(stream.end)
+        if events is None:
             return
         self._close()
         if events:

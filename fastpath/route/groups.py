@@ -166,7 +166,7 @@ class Lineup:
         label = ctx.label
         if label is not None and not label.admits(target.tier, target.spec.region):
             return score.TIER if not TIER_BITS[target.tier] & label.reach else score.REGION
-        return score.TRIED if ctx.record.attempts else score.BARRED
+        return score.TRIED if ctx.record.attempts else score.OUT  # what is left to take one away is health
 
     def _pinned(self, place: int) -> int:
         away = self.model.strategy == "pinned" and self.names[place] != self.model.pin

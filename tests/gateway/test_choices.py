@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from backends.mock import Fault
 from fastpath.route.trace import choices
 from fastpath.settings import Endpoint, Model, Routing
 from fastpath.settings.tenancy import ModelPrice
@@ -135,3 +136,30 @@ async def test_replicas_of_one_kind_share_by_their_picker(bench: Bench) -> None:
     for _ in range(6):
         await here.ask(tools=TOOLS)
     assert here.asked() == {"a": 3, "b": 3, "cloud": 0}
+
+
+async def test_another_model_takes_what_nobody_of_this_one_can(bench: Bench) -> None:
+    blind, sighted = await bench.mock(), await bench.mock()
+    models = [
+        Model(name="llama", endpoints=(Endpoint(url=blind.url, name="blind", supports=()),), fallbacks=("seer",)),
+        Model(name="seer", endpoints=(Endpoint(url=sighted.url, name="sighted", model="llama", supports=("vision",)),)),
+    ]
+    here = World(await bench.serve(make_settings(models)), {"blind": blind, "sighted": sighted})
+    look = [{"role": "user", "content": [PICTURE]}]
+    assert await here.goes_to() == "blind"
+    assert await here.goes_to(messages=look) == "sighted"
+    reply = await here.ask(messages=look)
+    assert reply.header("x-fastpath-substitute") == "seer"
+    reply = await here.ask(("x-fastpath-no-substitute", "1"), messages=look)
+    assert (reply.status, reply.error["code"]) == (400, "unsupported_parameter")
+    assert here.asked() == {"blind": 1, "sighted": 2}
+
+
+async def test_who_failed_before_is_told_to_be_out(bench: Bench) -> None:
+    here = await world(bench, home={"tier": "L1", "quality": 1.0}, cloud={"quality": 0.1})
+    here.upstreams["home"].script(Fault(status=500))
+    while here.upstreams["home"].asked < 5:
+        assert (await here.ask()).status == 200
+    assert await here.goes_to() == "cloud"
+    (choice,) = await here.told()
+    assert {one.endpoint: (one.step, one.reason) for one in choice.dropped} == {"home": ("performance", "out")}

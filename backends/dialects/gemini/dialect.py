@@ -11,7 +11,7 @@ from backends.dialects.gemini.embeddings import make_embeddings, retell_embeddin
 from backends.dialects.gemini.errors import retell
 from backends.dialects.gemini.request import NAME, make_request, model_path, read_request
 from backends.dialects.gemini.stream import GeminiStream
-from backends.dialects.vectors import VectorCall, read_vectors
+from backends.dialects.vectors import EmbeddingTranslation, read_vectors
 
 #: The whole head beside the key: nothing of the caller's goes on.
 _FIELDS = b"content-type: application/json\r\n"
@@ -26,9 +26,8 @@ class Gemini:
     auth = "x-goog-api-key"
 
     def begin(self, call: Call, created: int, ident: str) -> Translation:
-        body = call.body or b""
         if call.path == "/embeddings":
-            return EmbeddingTranslation(call, read_vectors(body, NAME))
+            return _embed(call)
         if call.path != "/chat/completions":
             raise Refused(f"{NAME} endpoints serve chat completions and embeddings.", "model")
         return ChatTranslation(call, created, ident)
@@ -58,22 +57,9 @@ class ChatTranslation:
         return retell(status, body)
 
 
-class EmbeddingTranslation:
-    """An embeddings request."""
-
-    media: bytes | None = None
-
-    def __init__(self, call: Call, asked: VectorCall) -> None:
-        path = model_path(asked.model)
-        body = make_embeddings(asked, path)
-        self.call = Call("POST", path + ":batchEmbedContents", _FIELDS, body, repeatable=call.repeatable)
-        self._asked = asked
-
-    def answer(self, body: bytes) -> bytes:
-        return retell_embeddings(body, self._asked)
-
-    def stream(self) -> StreamTranslator:
-        raise AssertionError("embeddings are not streamed")
-
-    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
-        return retell(status, body)
+def _embed(call: Call) -> Translation:
+    asked = read_vectors(call.body or b"", NAME)
+    path = model_path(asked.model)
+    body = make_embeddings(asked, path)
+    sent = Call("POST", path + ":batchEmbedContents", _FIELDS, body, repeatable=call.repeatable)
+    return EmbeddingTranslation(sent, asked, retell_embeddings, retell)

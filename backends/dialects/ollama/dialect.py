@@ -8,7 +8,7 @@ from backends.dialects.framing import Lines
 from backends.dialects.ollama.answer import retell, retell_answer, retell_vectors
 from backends.dialects.ollama.request import NAME, make_request, read_request
 from backends.dialects.ollama.stream import OllamaStream
-from backends.dialects.vectors import VectorCall, read_vectors
+from backends.dialects.vectors import EmbeddingTranslation, read_vectors
 
 #: The whole head beside the key: nothing of the caller's goes on.
 _FIELDS = b"content-type: application/json\r\n"
@@ -24,7 +24,7 @@ class Ollama:
 
     def begin(self, call: Call, created: int, ident: str) -> Translation:
         if call.path == "/embeddings":
-            return EmbeddingTranslation(call, read_vectors(call.body or b"", NAME))
+            return _embed(call)
         if call.path != "/chat/completions":
             raise Refused(f"{NAME} endpoints serve chat completions and embeddings.", "model")
         return ChatTranslation(call, created, ident)
@@ -52,23 +52,11 @@ class ChatTranslation:
         return retell(status, body)
 
 
-class EmbeddingTranslation:
-    """An embeddings request. What is too long is refused, not cut."""
-
-    media: bytes | None = None
-
-    def __init__(self, call: Call, asked: VectorCall) -> None:
-        tree = {"model": asked.model, "input": asked.texts, "truncate": False}
-        if asked.dimensions is not None:
-            tree["dimensions"] = asked.dimensions
-        self.call = Call("POST", "/embed", _FIELDS, msgspec.json.encode(tree), repeatable=call.repeatable)
-        self._asked = asked
-
-    def answer(self, body: bytes) -> bytes:
-        return retell_vectors(body, self._asked)
-
-    def stream(self) -> StreamTranslator:
-        raise AssertionError("embeddings are not streamed")
-
-    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
-        return retell(status, body)
+def _embed(call: Call) -> Translation:
+    """What is too long is refused, not cut."""
+    asked = read_vectors(call.body or b"", NAME)
+    tree = {"model": asked.model, "input": asked.texts, "truncate": False}
+    if asked.dimensions is not None:
+        tree["dimensions"] = asked.dimensions
+    sent = Call("POST", "/embed", _FIELDS, msgspec.json.encode(tree), repeatable=call.repeatable)
+    return EmbeddingTranslation(sent, asked, retell_vectors, retell)
