@@ -15,10 +15,10 @@ PART_FRESH: float
 """Seconds after which a worker's part that was not renewed counts no more."""
 
 SAMPLE_STALE: float
-"""Age in seconds from which a load sample fades."""
+"""Age in seconds from which the throughput of a load sample fades."""
 
 SAMPLE_HALF_LIFE: float
-"""Seconds in which half of a stale sample fades."""
+"""Seconds in which half of what it differs by from the configured one fades."""
 
 @final
 class Facts:
@@ -51,9 +51,9 @@ class Facts:
         """Once a tick. Tells what this worker has running; takes what the others have, newer samples, exclusions by
         probes and first-token times.
 
-        A sample older than SAMPLE_STALE fades: what waits and what is in use towards 0, throughput towards what is
-        configured, so that in-flight numbers decide alone in the end. Gives how many are out by their probes. Raises
-        IndexError for a slot that is not there.
+        From SAMPLE_STALE on, the throughput of a sample fades to what is configured. What waits and what is in use
+        stay as they were said, and are weighed by their age where they are read (load.pyx). Gives how many are out
+        by their probes. Raises IndexError for a slot that is not there.
         """
 
     def withdraw(self) -> None:

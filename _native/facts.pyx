@@ -23,7 +23,7 @@ cdef extern from "arena.h" nogil:
 
 cdef uint64_t MIX = 0x9E3779B97F4A7C15
 cdef double FRESH = 1.0          # s: a part that was not renewed since then is a dead worker's
-cdef double STALE = 5.0          # s: from then on a sample fades
+cdef double STALE = 5.0          # s: from then on the speed that a sample gave fades
 cdef double HALF_LIFE = 5.0      # s
 cdef double SAME = 1e-6          # s: two times that are as near are one
 cdef double FAR = 3600.0         # s: no probe excludes for longer; the map is not trusted
@@ -167,8 +167,6 @@ cdef void take_sample(
     if sampled_at[0] == 0 or throughput[0] <= 0:
         throughput[0] = row.throughput
     elif now - sampled_at[0] > STALE:
-        queued[0] *= fade
-        kv_usage[0] *= fade
         throughput[0] = row.throughput + (throughput[0] - row.throughput) * fade
 
 

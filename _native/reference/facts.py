@@ -87,8 +87,6 @@ class Facts:
         if sampled_at[slot] == 0 or throughput[slot] <= 0:
             throughput[slot] = configured
         elif now - sampled_at[slot] > SAMPLE_STALE:
-            queued[slot] *= fade
-            kv_usage[slot] *= fade
             throughput[slot] = configured + (throughput[slot] - configured) * fade
 
     def _probe(

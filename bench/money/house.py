@@ -17,9 +17,10 @@ from bench.stage import PROXY_CPU
 from bench.stage.callers import Callers
 from bench.stage.gateway import Plan, Subject, await_ready, fill
 from bench.stage.proc import family
-from bench.stage.programs import BenchError, Programs, Void, free_ports
+from bench.stage.programs import BenchError, Programs, Void
 from bench.stage.upstreams import Upstream
 from controlplane.bootstrap import Ask, ask_control
+from loadtest.ports import free_ports
 
 BUDGET = {"name": "beyond-reach", "amount": 1_000_000_000, "period": "month"}
 PRICE = {"currency": "USD", "input": 0.5, "output": 1.5}

@@ -18,7 +18,8 @@ from bench.overload.firehose import Waits
 from bench.stage.callers import long_body, make_callers, write_load
 from bench.stage.gateway import Door, Plan, Subject, start_gateway
 from bench.stage.proc import cpu_seconds, descriptors, family, waiting_to_be_accepted
-from bench.stage.programs import Programs, Void, free_ports
+from bench.stage.programs import Programs, Void
+from loadtest.ports import free_ports
 
 BODY = 8_000
 """Bytes of a request: a conversation of some turns. With less, the client is at its limit before twice the load."""

@@ -15,7 +15,8 @@ import yaml
 
 from bench.stage import PROXY_CPU
 from bench.stage.callers import Callers
-from bench.stage.programs import HOME, PATIENCE, BenchError, Programs, free_ports
+from bench.stage.programs import HOME, PATIENCE, BenchError, Programs
+from loadtest.ports import free_ports
 
 CONFIG = HOME / "bench" / "everything-on.yaml"
 FILE_KEYS = 10_000

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from bench.stage import PROXY_CPU, templates
 from bench.stage.gateway import Subject
-from bench.stage.programs import HOME, Programs, free_ports, program_path
+from bench.stage.programs import HOME, Programs, program_path
 from bench.stage.upstreams import Upstream
+from loadtest.ports import free_ports
 
 LITELLM_HOME = HOME / "build" / "bench-litellm"
 LITELLM_KEY = "sk-litellm-of-the-race"

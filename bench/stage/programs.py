@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -120,13 +119,6 @@ def program_path(name: str) -> str | None:
     """Where a program is; Debian keeps servers in sbin, pip in the environment."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     return shutil.which(name, path=path)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody uses, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [found.getsockname()[1] for found in sockets]
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:

@@ -8,7 +8,8 @@ import msgspec
 from bench.stage import LOAD_CPU, templates
 from bench.stage.callers import BODIES
 from bench.stage.certificate import Certificate, make_certificate
-from bench.stage.programs import Programs, free_ports
+from bench.stage.programs import Programs
+from loadtest.ports import free_ports
 
 
 class Upstream(msgspec.Struct, frozen=True):

@@ -5,7 +5,6 @@ Concurrency: one event loop.
 """
 
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 from fastpath.arena import arena_folder
 from fastpath.settings.pepper import make_pepper
 from fastpath.settings.token import KeyHasher, new_token
+from loadtest.ports import free_port
 from loadtest.programs import Mock, Node
 from loadtest.rig.staged import Staged
 
@@ -52,7 +52,7 @@ class Stage(Staged):
         self.keys: dict[str, str] = {}
         self.mocks: dict[str, Mock] = {}
         self.node: Node
-        self._port = _free_port()
+        self._port = free_port()  # known before the start: an arena with a name needs it
         super().__init__()
 
     @property
@@ -113,11 +113,3 @@ def _command_of(pid: int) -> bytes:
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
-
-
-def _free_port() -> int:
-    """A port that nobody has now: an arena with a name needs one that is known before the start."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port

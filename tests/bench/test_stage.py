@@ -17,11 +17,12 @@ from bench.record import make_record, newest, write
 from bench.stage.callers import COUNT, MARK, make_body, make_callers, write_load
 from bench.stage.gateway import CONFIG, Plan, fill
 from bench.stage.proc import count_waiting, cpu_seconds, descriptors, family, resident_bytes, rss_mb, threads
-from bench.stage.programs import Programs, accepts, free_ports
+from bench.stage.programs import Programs, accepts
 from fastpath.identity.keys import KeyTable
 from fastpath.settings.file import load as load_settings
 from fastpath.settings.pepper import make_pepper
 from fastpath.settings.token import KeyHasher
+from loadtest.ports import free_ports
 
 URLS = ("http://127.0.0.1:9001/v1", "https://127.0.0.1:9002/v1")
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 import pytest
 import yaml
 
+from loadtest.ports import free_port
 from tests.conftest import GatewayNode, Launcher, ModelServer
 from tests.deploy.files import PROMETHEUS
 
@@ -47,8 +48,7 @@ class Prometheus:
         self._folder = folder
         config = folder / "prometheus.yml"
         config.write_text(yaml.safe_dump(_quickened(admin_url)))
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        address = f"127.0.0.1:{free_port()}"
         self._url = f"http://{address}"
         command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
         self._log = (folder / "log").open("wb")

@@ -6,14 +6,13 @@ Ports that the documents name are replaced by free ones, so that pages disturb n
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
+from loadtest.ports import free_ports
 from tests.docs.pages import HOME, Block
 
 PORTS = (8340, 8341, 8342, 9001, 9002)
@@ -29,13 +28,6 @@ case " $* " in
 esac
 exec {python} -m fastpath.cli "$@"
 """
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody uses, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [found.getsockname()[1] for found in sockets]
 
 
 class Terminal:

@@ -15,7 +15,7 @@ import pytest
 
 from bench.overload.client import Arrivals, Churn, Report
 from bench.stage.callers import long_body, write_load
-from bench.stage.programs import free_ports
+from loadtest.ports import free_ports
 from loadtest.rig.node import metric, port_of
 
 pytestmark = pytest.mark.alone

@@ -15,6 +15,7 @@ import pytest
 
 from backends.mock import Fault
 from fastpath.settings import Endpoint, Health, Model, Retries
+from loadtest.ports import free_port
 from loadtest.rig import Bench, assert_complete, assert_refused, chat
 from loadtest.rig.bench import Served, Upstream, make_settings
 
@@ -34,9 +35,7 @@ async def serve(bench: Bench, *urls: str, health: Health = LONG, retries: Retrie
 
 def refusing() -> str:
     """A URL at which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
+    return f"http://127.0.0.1:{free_port()}/v1"
 
 
 @contextmanager

@@ -9,12 +9,10 @@ import pytest
 
 from _native.arena import digest
 from backends.mock import Fault
-from fastpath.settings import Endpoint, Model
+from fastpath.settings import Endpoint, Model, ModelPrice
 from loadtest.rig import Bench, chat
 from loadtest.rig.bench import Served, Upstream, make_settings
 from scheduler.endpoint import EndpointTable
-
-HAS_STRATEGIES = "strategy" in Model.__struct_fields__
 
 
 async def serve(bench: Bench, upstreams: list[Upstream], picker: Any = "least_cost", **more: Any) -> Served:
@@ -98,6 +96,7 @@ async def test_without_a_name_the_beginning_of_the_prompt_decides(bench: Bench) 
     assert len(found) == 1
 
 
+@pytest.mark.alone
 async def test_shares_follow_the_speeds(bench: Bench) -> None:
     """Three kinds of chip under one name, told of none: callers keep all busy, each takes what it can."""
     speeds = {"e0": 4, "e1": 2, "e2": 1}
@@ -200,24 +199,28 @@ async def test_a_report_that_cannot_be_is_ignored(bench: Bench, value: str) -> N
     assert table_of(served).sampled_at[0] == 0.0
 
 
-@pytest.mark.skipif(not HAS_STRATEGIES, reason="which kind of place is preferred is not decided yet")
-async def test_the_local_ones_first_and_the_others_above_their_limit(bench: Bench) -> None:
+@pytest.mark.alone
+async def test_the_cheapest_healthy_local_first_and_the_others_above_its_limit(bench: Bench) -> None:
     """One name, two local and two remote: overflow begins when the local ones are full, and ends with the burst."""
     local = [await bench.mock(slots=2, ttft=0.05, tokens=2) for _ in range(2)]
     remote = [await bench.mock(ttft=0.05, tokens=2) for _ in range(2)]
+    prices = {"L1-0": 1.0, "L1-1": 2.0, "L2-0": 4.0, "L2-1": 3.0}
     endpoints = tuple(
-        Endpoint(url=each.url, name=f"{tier}-{n}", tier=tier, throughput=200.0)  # type: ignore[arg-type]  # L1 or L2
-        for tier, group in (("L1", local), ("L2", remote))
-        for n, each in enumerate(group)
+        Endpoint(url=each.url, name=name, tier=name[:2], throughput=200.0, price=ModelPrice(request=price))  # type: ignore[arg-type]  # L1 or L2
+        for each, (name, price) in zip((*local, *remote), prices.items(), strict=True)
     )
-    model = Model(name="llama", endpoints=endpoints, picker="least_cost", strategy="local_first")  # type: ignore[call-arg]  # skipped without
+    model = Model(name="llama", endpoints=endpoints, picker="least_cost", strategy="local_first")
     served = await bench.serve(make_settings([model], data_class="P2"))
 
     def remote_share(found: Counter[str]) -> float:
         return sum(count for name, count in found.items() if name.startswith("L2")) / found.total()
 
+    assert (await keep_asking(served, 1, 30)) == {"L1-0": 30}
     assert remote_share(await keep_asking(served, 2, 60)) == 0.0
     assert remote_share(await keep_asking(served, 40, 400)) > 0.2
     async with asyncio.timeout(15):
         while remote_share(await keep_asking(served, 2, 20)) > 0.0:
             pass
+    await local[0].server.close()
+    after = await keep_asking(served, 1, 30)
+    assert after["L1-1"] == 30, "the next cheapest at home, not the cloud"

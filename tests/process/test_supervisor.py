@@ -16,6 +16,7 @@ import pytest
 
 from fastpath.arena import SHARED_MEMORY, arena_folder
 from fastpath.settings.pepper import make_pepper
+from loadtest.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 Start = Text = Until = Callable[..., Any]  # the fixtures of conftest.py
@@ -88,8 +89,7 @@ def test_nothing_that_a_killed_worker_counted_is_lost_and_what_ran_in_it_is_gone
 def test_a_node_with_a_port_of_its_own_has_a_named_arena_and_leaves_nothing_behind(
     start: Start, text: Text, tmp_path: Path
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     before = set(SHARED_MEMORY.iterdir())
     make_pepper(tmp_path / "state")
     node = start(f"state_dir: {tmp_path / 'state'}\n" + text(port=port)).serving()

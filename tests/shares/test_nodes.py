@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ import pytest
 
 from fastpath.settings.pepper import make_pepper
 from fastpath.settings.token import KeyHasher, new_token
+from loadtest.ports import free_port
 from tests.conftest import GatewayNode, ModelServer
 from tests.shares.server import Server
 
@@ -206,8 +206,7 @@ def test_a_node_that_starts_without_redis_spends_no_budget_anew(
 
 
 def test_a_successor_goes_on_with_what_its_node_holds(start: Callable[..., SharedNode]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:  # a port of its own, so that the arena has a name
-        port = probe.getsockname()[1]
+    port = free_port()  # of its own, so that the arena has a name
     node = start("a", {"budgets": [{"amount": 10}]}, listen={"port": port})
     until(lambda: node.part("budget") == 1.0, "no part came")
     assert [node.answer().status_code for _ in range(4)] == [200] * 4

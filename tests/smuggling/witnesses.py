@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from loadtest.ports import free_ports
+
 NODE_PROGRAM = Path(__file__).with_name("node_server.cjs")
 PATIENCE = 20.0
 #: Path of the request that closes a log.
@@ -153,13 +155,6 @@ class Court:
         process = subprocess.Popen([place, *flags], stdout=output, stderr=errors, stdin=subprocess.DEVNULL)
         self._stack.callback(process.wait, PATIENCE)
         self._stack.callback(process.terminate)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody listens on now."""
-    with ExitStack() as stack:
-        channels = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [channel.getsockname()[1] for channel in channels]
 
 
 def _wait_for(port: int) -> None:

@@ -4,7 +4,6 @@ import base64
 import json
 import secrets
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from fastpath.arena import arena_folder
+from loadtest.ports import free_port
 from tests.conftest import UPSTREAM_KEY, ModelServer
 from tests.controlplane.conftest import Caller
 from tests.controlplane.faults.conftest import PATIENCE, PRICE, PricedNode, make_key, until
@@ -117,13 +117,6 @@ def forms(secret: str) -> tuple[bytes, ...]:
     """A secret as it might be written down."""
     raw = secret.encode()
     return (raw, raw.hex().encode(), base64.b64encode(raw).rstrip(b"="), secret.rpartition("-")[2].encode())
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def test_no_secret_and_no_word_of_a_talk_is_kept_anywhere(priced: Start, mock_process: Any, tmp_path: Path) -> None:
