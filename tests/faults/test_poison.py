@@ -7,14 +7,13 @@ import signal
 from collections import Counter
 from typing import Any
 
-import psutil
 import pytest
 
 from fastpath.observe.metrics import private_arena
 from fastpath.poison.marks import Marks, weak_mark
 from fastpath.poison.strikes import ENTRIES, RING, STRONG, STRUCK_FOR, Strikes, mark_words
 from loadtest.rig import Conversation, assert_complete, assert_refused, chat
-from loadtest.rig.node import over, port_of, ready, until
+from loadtest.rig.node import port_of, ready, until
 from scheduler.clock import ManualClock
 
 POISON = "the text that does it"
@@ -44,10 +43,15 @@ class Node:
         await asyncio.to_thread(until, self.running)
         (pid,) = self.running()
         os.kill(pid, signal.SIGKILL)
-        await asyncio.to_thread(until, lambda: not psutil.pid_exists(pid) or over(psutil.Process(pid)))
         await client.ended
         client.leave()
-        await asyncio.to_thread(until, lambda: len(self.node.children()) == 2 and ready(self.node))
+        await asyncio.to_thread(until, lambda: self.is_whole_without(pid))
+
+    def is_whole_without(self, pid: int) -> bool:
+        """Whether another worker has taken its place. (Dead but not yet reaped it still counts as a child, and what it
+        ran is not known.)"""
+        pids = [worker.pid for worker in self.node.children()]
+        return len(pids) == 2 and pid not in pids and ready(self.node)
 
     def running(self) -> list[int]:
         """Pids of the workers that run a request, one for each."""
@@ -71,7 +75,12 @@ async def test_F44_a_request_that_was_running_at_two_deaths_is_refused_and_other
     assert Counter(record["model"] for record in node.upstream.records()) == seen, "nobody is asked"
     for text in ("harmless", POISON + ".", POISON[:-1] + "T"):
         assert_complete(await node.ask(text), stream=False)
-    line = next(line for line in node.node.access_lines(1) if line["status"] == 422)
+
+    def refused() -> list[dict[str, Any]]:
+        return [line for line in node.node.access_lines(1) if line["status"] == 422]
+
+    await asyncio.to_thread(until, refused)
+    line = refused()[0]
     assert (line["error"], line["attempts"], line.get("cost_nano"), line["outcome"]) == ("poisoned", 0, None, "refused")
 
 
