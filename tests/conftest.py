@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+import hypothesis
 import psutil
 import pytest
 import yaml
@@ -25,6 +26,10 @@ from fastpath.settings.pepper import make_pepper
 from fastpath.settings.token import KeyHasher, new_token
 
 ROOT = Path(__file__).parent.parent
+
+# How long an example takes is the machine's affair: it fails no property.
+hypothesis.settings.register_profile("fastpath", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("fastpath")
 
 
 def pytest_sessionstart() -> None:

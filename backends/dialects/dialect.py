@@ -4,6 +4,8 @@ Owns the contract between a translation and whoever carries bytes (`translate`),
 fails. Translations do no I/O, are splittable at every byte, and belong to one request.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from backends.call import Call
@@ -50,24 +52,27 @@ class StreamTranslator(Protocol):
         ...
 
 
-class Translation(Protocol):
+def _no_stream() -> StreamTranslator:
+    raise AssertionError("nothing of this is streamed")
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
     """One request: what is sent for it, and how its answer is read."""
 
     call: Call
     """In the provider's dialect. The caller's fields that it does not need are gone."""
 
-    media: bytes | None
+    answer: Callable[[bytes], bytes]
+    """A whole answer as OpenAI's. Raises BadAnswer, and Failed for an error under status 200."""
+
+    error: Callable[[int, bytes], tuple[int, bytes]]
+    """A refusal (status 400 or more) as OpenAI's: status and body. Any bytes make one."""
+
+    media: bytes | None = None
     """Content type of the stream that was asked for, None where a whole answer was."""
 
-    def answer(self, body: bytes) -> bytes:
-        """A whole answer as OpenAI's. Raises BadAnswer, and Failed for an error under status 200."""
-        ...
-
-    def stream(self) -> StreamTranslator: ...
-
-    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
-        """A refusal (status 400 or more) as OpenAI's: status and body. Any bytes make one."""
-        ...
+    stream: Callable[[], StreamTranslator] = _no_stream
 
 
 class Dialect(Protocol):

@@ -2,14 +2,12 @@
 
 import base64
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from backends.call import Call
-from backends.dialects.dialect import BadAnswer, Refused, StreamTranslator
+from backends.dialects.dialect import BadAnswer, Refused
 
 _FIELDS = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
 #: Fields that ask for nothing here: the gateway adds it to streams, and some clients to everything.
@@ -27,33 +25,6 @@ class VectorCall(msgspec.Struct):
     @property
     def texts(self) -> list[str]:
         return [self.input] if isinstance(self.input, str) else self.input
-
-
-class EmbeddingTranslation:
-    """An embeddings request, sent as `call`. A `backends.dialects.dialect.Translation`."""
-
-    media: bytes | None = None
-
-    def __init__(
-        self,
-        call: Call,
-        asked: VectorCall,
-        retell: Callable[[bytes, VectorCall], bytes],
-        retell_error: Callable[[int, bytes], tuple[int, bytes]],
-    ) -> None:
-        self.call = call
-        self._asked = asked
-        self._retell = retell
-        self._retell_error = retell_error
-
-    def answer(self, body: bytes) -> bytes:
-        return self._retell(body, self._asked)
-
-    def stream(self) -> StreamTranslator:
-        raise AssertionError("embeddings are not streamed")
-
-    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
-        return self._retell_error(status, body)
 
 
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])

@@ -3,9 +3,9 @@
 from backends.call import Call
 from backends.dialects.anthropic.answer import read_answer
 from backends.dialects.anthropic.failure import retell_refusal
-from backends.dialects.anthropic.request import Asked, write_request
+from backends.dialects.anthropic.request import write_request
 from backends.dialects.anthropic.stream import MessageStream
-from backends.dialects.dialect import StreamTranslator
+from backends.dialects.dialect import Translation
 from backends.dialects.framing import Events
 
 #: The version of the API that this translation was written for.
@@ -24,28 +24,13 @@ class Anthropic:
     def __init__(self, max_output: int = 0) -> None:
         self._max_output = max_output
 
-    def begin(self, call: Call, created: int, ident: str) -> "AnthropicTranslation":
+    def begin(self, call: Call, created: int, ident: str) -> Translation:
         """Raises Refused."""
-        body, asked = write_request(call.body or b"", self._max_output)
-        sent = Call("POST", "/messages", _FIELDS, body, None, None, call.repeatable)
-        return AnthropicTranslation(sent, asked, created, ident)
-
-
-class AnthropicTranslation:
-    """One request. Implements `backends.dialects.dialect.Translation`."""
-
-    def __init__(self, call: Call, asked: Asked, created: int, ident: str) -> None:
-        self.call = call
-        self.media = Events.media if asked.streamed else None
-        self._asked = asked
-        self._created = created
-        self._ident = ident
-
-    def answer(self, body: bytes) -> bytes:
-        return read_answer(body, self._asked, self._created, self._ident)
-
-    def stream(self) -> StreamTranslator:
-        return MessageStream(self._asked, self._created, self._ident)
-
-    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
-        return retell_refusal(status, body)
+        made, asked = write_request(call.body or b"", self._max_output)
+        return Translation(
+            Call("POST", "/messages", _FIELDS, made, None, None, call.repeatable),
+            lambda body: read_answer(body, asked, created, ident),
+            retell_refusal,
+            Events.media if asked.streamed else None,
+            lambda: MessageStream(asked, created, ident),
+        )

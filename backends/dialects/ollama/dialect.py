@@ -3,12 +3,12 @@
 import msgspec
 
 from backends.call import Call
-from backends.dialects.dialect import Refused, StreamTranslator, Translation
+from backends.dialects.dialect import Refused, Translation
 from backends.dialects.framing import Lines
 from backends.dialects.ollama.answer import retell, retell_answer, retell_vectors
 from backends.dialects.ollama.request import NAME, make_request, read_request
 from backends.dialects.ollama.stream import OllamaStream
-from backends.dialects.vectors import EmbeddingTranslation, read_vectors
+from backends.dialects.vectors import read_vectors
 
 #: The whole head beside the key: nothing of the caller's goes on.
 _FIELDS = b"content-type: application/json\r\n"
@@ -27,29 +27,18 @@ class Ollama:
             return _embed(call)
         if call.path != "/chat/completions":
             raise Refused(f"{NAME} endpoints serve chat completions and embeddings.", "model")
-        return ChatTranslation(call, created, ident)
+        return _chat(call, created, ident)
 
 
-class ChatTranslation:
-    """A chat-completions request."""
-
-    def __init__(self, call: Call, created: int, ident: str) -> None:
-        asked = read_request(call.body or b"")
-        self.media = Lines.media if asked.stream else None
-        self.call = Call("POST", "/chat", _FIELDS, make_request(asked), repeatable=call.repeatable)
-        self._model = asked.model
-        self._with_usage = asked.wants_usage
-        self._created = created
-        self._ident = ident
-
-    def answer(self, body: bytes) -> bytes:
-        return retell_answer(body, self._model, self._created, self._ident)
-
-    def stream(self) -> StreamTranslator:
-        return OllamaStream(self._model, self._created, self._ident, self._with_usage)
-
-    def error(self, status: int, body: bytes) -> tuple[int, bytes]:
-        return retell(status, body)
+def _chat(call: Call, created: int, ident: str) -> Translation:
+    asked = read_request(call.body or b"")
+    return Translation(
+        Call("POST", "/chat", _FIELDS, make_request(asked), repeatable=call.repeatable),
+        lambda body: retell_answer(body, asked.model, created, ident),
+        retell,
+        Lines.media if asked.stream else None,
+        lambda: OllamaStream(asked.model, created, ident, asked.wants_usage),
+    )
 
 
 def _embed(call: Call) -> Translation:
@@ -59,4 +48,4 @@ def _embed(call: Call) -> Translation:
     if asked.dimensions is not None:
         tree["dimensions"] = asked.dimensions
     sent = Call("POST", "/embed", _FIELDS, msgspec.json.encode(tree), repeatable=call.repeatable)
-    return EmbeddingTranslation(sent, asked, retell_vectors, retell)
+    return Translation(sent, lambda body: retell_vectors(body, asked), retell)
