@@ -66,6 +66,11 @@ class SharedNode(GatewayNode):
         return {**super()._complete(settings), "keys": keys}
 
 
+def is_turned_away(answer: httpx.Response) -> bool:
+    """Whether more came than could be served: it may ask again."""
+    return answer.status_code == 503 and answer.json()["error"]["code"] == "overloaded"
+
+
 def until(true: Callable[[], object], what: str, seconds: float = PATIENCE) -> float:
     """Waits for what no event tells of; how long that was."""
     began = time.monotonic()
@@ -107,14 +112,16 @@ def test_sixty_four_first_requests_on_a_budget_for_ten(start: Callable[..., Shar
     for number in range(REPETITIONS):  # the first without waiting for a part
         barrier = threading.Barrier(64)
 
-        def ask(caller: int, number: int = number, barrier: threading.Barrier = barrier) -> int:
+        def ask(caller: int, number: int = number, barrier: threading.Barrier = barrier) -> httpx.Response:
             barrier.wait()
-            return nodes[caller % 2].answer(number).status_code
+            while is_turned_away(answer := nodes[caller % 2].answer(number)):  # by a busy machine, before it is counted
+                time.sleep(0.05)
+            return answer
 
         with ThreadPoolExecutor(64) as pool:
-            statuses = list(pool.map(ask, range(64)))
-        assert set(statuses) <= {200, 429}
-        admitted.append(statuses.count(200))
+            answers = list(pool.map(ask, range(64)))
+        assert {answer.status_code for answer in answers} <= {200, 429}, {answer.text for answer in answers}
+        admitted.append([answer.status_code for answer in answers].count(200))
         assert admitted[-1] <= 10
     for number in range(min(3, REPETITIONS)):  # what is left finds its way to who asks, and no more than that
 
