@@ -13,6 +13,8 @@ from _native.arena import digest
 Engine = Literal["vllm", "sglang", "ollama", "llama.cpp", "triton", "tensorrt-llm"]
 Expect = Literal["json", "ok"]
 Fact = Literal["sample", "probe", "ttft"]
+#: Of a model and its endpoint.
+Name = tuple[str, str]
 
 #: Seconds of work that a model stands for that must be read into memory before it can answer.
 COLD: Final = 10.0
@@ -59,8 +61,28 @@ class Watched(msgspec.Struct, frozen=True):
     probing: Probing | None = None
     polling: Polling | None = None
 
+    @property
+    def name(self) -> Name:
+        """Of the facts about it."""
+        return self.model, self.endpoint
+
     def __repr__(self) -> str:
         return f"Watched({self.model!r}, {self.endpoint!r})"  # the key must not get into a log
+
+
+def probe_of(watched: Watched) -> Watched | None:
+    """The question of its health: equal for two endpoints whose server, way there, credentials and probe are the same,
+    under whatever names and for whatever models. None where it is not probed."""
+    return _unnamed(watched, polling=None) if watched.probing is not None else None
+
+
+def poll_of(watched: Watched) -> Watched | None:
+    """The question of its load, in the same sense. None where it is not polled."""
+    return _unnamed(watched, probing=None) if watched.polling is not None else None
+
+
+def _unnamed(watched: Watched, **without: None) -> Watched:
+    return msgspec.structs.replace(watched, model="", endpoint="", serves=None, throughput=0.0, **without)
 
 
 def fact_id(model: str, endpoint: str, fact: Fact = "sample") -> bytes:

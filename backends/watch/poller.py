@@ -1,7 +1,8 @@
-"""Asks one endpoint how busy it is, for ever, and writes it into its sample of the arena.
+"""Asks one server how busy it is, for ever, and writes it into the samples of the arena of all it stands for.
 
 Owns the pace: often while it is busy, seldom while it is idle or cannot be read. A page that is too long, too slow or
-not the engine's leaves the sample as it was, to grow old. One task.
+not the engine's leaves the samples as they were, to grow old. One page is read for each endpoint that it tells of: they
+may stand for different models of it. One task.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from backends.watch.engines import READERS
 from backends.watch.exposition import MOST_BYTES
 from backends.watch.fetch import Answer, Fetcher, open_fetcher
 from backends.watch.load import Trend, is_busy
-from backends.watch.plan import Polling, Watched, fact_id, target_of
+from backends.watch.plan import Name, Polling, Watched, fact_id, target_of
 from backends.watch.reading import Unreadable
 
 if TYPE_CHECKING:
@@ -20,17 +21,59 @@ if TYPE_CHECKING:
 MOST_BACKOFF: Final = 8
 
 
-class Poller:
-    """Of one endpoint. problem: why its load cannot be read, "" when it can."""
+class _Share:
+    """What the page says about one endpoint. problem: why that cannot be read, "" when it can."""
 
-    def __init__(self, watched: Watched, polling: Polling, tools: "Tools") -> None:
-        self._watched = watched
-        self._polling = polling
-        self._tools = tools
-        self._sample = tools.arena.sample(fact_id(watched.model, watched.endpoint))
+    def __init__(self, watched: Watched, tools: "Tools") -> None:
+        self._serves = watched.serves
+        self._sample = tools.arena.sample(fact_id(*watched.name))
         self._trend = Trend(watched.throughput)
-        self._failures = 0
         self.problem = ""
+
+    def read(self, page: bytes, polling: Polling, now: float) -> bool:
+        """Writes a sample; says whether the engine is busy."""
+        try:
+            reading = READERS[polling.engine](page, self._serves)
+        except Unreadable as error:
+            self.fail(str(error))
+            return False
+        self.problem = ""
+        values = self._trend.sample(reading, now)
+        self._sample.write(int(now * 1e9), values)
+        return is_busy(values)
+
+    def fail(self, problem: str) -> None:
+        self.problem = problem
+        self._trend.forget()
+
+
+class Poller:
+    """One question for all endpoints whose page is the same as that of `watched`, which is asked under its name."""
+
+    def __init__(self, watched: Watched, tools: "Tools") -> None:
+        assert watched.polling is not None
+        self._watched = watched
+        self._polling = watched.polling
+        self._tools = tools
+        self._shares: dict[Name, _Share] = {}
+        self._failures = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody wants to know any more."""
+        return not self._shares
+
+    def add(self, watched: Watched) -> None:
+        """Tells of one more endpoint, from the next page on."""
+        self._shares[watched.name] = _Share(watched, self._tools)
+
+    def drop(self, name: Name, *, for_good: bool) -> None:
+        """Tells of that endpoint no more; its sample grows old by itself."""
+        del self._shares[name]
+
+    def problem(self, name: Name) -> str:
+        """Why that endpoint's load cannot be read, "" when it can."""
+        return self._shares[name].problem
 
     async def run(self, after: float) -> None:
         """For ever, from so many seconds on."""
@@ -49,33 +92,32 @@ class Poller:
         async with self._tools.open:
             answer = await fetcher.get(target_of(self._polling.url), self._polling.timeout)
         wait = self._take(answer)
-        self._tools.count(self._watched.endpoint, "poll", "failed" if self.problem else "ok")
+        self._tools.count(self._watched.endpoint, "poll", "failed" if self._failures else "ok")
         return wait
 
     def _take(self, answer: Answer) -> float:
         """Notes an answer; gives the seconds until the next question."""
-        said, self.problem = self.problem, answer.problem or ("" if answer.status == 200 else _status(answer))
-        busy = not self.problem and self._read(answer.body)
-        if self.problem != said:
+        shares = list(self._shares.values())
+        said = [one.problem for one in shares]
+        busy = self._read(answer, shares)
+        if [one.problem for one in shares] != said:
             self._tools.news()
-        if self.problem:
-            self._trend.forget()
+        if all(one.problem for one in shares):
             self._failures += 1
             return self._polling.interval * min(1 << min(self._failures - 1, 10), MOST_BACKOFF)
         self._failures = 0
         return self._polling.busy_interval if busy else self._polling.interval
 
-    def _read(self, page: bytes) -> bool:
-        """Writes a sample; says whether the engine is busy."""
-        now = self._tools.clock.monotonic()
-        try:
-            reading = READERS[self._polling.engine](page, self._watched.serves)
-        except Unreadable as error:
-            self.problem = str(error)
+    def _read(self, answer: Answer, shares: list[_Share]) -> bool:
+        """Whether the engine is busy, for any of those it tells of."""
+        problem = answer.problem or ("" if answer.status == 200 else _status(answer))
+        if problem:
+            for one in shares:
+                one.fail(problem)
             return False
-        values = self._trend.sample(reading, now)
-        self._sample.write(int(now * 1e9), values)
-        return is_busy(values)
+        now = self._tools.clock.monotonic()
+        busy = [one.read(answer.body, self._polling, now) for one in shares]  # all are read, however the first is
+        return any(busy)
 
 
 def _status(answer: Answer) -> str:

@@ -1,15 +1,16 @@
-"""Asks one endpoint how it is, for ever, and writes what comes of it into its word of the arena.
+"""Asks one server how it is, for ever, and writes what comes of it into the words of the arena of all it stands for.
 
 Owns the order: ask, judge, note, write, wait. Does not own the meaning of an answer (`probe`) or of several
-(`condition`). One task.
+(`condition`), nor whose questions are the same (`plan`). One task.
 """
 
 import asyncio
 from typing import TYPE_CHECKING
 
+from _native.arena import Word
 from backends.watch.condition import Condition
 from backends.watch.fetch import Fetcher, open_fetcher
-from backends.watch.plan import Probing, Watched, fact_id
+from backends.watch.plan import Name, Watched, fact_id
 from backends.watch.probe import MOST_BYTES, Verdict, judge
 from backends.watch.report import State
 
@@ -18,14 +19,32 @@ if TYPE_CHECKING:
 
 
 class Prober:
-    """Of one endpoint."""
+    """One question for all endpoints whose probe is the same as that of `watched`, which is asked under its name."""
 
-    def __init__(self, watched: Watched, probing: Probing, tools: "Tools") -> None:
+    def __init__(self, watched: Watched, tools: "Tools") -> None:
+        assert watched.probing is not None
         self._watched = watched
-        self._probing = probing
+        self._probing = watched.probing
         self._tools = tools
-        self._word = tools.arena.word(fact_id(watched.model, watched.endpoint, "probe"))
-        self.condition = Condition(probing, tools.clock.monotonic())
+        self._words: dict[Name, Word] = {}
+        self.condition = Condition(watched.probing, tools.clock.monotonic())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody wants to know any more."""
+        return not self._words
+
+    def add(self, watched: Watched) -> None:
+        """Tells of one more endpoint from now on, and at once what is known."""
+        word = self._words[watched.name] = self._tools.arena.word(fact_id(*watched.name, "probe"))
+        if self.condition.state is not State.UNKNOWN:
+            word.set(self.condition.word)
+
+    def drop(self, name: Name, *, for_good: bool) -> None:
+        """Tells of that endpoint no more. for_good: it is nobody's any more, and what was said of it is taken back."""
+        word = self._words.pop(name)
+        if for_good:
+            word.set(0)
 
     async def run(self, after: float) -> None:
         """For ever, from so many seconds on."""
@@ -39,10 +58,6 @@ class Prober:
         finally:
             await fetcher.close()
 
-    def withdraw(self) -> None:
-        """Takes back what was said: the endpoint is nobody's any more."""
-        self._word.set(0)
-
     async def _ask(self, fetcher: Fetcher) -> None:
         async with self._tools.open:
             answer = await fetcher.get(self._probing.target, self._probing.timeout)
@@ -55,6 +70,7 @@ class Prober:
         said = condition.message
         changed = condition.note(verdict, message, self._tools.clock.monotonic())
         if condition.state is not State.UNKNOWN:  # else what a watch process before this one said stands, to its end
-            self._word.set(condition.word)
+            for word in self._words.values():
+                word.set(condition.word)
         if changed or condition.message != said:
             self._tools.news()

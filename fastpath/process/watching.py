@@ -65,7 +65,7 @@ class Watching:
     async def _heal(self) -> None:
         while True:
             await asyncio.sleep(HEAL_EVERY)
-            await self._watcher.heal()
+            self._watcher.heal()
 
     def _tell(self, error: BaseException) -> None:
         context = {"message": "a bug in watching an endpoint, it is watched anew", "exception": error}

@@ -4,11 +4,13 @@ import asyncio
 import gzip
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from _native.arena import unpack_breaker
 from backends.watch.condition import CODES
-from backends.watch.plan import fact_id
+from backends.watch.plan import COLD, Polling, Watched, fact_id
 from backends.watch.report import State
 from tests.watch.conftest import Server, Watch, http, polled, probed
 from tests.watch.pages import VLLM
@@ -198,6 +200,99 @@ async def test_a_bug_in_a_task_is_told_and_the_endpoint_watched_on(
         async with asyncio.timeout(5):
             while not watching.bugs:
                 await asyncio.sleep(0.01)
-                await watching.watcher.heal()
+                watching.watcher.heal()
     assert isinstance(watching.bugs.pop(), ZeroDivisionError)
     await watching.until(lambda: watching.counts["one", "poll", "ok"])
+
+
+async def test_models_that_share_a_server_are_one_question_and_each_has_the_fact(watching: Watch, serve: Serve) -> None:
+    server = await serve(GARBAGE["a page"])
+    one = probed(server.url)
+    two = replace(one, model="n", endpoint="two", serves="other", throughput=9.0)
+    await watching.watcher.use([one, two])
+    await watching.until(lambda: watching.report("one").state is State.FAILED)
+    assert watching.report("two").state is State.FAILED
+    assert watching.report("two").message == watching.report("one").message
+    assert len(server.asked) == 3, "as often as one"
+    words = {watching.arena.word(fact_id(*each.name, "probe")).value for each in (one, two)}
+    assert len(words) == 1
+    assert unpack_breaker(words.pop())[0] == CODES[State.FAILED]
+
+
+async def test_one_that_comes_later_has_the_fact_at_once_and_one_that_goes_leaves_the_other_its(
+    watching: Watch, serve: Serve
+) -> None:
+    server = await serve(GARBAGE["a page"])
+    one = probed(server.url)
+    two = replace(one, model="n", endpoint="two")
+    await watching.watcher.use([one])
+    await watching.until(lambda: watching.report("one").state is State.FAILED)
+    asked = len(server.asked)
+    await watching.watcher.use([one, two])
+    assert watching.report("two").state is State.FAILED
+    assert unpack_breaker(watching.arena.word(fact_id(*two.name, "probe")).value)[0] == CODES[State.FAILED]
+    await watching.watcher.use([two])
+    assert len(server.asked) <= asked + 1
+    assert watching.arena.word(fact_id(*one.name, "probe")).value == 0
+    assert watching.report("two").state is State.FAILED
+    server.answer = MODELS
+    await watching.until(lambda: watching.report("two").state is State.RUNNING)
+    assert watching.arena.word(fact_id(*one.name, "probe")).value == 0, "nobody speaks of it any more"
+
+
+@pytest.mark.parametrize("change", [{"api_key": "other"}, {"ca_file": "/ca.pem"}, {"networks": ("127.0.0.0/8",)}])
+async def test_another_key_or_another_way_there_is_another_question(
+    watching: Watch, serve: Serve, change: dict[str, str]
+) -> None:
+    server = await serve(http(b"{}", "401 Unauthorized"))
+    one = probed(server.url, key="sk", interval=60.0)
+    await watching.watcher.use([one, replace(one, model="n", endpoint="two", **change)])
+    await watching.until(lambda: watching.counts["one", "probe", "refused"] and probes_of(watching, "two"))
+
+
+def probes_of(watching: Watch, endpoint: str) -> int:
+    return sum(count for (name, kind, _), count in watching.counts.items() if (name, kind) == (endpoint, "probe"))
+
+
+async def test_a_changed_key_of_one_leaves_the_other_as_it_is(watching: Watch, serve: Serve) -> None:
+    server = await serve(MODELS)
+    one = probed(server.url, key="sk", interval=60.0)
+    two = replace(one, model="n", endpoint="two")
+    await watching.watcher.use([one, two])
+    await watching.until(lambda: watching.report("two").state is State.RUNNING)
+    server.answer = http(b"{}", "401 Unauthorized")
+    await watching.watcher.use([one, replace(two, api_key="wrong")])
+    await watching.until(lambda: watching.report("two").state is State.FAILED)
+    assert watching.report("one").state is State.RUNNING
+
+
+async def test_one_page_of_load_tells_of_each_model_that_it_names(watching: Watch, serve: Serve) -> None:
+    models = [{"name": "small", "model": "small"}, {"name": "large", "model": "large"}]
+    server = await serve(http(msgspec.json.encode({"models": models[:1]})))
+    polling = Polling("ollama", server.url.removesuffix("/v1") + "/api/ps", 0.1, 0.05, 0.3)
+    small = Watched("m", "one", server.url, serves="small", throughput=100.0, polling=polling)
+    large = replace(small, model="n", endpoint="two", serves="large", throughput=1000.0)
+    await watching.watcher.use([small, large])
+    await watching.until(lambda: watching.counts["one", "poll", "ok"] >= 2)
+    waiting = [found[1][0] for one in (small, large) if (found := watching.arena.sample(fact_id(*one.name)).read())]
+    assert waiting == [0.0, COLD * 1000.0], "one is in memory and one would have to be read"
+    assert len(server.asked) == watching.counts["one", "poll", "ok"]
+    assert watching.counts["two", "poll", "ok"] == 0
+
+
+async def test_after_a_bug_all_that_shared_the_question_are_asked_about_anew(
+    watching: Watch, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve(MODELS)
+    one = probed(server.url)
+    with monkeypatch.context() as broken:
+        broken.setattr("backends.watch.prober.judge", lambda *_, **__: 1 / 0)
+        await watching.watcher.use([one, replace(one, model="n", endpoint="two")])
+        async with asyncio.timeout(5):
+            while not watching.bugs:
+                await asyncio.sleep(0.01)
+                watching.watcher.heal()
+    assert len(watching.bugs) == 1
+    assert isinstance(watching.bugs.pop(), ZeroDivisionError)
+    await watching.until(lambda: watching.report("two").state is State.RUNNING)
+    assert watching.report("one").state is State.RUNNING
