@@ -123,7 +123,12 @@ class Delivery(AttemptOwner):
 
     def _unable(self, error: GatewayError) -> None:
         """None of those that are left can serve the request: another model may."""
-        if self._fall_back():
+        try:
+            moved = self._fall_back()
+        except GatewayError as lost:  # what it held is somebody else's: only a model that admits it may be asked
+            self._unable(lost)
+            return
+        if moved:
             self._try_next()
         elif self._last_failure is None:
             self._conclude(error)
@@ -174,7 +179,8 @@ class Delivery(AttemptOwner):
             self._give_up()
 
     def _fall_back(self) -> bool:
-        """Goes on with the next model of the chain that may answer and has endpoints for it. False: there is none."""
+        """Goes on with the next model of the chain that may answer and has endpoints for it. False: there is none.
+        Raises where the request lost what it held (`move`)."""
         self._moves = False
         while self._may_fall_back():
             name, self._chain = self._chain[0], self._chain[1:]

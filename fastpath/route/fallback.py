@@ -26,7 +26,8 @@ def may_move(ctx: RequestContext) -> bool:
 
 def move(ctx: RequestContext, name: str, runtime: Runtime) -> bool:
     """Makes the model `name` answer the request. False: it may not, and nothing changed but that, where the request
-    held something of limits, that was taken anew."""
+    held something of limits, that was taken anew. Raises what its own model's limits say where somebody else took that
+    meanwhile: it holds nothing then, and no model may be asked before one of them admits it."""
     found = ctx.snapshot.routes.get(name)
     route = ctx.route
     assert route is not None
@@ -91,14 +92,13 @@ def _hold_anew(ctx: RequestContext, runtime: Runtime) -> None:
 
 
 def _take_back(ctx: RequestContext, runtime: Runtime) -> None:
-    """Takes what the request held before again. Somebody else may have it by now: then it goes on without, for it was
-    admitted, and is settled as it was."""
+    """Takes anew what the request held before for the model that it is at. Raises where that is not there any more."""
     headers, held = list(ctx.reply_headers), ctx.held
     try:
         limit(ctx, runtime)
-    except GatewayError:
-        ctx.held = held
-    ctx.reply_headers[:] = headers
+    finally:
+        ctx.held = ctx.held or held
+        ctx.reply_headers[:] = headers
 
 
 def _keep_last(ctx: RequestContext) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from backends.mock import Fault
 from backends.mock.record import fingerprint
+from fastpath.limits.stage import limit
+from fastpath.money.reserve import TEMPLATE_MOST
 from fastpath.settings import Endpoint, Key, Model, Policy, Retries
 from fastpath.settings.pepper import make_pepper
 from fastpath.settings.secret import Secret
@@ -206,6 +208,84 @@ async def test_a_place_under_a_limit_moves_with_the_request(open_world: Open) ->
     for _ in range(5):
         reply = await world.ask()
         assert (reply.status, reply.header(SUBSTITUTE)) == (200, "c")
+
+
+#: More than the worst case of one request, whose prompt is held as so many tokens and its bytes, and less than of two.
+ONE = int(1.5 * TEMPLATE_MOST)
+ONE_AT_A_TIME = {
+    "money": (Budget(amount=ONE / 1e6), {"price": ModelPrice(input=1.0, output=1.0)}),
+    "tokens": (Budget(tokens=ONE), {}),
+}
+
+
+def spent(world: World, model: str = "a") -> tuple[int, int]:
+    """Of the caller's budget: what was spent, and what running requests hold of it."""
+    app = world.served.gateway.app
+    desk: Any = app._pipeline.snapshot.desk if app is not None else None
+    spent, held = desk.standing("caller", model).plan.limiter.committed(0)[:2]
+    return spent, held
+
+
+def with_chain(more: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: more | ({"fallbacks": ("b", "c")} if name == "a" else {}) for name in NAMES}
+
+
+@pytest.mark.parametrize("kind", ONE_AT_A_TIME)
+async def test_what_is_held_for_one_model_is_not_counted_against_the_next(open_world: Open, kind: str) -> None:
+    """A budget that holds one worst case and not two is enough for a whole chain, and holds nothing afterwards."""
+    budget, more = ONE_AT_A_TIME[kind]
+    world = await open_world(down="ab", models=with_chain(more), key={"budgets": (budget,)})
+    reply = await world.ask()
+    assert (reply.status, reply.header(SUBSTITUTE)) == (200, "c")
+    assert world.asked() == [1, 1, 1]
+    record = await world.record()
+    cost = record.cost_nano if kind == "money" else record.input_tokens + record.output_tokens
+    assert cost
+    assert spent(world) == (cost, 0)
+
+
+@pytest.mark.parametrize("kind", ONE_AT_A_TIME)
+async def test_many_that_fall_back_at_once_hold_no_more_than_there_is(open_world: Open, kind: str) -> None:
+    """While the last of the chain takes its time: one request holds the budget, whichever models it went through."""
+    budget, more = ONE_AT_A_TIME[kind]
+    world = await open_world(down="ab", models=with_chain(more), key={"budgets": (budget,)})
+    world.upstreams["c"].script(Fault(ttft=0.5))
+    replies = await asyncio.gather(*(world.ask() for _ in range(16)))
+    assert sorted(reply.status for reply in replies) == [200] + [429] * 15
+    assert world.asked() == [1, 1, 1]
+    assert spent(world)[1] == 0
+
+
+async def test_who_lost_its_place_while_it_looked_elsewhere_is_not_answered_beyond_the_budget(
+    open_world: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own endpoint is out, the fallback is too dear, and a request of another worker takes what was given back."""
+    models = with_chain({"price": ModelPrice(input=1.0, output=1.0)})
+    models["b"] = models["c"] = {"price": ModelPrice(input=1e6, output=1e6)}
+    world = await open_world(down="a", models=models, key={"budgets": (Budget(amount=ONE / 1e6),)})
+    for _ in range(5):
+        assert_refused(await world.ask(), 502, "upstream_error")
+    world.upstreams["a"].script()
+    reply = await world.ask()
+    assert (reply.status, reply.header(SUBSTITUTE)) == (200, None), "all are out, so its own is asked all the same"
+    before = world.asked()
+    taken: list[Any] = []
+
+    def take_first(ctx: Any, runtime: Any) -> None:
+        if not taken:
+            desk = ctx.snapshot.desk
+            standing = desk.standing("caller", "a")
+            taken.append(desk.admit(standing, runtime.clock.monotonic(), ctx.record.ts, 0, 0, standing_rest(standing)))
+        limit(ctx, runtime)
+
+    def standing_rest(standing: Any) -> int:
+        committed: int = sum(standing.plan.limiter.committed(0)[:2])
+        return ONE * 1_000 - committed
+
+    monkeypatch.setattr("fastpath.route.fallback.limit", take_first)
+    assert_refused(await world.ask(), 429, "insufficient_quota")
+    assert world.asked() == before
+    assert len(taken) == 1
 
 
 async def test_limits_of_the_fallback_hold_for_those_who_come_from_elsewhere(open_world: Open) -> None:
