@@ -152,7 +152,7 @@ def trace_of(ctx: "RequestContext") -> "tuple[Choice, ...]":
     """The choices of a running or finished request."""
     if ctx.route is None or ctx.path is None:
         return ()
-    return choices_of(ctx.record, ctx.route, ctx.path.template, ctx.tiers)
+    return choices_of(ctx.record, ctx.route, ctx.path.template, ctx.tiers, ctx.label)
 
 
 def headline_of(ctx: "RequestContext") -> bytes | None:
@@ -161,4 +161,5 @@ def headline_of(ctx: "RequestContext") -> bytes | None:
     if not choices:
         return None
     names = [each.name for model in ctx.snapshot.settings.models for each in model.endpoints]
-    return headline(choices[-1], ctx.record.tier or "-", choices[-1].endpoint in names)
+    endpoint = choices[-1].endpoint
+    return headline(choices[-1], ctx.record.tier or "-", endpoint is None or endpoint in names)

@@ -42,6 +42,8 @@ def _again(choice: Choice) -> Replayed:
     if choice.reason == "score" and left:
         best = max(left, key=lambda each: each.total)
         return Replayed(choice.endpoint, best.endpoint, True)
+    if choice.reason == "nobody":
+        return Replayed(choice.endpoint, None, True)
     if choice.endpoint in gone:
         return Replayed(choice.endpoint, None, True)
     return Replayed(choice.endpoint, choice.endpoint, choice.reason == "only")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from fastpath.explain.decision import Failure
+from fastpath.guard.label import Label
 from fastpath.policy.question import TIERS
 from fastpath.record import DecisionRecord
 from fastpath.route.trace import choices, inputs
@@ -16,11 +17,16 @@ from fastpath.snapshot import Route
 from scheduler.choice import Choice, Dropped, Step
 
 
-def choices_of(record: DecisionRecord, route: Route, path: str, tiers: int) -> tuple[Choice, ...]:
-    """One choice per attempt. path: the template of the API path; tiers: those that policies left."""
+def choices_of(
+    record: DecisionRecord, route: Route, path: str, tiers: int, label: Label | None = None
+) -> tuple[Choice, ...]:
+    """One choice per attempt; one of nobody where nobody could be asked. path: the template of the API path; tiers:
+    those that policies left; label: of the data, None before it was classed."""
     if record.choices is not None:
         return choices(record)
-    dropped, left = _sort(route, path, tiers)
+    dropped, left = _sort(route, path, tiers, label)
+    if dropped and not left:
+        return (Choice(route.name, None, "nobody", "", tuple(dropped)),)
     found = []
     for endpoint in _tried(record):
         found.append(Choice(route.name, endpoint, "only" if len(left) == 1 else "picker", "", tuple(dropped)))
@@ -40,7 +46,7 @@ def failures_of(lines: Sequence[str] | None) -> tuple[Failure, ...]:
     return tuple([Failure(*(*line.split(" ", 2), "", "")[:3]) for line in lines or ()])
 
 
-def _sort(route: Route, path: str, tiers: int) -> tuple[list[Dropped], list[str]]:
+def _sort(route: Route, path: str, tiers: int, label: Label | None) -> tuple[list[Dropped], list[str]]:
     """Who could not be taken and why, and who could."""
     dropped, left = [], []
     for target in route.targets:
@@ -48,6 +54,9 @@ def _sort(route: Route, path: str, tiers: int) -> tuple[list[Dropped], list[str]
             dropped.append(Dropped(target.name, Step.SAFETY, "policy"))
         elif target.paths is not None and path not in target.paths:
             dropped.append(Dropped(target.name, Step.CAPABILITY, "path"))
+        elif label is not None and not label.admits(target.tier, target.spec.region):
+            reached = TIERS[target.tier] & label.reach
+            dropped.append(Dropped(target.name, Step.SAFETY, "region" if reached else "tier"))
         else:
             left.append(target.name)
     return dropped, left

@@ -1,14 +1,15 @@
 """What these tests share: the loop they run on, and a gateway per door with keys of two tenants."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from fastpath.settings import Endpoint, Key, Model, Tenant
 from fastpath.settings.decisions import Decisions
 from fastpath.settings.pepper import make_pepper
+from fastpath.settings.tenancy import Residency
 from fastpath.settings.token import KeyHasher, new_token
 from loadtest.rig import post
 from loadtest.rig.bench import Served, Upstream, make_settings
@@ -54,7 +55,15 @@ async def bench(door: str) -> AsyncIterator[DoorBench]:
 def build(bench: DoorBench, tmp_path: Path) -> Build:
     """Starts a World: `await build(clock=..., named=..., **decisions)`."""
 
-    async def start(clock: Clock | None = None, named: bool = True, urls: int = 1, **decisions: Any) -> World:
+    async def start(
+        clock: Clock | None = None,
+        named: bool = True,
+        urls: int = 1,
+        regions: Sequence[str | None] = (),
+        residency: Residency | None = None,
+        tier: Literal["L0", "L1", "L2"] = "L1",
+        **decisions: Any,
+    ) -> World:
         state = tmp_path / "state"
         hasher = KeyHasher(make_pepper(state))
         owners = {"plain": ("acme", False), "seer": ("acme", True), "other": ("globex", True), "alone": (None, False)}
@@ -64,9 +73,9 @@ def build(bench: DoorBench, tmp_path: Path) -> Build:
             Endpoint(
                 url=each.url,
                 name=f"rack-{i}" if named else None,
-                tier="L1",
+                tier=tier,
                 version="3.3",
-                region="eu",
+                region=regions[i] if regions else "eu",
                 weight=1000 ** (urls - 1 - i),
             )
             for i, each in enumerate(upstreams)
@@ -77,7 +86,7 @@ def build(bench: DoorBench, tmp_path: Path) -> Build:
                 Key(name=name, hash=hasher.hash_text(keys[name]), tenant=tenant, insight=insight)
                 for name, (tenant, insight) in owners.items()
             ),
-            tenants=(Tenant(name="acme"), Tenant(name="globex")),
+            tenants=(Tenant(name="acme", residency=residency), Tenant(name="globex")),
             state_dir=str(state),
             decisions=Decisions(**{"share": 1.0, **decisions}),
         )

@@ -62,6 +62,12 @@ def test_an_endpoint_that_was_dropped_is_no_choice() -> None:
     assert not again.same
 
 
+def test_nobody_is_nobody_again() -> None:
+    choice = Choice("m", None, "nobody", dropped=(Dropped("a", Step.SAFETY, "region"),))
+    (again,) = replay(make_decision(ID, choices=(choice,)))
+    assert (again.endpoint, again.same, again.decided) == (None, True, True)
+
+
 def test_ids_are_read_as_they_are_written() -> None:
     assert id_of(name_of(ID)) == ID
     assert id_of(ID.hex()) == ID

@@ -9,6 +9,7 @@ import pytest
 
 from backends.mock import Fault
 from fastpath.explain.headline import MOST
+from fastpath.settings.tenancy import Residency
 from loadtest.rig.reply import Reply
 from tests.explain.conftest import CANARY, Build, World
 
@@ -202,3 +203,35 @@ def test_a_header_is_one_line_of_ascii() -> None:
     assert len(line) <= MOST
     assert re.fullmatch(rb"[ -~]+", line)
     assert line.count(b";") == 3
+
+
+@pytest.mark.parametrize(
+    ("regions", "reasons"),
+    [(("us", "us"), ["region", "region"]), (("us", None), ["region", "region"]), (("us", "eu"), ["region"])],
+)
+async def test_residency_that_rules_a_region_out_is_told(
+    build: Build, regions: tuple[str | None, ...], reasons: list[str]
+) -> None:
+    """Of a request that went elsewhere, and of one that there was no place for; by name to those who may see names."""
+    world = await build(urls=2, regions=regions, residency=Residency(regions=("eu",)))
+    answer = await world.chat("seer")
+    assert answer.status == (200 if "eu" in regions else 503)
+    found = body_of(await world.look("seer", id_of(answer)))
+    (choice,) = found["choices"]
+    assert [(each["step"], each["reason"]) for each in choice["dropped"]] == [("safety", one) for one in reasons]
+    assert [each["endpoint"] for each in choice["dropped"]] == ["rack-0", "rack-1"][: len(reasons)]
+    assert (choice["endpoint"], choice["reason"]) == (("rack-1", "only") if "eu" in regions else (None, "nobody"))
+    line = answer.header("x-fastpath-decision")
+    if answer.status == 503:
+        assert line == "model=llama; endpoint=-; tier=-; reason=nobody"
+        assert world.upstream.asked == 0
+
+
+async def test_a_class_that_leaves_no_place_is_told(build: Build) -> None:
+    world = await build(tier="L2", named=False)
+    answer = await world.chat("plain", "x", ("x-fastpath-data-class", "P0"))
+    assert answer.error["code"] == "residency_unavailable"
+    found = await world.look("plain", id_of(answer))
+    (choice,) = body_of(found)["choices"]
+    assert choice["dropped"] == [{"endpoint": "endpoint-1", "step": "safety", "reason": "tier"}]
+    assert b"127.0.0.1" not in found.body
