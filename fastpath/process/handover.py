@@ -19,6 +19,7 @@ VARIABLE: Final = "FASTPATH_HANDOVER"
 SERVING: Final = b"serving\n"
 #: Named after a process id, which the successor does not have.
 _OF_THIS_PROCESS: Final = ("WATCHDOG_PID", "LISTEN_PID")
+_LEAVING: Final = 10.0  # seconds between the end of the line and the exit code: on a busy machine Python ends slowly
 
 
 class Inheritance:
@@ -120,7 +121,7 @@ async def _wait_for_word(line: socket.socket, exited: "asyncio.Future[int]", wit
         return f"it did not serve within {within:.0f} s"
     if heard.exception() is None and heard.result() == SERVING:
         return ""
-    await asyncio.wait({exited}, timeout=1)
+    await asyncio.wait({exited}, timeout=_LEAVING)
     return f"it ended with status {exited.result()}" if exited.done() else "it closed its line"
 
 

@@ -117,9 +117,10 @@ class Crowd:
 
 @contextmanager
 def frozen(process: psutil.Process) -> Iterator[None]:
-    """While a process stands still."""
+    """While a process stands still. The signal alone says only that it soon will."""
     process.suspend()
     try:
+        until(lambda: process.status() == psutil.STATUS_STOPPED, "it does not stand still", PATIENCE)
         yield
     finally:
         process.resume()
