@@ -84,4 +84,4 @@ cdef class CallerExchange(Exchange):
     cdef void _drop(self)
     cdef void _leave(self)
     cdef void _finish(self)
-    cdef bytes _head(self, int status, object headers, bytes framing)
+    cdef bytes _head(self, int status, object headers, bytes framing, bytes body)

@@ -2,11 +2,11 @@
 
 from http import HTTPStatus
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.string cimport memchr, memcpy
 
-from _native.http1 cimport RequestParser
+from _native.http1 cimport RequestParser, length_field, put
 from _native.relay cimport Sink, Source
 
 from _native.http1 import HeadTooLarge, ProtocolError
@@ -48,6 +48,12 @@ cdef bytes _chunk(bytes data):
     out[digits + 2 + size] = 13
     out[digits + 3 + size] = 10
     return framed
+
+
+cdef inline Py_ssize_t _size_of(object piece) except -1:
+    if not PyBytes_Check(piece):
+        raise TypeError(f"a header field is bytes, not {type(piece).__name__}")
+    return PyBytes_GET_SIZE(piece)
 
 
 cdef class CallerConnection:
@@ -390,13 +396,13 @@ cdef class CallerExchange(Exchange):
     cpdef void reply(self, int status, object headers, bytes body) except *:
         if self.over or self.connection is None:
             return
-        head = self._head(status, headers, b"content-length: %d\r\n" % len(body))
+        cdef bytes framing = length_field(len(body))
         if self.method == "HEAD":
-            self.connection.transport.write(head)
+            self.connection.transport.write(self._head(status, headers, framing, b""))
         elif PyBytes_GET_SIZE(body) < 16384:
-            self.connection.transport.write(head + body)
+            self.connection.transport.write(self._head(status, headers, framing, body))
         else:
-            self.connection.transport.writelines([head, body])
+            self.connection.transport.writelines([self._head(status, headers, framing, b""), body])
         self._finish()
 
     cpdef Sink stream(self, int status, object headers, Source source):
@@ -414,21 +420,31 @@ cdef class CallerExchange(Exchange):
         framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
         if self.connection.full:
             source.pause()
-        self.connection.transport.write(self._head(status, headers, framing))
+        self.connection.transport.write(self._head(status, headers, framing, b""))
         return self
 
-    cdef bytes _head(self, int status, object headers, bytes framing):
-        cdef list parts = [status_line(status), <bytes> self.connection.door.date]
-        for name, value in headers:
-            parts.append(name)
-            parts.append(b": ")
-            parts.append(value)
-            parts.append(b"\r\n")
-        parts.append(framing)
+    cdef bytes _head(self, int status, object headers, bytes framing, bytes body):
+        """The head of the answer, and `body` behind it, in one piece."""
+        cdef bytes line = status_line(status), date = self.connection.door.date, end, whole
+        cdef list fields = headers if type(headers) is list else list(headers)
+        cdef Py_ssize_t size
+        cdef char* out
         # With the rest of a body unread there is no telling where the next request begins.
-        keeps = self.connection.parser.done and not self.connection.last
-        parts.append(b"\r\n" if keeps else b"connection: close\r\n\r\n")
-        return b"".join(parts)
+        cdef bint keeps = self.connection.parser.done and not self.connection.last
+        end = b"\r\n" if keeps else b"connection: close\r\n\r\n"
+        size = len(line) + len(date) + len(framing) + len(end) + len(body)
+        for name, value in fields:
+            size += _size_of(name) + _size_of(value) + 4
+        whole = PyBytes_FromStringAndSize(NULL, size)
+        out = put(put(PyBytes_AS_STRING(whole), line), date)
+        for name, value in fields:
+            out = put(out, <bytes> name)
+            memcpy(out, b": ", 2)
+            out = put(out + 2, <bytes> value)
+            memcpy(out, b"\r\n", 2)
+            out += 2
+        put(put(put(out, framing), end), body)
+        return whole
 
     cpdef void write(self, bytes data):
         if self.over or self.connection is None:

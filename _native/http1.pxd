@@ -19,6 +19,11 @@ cdef enum ParserState:
     DONE
 
 
+cpdef bytes length_field(long long size)
+cpdef bytes write_request(bytes fixed, bytes fields, long long length, bytes body)
+cdef char* put(char* out, bytes piece) noexcept
+
+
 cdef class FieldNames:
     cdef tuple names
     cdef uint64_t lengths               # bit n: some name has n bytes

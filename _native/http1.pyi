@@ -19,6 +19,13 @@ class FieldNames:
 
     def __new__(cls, names: Iterable[bytes]) -> FieldNames: ...
 
+def length_field(size: int) -> bytes:
+    """`content-length` as it goes on the wire, with its line end. Raises ValueError for less than nothing."""
+
+def write_request(fixed: bytes, fields: bytes, length: int, body: bytes | None) -> bytes:
+    """A request in one piece. fixed, fields: its head, each line with its end; length: of its body, in bytes, -1 for
+    none to be declared; body: what of it goes out with the head."""
+
 class MessageParser:
     """What requests and responses share. Feed it what the socket gives; read the head from the attributes once
     `head_done`. Every field is checked; kept are those in `wanted` (None: all) and those that HTTP itself reads."""

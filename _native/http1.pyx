@@ -2,7 +2,7 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy
 
 
 cdef enum:
@@ -14,6 +14,7 @@ cdef enum:
     NAME_SLOTS = 64
     MAX_NAMES = 64
     MAX_NAME = 40
+    LENGTH_FIELD = 38  # the longest: 18 bytes around 20 digits
 
 # RFC 9110 token characters, as a table: 1 = allowed in a field name.
 cdef unsigned char TOKEN[256]
@@ -138,6 +139,50 @@ cdef long long _decimal(bytes value) except -1:
 
 cdef inline bint _is_digit(unsigned char c) noexcept nogil:
     return 48 <= c <= 57
+
+
+cpdef bytes length_field(long long size):
+    cdef char[LENGTH_FIELD] line
+    return PyBytes_FromStringAndSize(line, _write_length(line, size))
+
+
+cpdef bytes write_request(bytes fixed, bytes fields, long long length, bytes body):
+    cdef char[LENGTH_FIELD] line
+    cdef Py_ssize_t count = 0, rest = PyBytes_GET_SIZE(body) if body is not None else 0
+    cdef bytes whole
+    cdef char* out
+    if fixed is None or fields is None:
+        raise TypeError("a head is bytes, not None")
+    if length >= 0:
+        count = _write_length(line, length)
+    whole = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(fixed) + PyBytes_GET_SIZE(fields) + count + 2 + rest)
+    out = put(put(PyBytes_AS_STRING(whole), fixed), fields)
+    memcpy(out, line, count)
+    memcpy(out + count, b"\r\n", 2)
+    if rest:
+        put(out + count + 2, body)
+    return whole
+
+
+cdef char* put(char* out, bytes piece) noexcept:
+    memcpy(out, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+    return out + PyBytes_GET_SIZE(piece)
+
+
+cdef Py_ssize_t _write_length(char* out, long long size) except -1:
+    """Writes `content-length: <size>` and its line end; how many bytes that took."""
+    cdef char[20] digits
+    cdef Py_ssize_t at = 20
+    if size < 0:
+        raise ValueError(f"not a size: {size}")
+    while size or at == 20:
+        at -= 1
+        digits[at] = <char> (48 + size % 10)
+        size //= 10
+    memcpy(out, b"content-length: ", 16)
+    memcpy(out + 16, digits + at, 20 - at)
+    memcpy(out + 36 - at, b"\r\n", 2)
+    return 38 - at
 
 
 cdef class MessageParser:

@@ -72,11 +72,15 @@ cdef class Members:
     cpdef bytes small(self)
 
 
+cpdef tuple frame_facts(bytes data)
+
+
 cdef class Numbers:
     cdef tuple outer  # the bytes of each path's first name
     cdef tuple inner  # of its second, b"" when it has none
     cdef bytes foreign  # how no name may begin
     cdef int count
+    cdef int told  # of them, those whose numbers are wanted: of the others none may count anything
 
     cdef Py_ssize_t walk(self, const unsigned char* p, Py_ssize_t pos, Py_ssize_t size, bytes parent,
                          long long* values) except -2

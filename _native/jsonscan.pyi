@@ -84,8 +84,8 @@ class Members:
 class Numbers:
     """Reads a few whole numbers from a small object: at its top level, or one level below ("outer.inner")."""
 
-    def __init__(self, paths: Sequence[str], foreign: str = "") -> None:
-        """At most 16 paths (ValueError). A name that begins with `foreign` is unusual."""
+    def __init__(self, paths: Sequence[str], foreign: str = "", barred: Sequence[str] = ()) -> None:
+        """At most 16 paths (ValueError). Unusual: a name that begins with `foreign`, a number at a `barred` path."""
 
     def read(self, text: bytes) -> tuple[int | None, ...] | None:
         """The number at each path, None where it is absent or null.

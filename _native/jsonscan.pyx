@@ -687,8 +687,8 @@ cdef class Members:
 
 cdef class Numbers:
 
-    def __init__(self, paths, foreign=""):
-        names = [path.partition(".") for path in paths]
+    def __init__(self, paths, foreign="", barred=()):
+        names = [path.partition(".") for path in (*paths, *barred)]
         if len(names) > MAX_NUMBERS:
             raise ValueError(f"at most {MAX_NUMBERS} paths")
         self.foreign = foreign.encode()
@@ -696,6 +696,7 @@ cdef class Numbers:
         self.outer = tuple([shared.setdefault(outer, outer.encode()) for outer, _, _ in names])
         self.inner = tuple([inner.encode() for _, _, inner in names])
         self.count = <int> len(names)
+        self.told = <int> len(paths)
 
     cdef Py_ssize_t walk(self, Text p, Py_ssize_t pos, Py_ssize_t size, bytes parent, long long* values) except -2:
         """The members of the object at `pos`: top level (no parent) or one level below. Fails on what it cannot vouch
@@ -736,7 +737,7 @@ cdef class Numbers:
                     if values[i] >= 0:  # twice
                         return -1
                     pos = read_natural(p, value, size, &values[i])
-                    if pos < 0:
+                    if pos < 0 or i >= self.told:
                         return -1
                 break
             if not named or is_null(p, value):
@@ -757,7 +758,7 @@ cdef class Numbers:
             values[i] = -1
         if size == 0 or p[0] != b"{" or self.walk(p, 0, size, None, values) != size:
             return None
-        return tuple([values[i] if values[i] >= 0 else None for i in range(self.count)])
+        return tuple([values[i] if values[i] >= 0 else None for i in range(self.told)])
 
 
 cdef Py_ssize_t read_natural(Text p, Py_ssize_t pos, Py_ssize_t size, long long* value) noexcept nogil:
@@ -790,9 +791,12 @@ def scan(bytes data not None):
     return scan_frame(data, len(data), &facts)
 
 
-def frame_facts(bytes data not None):
+cpdef tuple frame_facts(bytes data):
     cdef FrameFacts facts
-    cdef Py_ssize_t pos = scan_text(data, len(data), &facts)
+    cdef Py_ssize_t pos
+    if data is None:
+        raise TypeError("an answer is bytes, not None")
+    pos = scan_text(data, len(data), &facts)
     if pos < 0:
         raise JsonError(failed_at(pos), REASONS[failed_why(pos)])
     kind = data[facts.type_start:facts.type_end].decode() if facts.type_start >= 0 else None

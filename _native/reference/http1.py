@@ -227,3 +227,15 @@ def _read_trailers(response: Response | Request, rest: bytes) -> None:
         total += len(line) + 2
         if total > MAX_HEAD:
             raise ProtocolError("large trailers")
+
+
+def length_field(size: int) -> bytes:
+    """The field line that declares a body."""
+    if size < 0:
+        raise ValueError(f"not a size: {size}")
+    return b"content-length: %d\r\n" % size
+
+
+def write_request(fixed: bytes, fields: bytes, length: int, body: bytes | None) -> bytes:
+    """A whole head, and what of the body goes with it."""
+    return fixed + fields + (length_field(length) if length >= 0 else b"") + b"\r\n" + (body or b"")

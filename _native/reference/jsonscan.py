@@ -326,8 +326,9 @@ class Members:
 class Numbers:
     """Finds a few whole numbers in a small object."""
 
-    def __init__(self, paths: Sequence[str], foreign: str = "") -> None:
-        self.paths = [path.split(".") for path in paths]
+    def __init__(self, paths: Sequence[str], foreign: str = "", barred: Sequence[str] = ()) -> None:
+        self.paths = [path.split(".") for path in (*paths, *barred)]
+        self.told = len(paths)
         self.foreign = foreign.encode()
 
     def read(self, text: bytes) -> tuple[int | None, ...] | None:
@@ -349,7 +350,8 @@ class Numbers:
                 return None
             if parents.get(name.decode()) == 2 and any(self._is_odd(inner) for inner, _, _ in _members(text, value)):
                 return None
-        return None if -1 in found else tuple(found)
+        barred = any(number is not None for number in found[self.told :])
+        return None if -1 in found or barred else tuple(found[: self.told])
 
     def _is_odd(self, name: bytes) -> bool:
         return b"\\" in name or (self.foreign != b"" and name.startswith(self.foreign))

@@ -1,4 +1,7 @@
-from _native.jsonscan cimport Numbers
+from _native.jsonscan cimport Numbers, frame_facts
+
+
+cdef Numbers _USUAL
 
 
 cdef class Usage:

@@ -56,6 +56,9 @@ _USUAL = Numbers(
         "completion_tokens_details.reasoning_tokens",
         "prompt_tokens_details.audio_tokens",
         "completion_tokens_details.audio_tokens",
+    ),
+    foreign="cache_",  # what a cache wrote, under any of its names
+    barred=(  # counts under names that the usual shape does not have
         "input_tokens",
         "output_tokens",
         "cached_tokens",
@@ -66,9 +69,7 @@ _USUAL = Numbers(
         "output_tokens_details.reasoning_tokens",
         "prompt_cache_hit_tokens",
     ),
-    foreign="cache_",  # what a cache wrote, under any of its names
 )
-_ELSEWHERE = (None,) * 9  # counts under names that the usual shape does not have
 
 
 def usage_of(raw: bytes) -> Usage | None:
@@ -117,10 +118,10 @@ def _usual(raw: bytes) -> Usage | None:
     None for all that is billed by more than the four totals: sound, written caches, reasoning beside the answer.
     """
     numbers = _USUAL.read(raw)
-    if numbers is None or numbers[7:] != _ELSEWHERE:
+    if numbers is None:
         return None
-    taken, given, total, cached, reasoning = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
-    if taken is None or given is None or taken > IMPOSSIBLE or given > IMPOSSIBLE or numbers[5] or numbers[6]:
+    taken, given, total, cached, reasoning, heard, spoken = numbers
+    if taken is None or given is None or taken > IMPOSSIBLE or given > IMPOSSIBLE or heard or spoken:
         return None
     if cached is not None and cached > taken:
         return None

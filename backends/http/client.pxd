@@ -1,4 +1,7 @@
+cimport cython
+
 from _native.clock cimport Clock
+from _native.http1 cimport write_request
 from _native.relay cimport Connection, Sink, StreamFilter
 from backends.call cimport Call
 from backends.http.pool cimport Pool, Waiting
@@ -17,6 +20,7 @@ cdef class HttpCall(Waiting):
     cdef double _linger_until
     cdef bint _refreshed
 
+    @cython.locals(call=Call, body=bytes)
     cpdef attach(self, Connection connection)
     cpdef completed(self)
     cpdef watch(self, StreamFilter stream)
@@ -43,5 +47,6 @@ cdef class HttpBackend:
     cdef dict _heads
 
     cpdef HttpCall start(self, Call call, Sink sink)
-    cdef bytes request_head(self, Call call)
+    @cython.locals(fixed=bytes)
+    cdef bytes request_head(self, Call call, bytes body)
     cdef bytes _fixed_head(self, Call call)

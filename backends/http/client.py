@@ -8,7 +8,7 @@ repeatable. Single loop.
 from urllib.parse import urlsplit
 
 from _native.clock import Clock
-from _native.http1 import FieldNames
+from _native.http1 import FieldNames, write_request
 from _native.relay import Connection, Sink, StreamFilter
 from _native.transport import Poller
 from backends.base import Cause, EndpointSpec, Moment, UpstreamError
@@ -53,14 +53,14 @@ class HttpCall(Waiting):
         self._connection = connection
         self._sent_at = self._marked_at = self._backend.clock.monotonic()
         call = self._call
-        head = self._backend.request_head(call)
+        body = call.body
         if call.feed is not None:
-            connection.begin(self, self._sink, head, None, False)
+            connection.begin(self, self._sink, self._backend.request_head(call, None), None, False)
             call.feed.start(self)
-        elif call.body is None or len(call.body) <= ONE_WRITE:
-            connection.begin(self, self._sink, head + call.body if call.body else head, None, True)
+        elif body is None or len(body) <= ONE_WRITE:
+            connection.begin(self, self._sink, self._backend.request_head(call, body), None, True)
         else:
-            connection.begin(self, self._sink, head, call.body, True)
+            connection.begin(self, self._sink, self._backend.request_head(call, None), body, True)
 
     def unconnected(self, error: UpstreamError) -> None:
         """No connection could be made."""
@@ -223,19 +223,17 @@ class HttpBackend:
             call.cancel()
         await self.pool.close()
 
-    def request_head(self, call: Call) -> bytes:
-        """The request line and all fields, ending with the blank line."""
+    def request_head(self, call: Call, body: bytes | None) -> bytes:
+        """The request line and all fields, ending with the blank line; and the body, where it is small."""
         key = (call.method, call.path)
         fixed = self._heads.get(key)
         if fixed is None:
             fixed = self._heads[key] = self._fixed_head(call)
         if call.feed is None:
-            if call.body is None:
-                return fixed + call.fields + b"\r\n"
-            return b"%b%bcontent-length: %d\r\n\r\n" % (fixed, call.fields, len(call.body))
+            return write_request(fixed, call.fields, -1 if call.body is None else len(call.body), body)
         if call.length is None:
-            return fixed + call.fields + b"transfer-encoding: chunked\r\n\r\n"
-        return b"%b%bcontent-length: %d\r\n\r\n" % (fixed, call.fields, call.length)
+            return write_request(fixed, call.fields + b"transfer-encoding: chunked\r\n", -1, None)
+        return write_request(fixed, call.fields, call.length, None)
 
     def _fixed_head(self, call: Call) -> bytes:
         target = (self._base + call.path + self.spec.query).encode("ascii")

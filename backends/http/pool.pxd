@@ -1,3 +1,5 @@
+cimport cython
+
 from _native.clock cimport Clock
 from _native.relay cimport Connection, Source
 
@@ -20,9 +22,11 @@ cdef class Pool:
     cdef public set _live
     cdef bint _closed
 
+    @cython.locals(oldest=double, connection=Connection)
     cpdef acquire(self, Waiting call)
     cpdef open_for(self, Waiting call)
     cpdef release(self, Connection connection, bint reusable)
     cpdef lost(self, Connection connection)
+    @cython.locals(call=Waiting)
     cdef _serve_next(self, Connection connection)
     cdef _open_next(self)

@@ -279,3 +279,17 @@ def parsed(parser: Any, data: bytes) -> list[Any]:
 def test_names_that_cannot_be_looked_for(names: list[bytes]) -> None:
     with pytest.raises(ValueError):
         native.FieldNames(names)
+
+
+@given(length=st.integers(min_value=-1, max_value=2**63 - 1), body=st.none() | st.binary(max_size=64))
+def test_a_request_is_written_in_one_piece(length: int, body: bytes | None) -> None:
+    parts = b"POST / HTTP/1.1\r\nhost: a\r\n", b"accept: */*\r\n", length, body
+    assert native.write_request(*parts) == twin.write_request(*parts)
+    if length >= 0:
+        assert native.length_field(length) == twin.length_field(length)
+
+
+def test_no_body_has_less_than_nothing() -> None:
+    for module in (native, twin):
+        with pytest.raises(ValueError, match="not a size: -1"):
+            module.length_field(-1)

@@ -50,6 +50,7 @@ def read(module: Any, data: bytes) -> Any:
         "firsts": [members.first(name) for name in NAMES],
         "texts": [members.text(name) for name in NAMES],
         "numbers": [module.Numbers(PATHS, foreign).read(data) for foreign in ("", "m", "ca")],
+        "unbarred": [module.Numbers(PATHS[:cut], "", PATHS[cut:]).read(data) for cut in range(1, len(PATHS))],
     }
 
 
