@@ -32,7 +32,7 @@ from fastpath.guard.egress import VIOLATIONS
 from fastpath.idempotency.store import RESULTS, Store
 from fastpath.identity.keys import KeyTable
 from fastpath.identity.published import Published, PublishedKeys
-from fastpath.identity.recall import Recall
+from fastpath.identity.recall import Recall, Review
 from fastpath.limits.book import resolved_keys
 from fastpath.limits.capacity import ArenaCapacity, CapacityWatch
 from fastpath.limits.desk import Desk
@@ -121,6 +121,7 @@ class App:
         self._facts = SharedFacts(metrics.arena, self._runtime.table, clock)
         self._pipeline = Pipeline(self._runtime, self._compile(settings, None), self._report)
         self._facts.use(self._pipeline.snapshot)
+        self._recall.renew(Review(self._pipeline.snapshot))
         self._door = _make_door(settings, self._pipeline, clock, self._poller)
         metrics.read(
             "ai_inference_in_flight",
@@ -144,7 +145,7 @@ class App:
 
     def reload(self, settings: Settings, published: Published | None = None) -> None:
         """Swaps settings, and what was published, at once. Running requests keep the snapshot they were admitted under
-        and end when their key may no longer make them."""
+        and end where they would not be admitted any more."""
         if settings.dns != self._settings.dns:
             query = AresQuery(settings.dns.nameservers)
             self._resolver.configure(query, settings.dns.min_ttl, settings.dns.max_ttl)
@@ -161,7 +162,7 @@ class App:
             backend = self._backends.pop(spec)
             backend.pool.retire()
             self._retired.add(backend)
-        self._recall.renew(snapshot.keys, snapshot)
+        self._recall.renew(Review(snapshot))
 
     def mark_requests(self) -> None:
         """Begins to mark what runs, for a supervisor that outlives this process: `fastpath.poison`."""

@@ -16,11 +16,10 @@ from fastpath.endpoints.paths import ApiPath, find
 from fastpath.endpoints.upload import Upload
 from fastpath.errors import GatewayError, Header
 from fastpath.explain.stage import Inquiry
-from fastpath.guard.recall import hold_to
 from fastpath.idempotency.caller import HEADER as IDEMPOTENCY_KEY
 from fastpath.idempotency.stage import Keyed
 from fastpath.identity.client import ClientAddress
-from fastpath.identity.recall import recheck
+from fastpath.identity.recall import hold_to, recheck
 from fastpath.identity.stage import identify
 from fastpath.limits.stage import limit
 from fastpath.policy.stage import govern
@@ -40,7 +39,7 @@ class Pipeline:
         self.publish(snapshot)
 
     def publish(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+        self.snapshot = self._runtime.present = snapshot
         self._client = ClientAddress(snapshot.settings.listen.trusted_proxies)
 
     def begin(self, exchange: Exchange) -> None:
@@ -86,7 +85,7 @@ class Pipeline:
         if ctx.snapshot is not self.snapshot:
             recheck(ctx, self.snapshot)
         if ctx.snapshot.rulebook is not None:
-            govern(ctx)
+            govern(ctx, ctx.snapshot.rulebook, ctx.route, ctx.key)
         assert ctx.route is not None
         decisions = self._runtime.decisions
         if decisions is not None and not decisions.admits(ctx):

@@ -35,3 +35,4 @@ cdef class Runtime:
     cdef public object books
     cdef public Recorder decisions
     cdef public object marks
+    cdef public object present

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fastpath.poison.marks import Marks
     from fastpath.record import DecisionRecord
     from fastpath.relay.delivery import Delivery
+    from fastpath.snapshot import Snapshot
 
 
 class Records(Protocol):
@@ -79,3 +80,4 @@ class Runtime:
         self.books: Books | None = None  # None: there is no ledger to tell
         self.decisions: Recorder | None = None  # None: no records of decisions are kept
         self.marks: Marks | None = None  # None: nobody would read them, were this process to die
+        self.present: Snapshot | None = None  # by which new requests are decided; None: before the first

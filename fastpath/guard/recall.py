@@ -4,7 +4,7 @@ Owns the judgement. Does not own the walk over what runs (`fastpath.identity.rec
 older did not is for new requests only: labels only rise.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from fastpath.errors import GatewayError
@@ -26,15 +26,13 @@ class Places:
         for spec in specs:
             self._by_url.setdefault(spec.url, []).append(spec)
 
+    def of(self, spec: "EndpointSpec") -> "Sequence[EndpointSpec]":
+        """What is said of a place now; what was said, where it is not named any more."""
+        return self._by_url.get(spec.url) or (spec,)
+
     def admit(self, label: Label, spec: "EndpointSpec") -> bool:
         """Whether data of this label may be where it is, by what is said of the place now, else by what was said."""
-        present = self._by_url.get(spec.url)
-        return all(label.admits(each.tier, each.region) for each in (present or (spec,)))
-
-
-def hold_to(delivery: "Delivery", present: "Snapshot") -> None:
-    """Holds a request to settings that came while its body did, before it is sent anywhere."""
-    review(delivery, present, Places(present.specs))
+        return all(label.admits(each.tier, each.region) for each in self.of(spec))
 
 
 def review(delivery: "Delivery", present: "Snapshot", places: Places) -> GatewayError | None:

@@ -1,8 +1,8 @@
 """Callers who come with a token of an identity provider: from its claims to what a key is elsewhere.
 
-Owns the mapping of claims to tenant, team, user and models under one snapshot, and what a refusal is called. Does not
-own what a token proves (`token.verifier`) or when keys are fetched (`token.issuers`). Whom a token stands for is kept
-with the token: asking again costs a hash of it. One event loop.
+Owns the mapping of claims to tenant, team, user, models and limits under one snapshot, and what a refusal is called.
+Does not own what a token proves (`token.verifier`), when keys are fetched (`token.issuers`) or how a caller is held to
+its limits (`scope`). Whom a token stands for is kept with the token: asking again costs a hash of it. One event loop.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,9 +10,11 @@ from typing import Final
 
 from fastpath import errors
 from fastpath.errors import GatewayError
+from fastpath.identity.scope import Terms
 from fastpath.identity.token.identity import Claims, shorten
 from fastpath.identity.token.issuers import Issuers
 from fastpath.identity.token.refusal import Reason, Refusal
+from fastpath.identity.token.verifier import Proven
 from fastpath.settings import Issuer, Key, Settings, Team, Tenant, User
 
 #: Scopes that name a model: `models:llama`.
@@ -21,6 +23,12 @@ ALL: Final = "*"
 
 Count = Callable[[str, str], None]
 """Told of each refusal: the issuer's name, "" when it is not known, and the reason."""
+
+
+class Bearer(Key, frozen=True, kw_only=True):
+    """A caller that a token stands for. terms: what limits it, and until when its token is good."""
+
+    terms: Terms
 
 
 class Home:
@@ -48,6 +56,7 @@ class Callers:
     """Finds the caller behind a token. version: the snapshot's: what older ones made of a token is not used."""
 
     def __init__(self, issuers: Issuers, settings: Settings, version: int, count: Count) -> None:
+        self.now = issuers.now  # by which tokens end
         self._issuers = issuers
         self._verifier = issuers.verifier
         self._trusted = {issuer.name: issuer for issuer in settings.issuers}
@@ -56,7 +65,7 @@ class Callers:
         self._version = version
         self._count = count
 
-    def find(self, authorization: bytes, request: str) -> Key | None:
+    def find(self, authorization: bytes, request: str) -> Bearer | None:
         """The caller behind the value of an `Authorization` header, as a key; None: it holds nothing like a token.
 
         request: its id, for the log. Raises 401 for a token that is refused, 403 for a tenant or user that is not
@@ -70,13 +79,14 @@ class Callers:
             self._refuse(found, request)
             return None
         if found.note is not None and found.note[0] == self._version:
-            key: Key = found.note[1]
+            key: Bearer = found.note[1]
             return key
-        key = self._admit(found.claims)
+        key = self._admit(found)
         found.note = (self._version, key)
         return key
 
-    def _admit(self, claims: Claims) -> Key:
+    def _admit(self, proven: Proven) -> Bearer:
+        claims = proven.claims
         issuer = self._trusted[claims.issuer]
         home = self._home(claims.tenant) if claims.tenant else None
         user = home.user(claims.principal, claims.team) if home is not None and claims.user else None
@@ -84,10 +94,11 @@ class Callers:
             raise errors.forbidden(_NOT_LISTED)
         team = home.team(claims.team, user) if home is not None else None
         tenant = home.tenant if home is not None else None
-        return Key(
+        return Bearer(
             name=claims.principal,
             hash="",  # nobody presents it: it is in no table of keys
             models=_models(issuer, claims, [above for above in (tenant, team, user) if above is not None]),
+            terms=Terms(issuer, proven.window.end),
             tenant=claims.tenant or None,
             # Only those that the settings know: whoever they do not know has the limits of all such, and one plan.
             team=team.name if team is not None else None,

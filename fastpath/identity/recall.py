@@ -1,56 +1,113 @@
-"""Takes back what was allowed: requests that run, or are still being read, under a key that has lost its right or where
-their data may not be any more (`fastpath.guard.recall`).
+"""Takes back what was allowed: requests that run, or are still being read, whose caller has lost its right, whose data
+may not be where they are any more (`fastpath.guard.recall`), or which a policy denies now (`fastpath.policy.recall`).
 
-Owns when they are judged anew (all of them after every new table; those whose key ends, once a second) and the walk in
-slices, so that ten thousand streams do not stop the loop. Does not own how a delivery ends: in-band, settled and billed
-as broken. Runs on the worker's loop.
+Owns when they are judged anew (all of them by every new snapshot; those whose key or token ends, once a second) and the
+walk in slices, so that ten thousand streams do not stop the loop. What judges is what admits. Does not own how a
+delivery ends: in-band, settled and billed as broken. Runs on the worker's loop.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fastpath import errors
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError
-from fastpath.guard.recall import Places, review
-from fastpath.identity.keys import KeyTable
-from fastpath.identity.scope import above_ceiling
-from fastpath.identity.stage import REFUSED
+from fastpath.guard.recall import Places
+from fastpath.guard.recall import review as review_place
+from fastpath.identity.scope import Terms, above_ceiling
+from fastpath.identity.stage import REFUSED, single_credential
+from fastpath.policy.recall import review as review_policy
 from fastpath.runtime import Runtime
+from fastpath.settings import Key
 from fastpath.snapshot import Snapshot, may_use
 
 if TYPE_CHECKING:
     from fastpath.relay.delivery import Delivery
 
 SLICE: Final = 128
-"""Requests judged before the loop goes on: about 0.3 ms."""
+"""Requests judged before the loop goes on, at most: about 0.5 ms, while no signature has to be checked."""
+SPELL: Final = 0.002
+"""Seconds after which it goes on anyway: the signature of a token costs 0.1 ms, and of some algorithms 0.35."""
 LOOK_EVERY: Final = 1.0
+#: `ends` of a request that cannot be judged yet, as nobody knows its issuer's keys: it is looked at again every time.
+UNSETTLED: Final = 1e-3
 
 
-def objection(ctx: RequestContext, keys: KeyTable) -> GatewayError | None:
-    """Why a request that was admitted under another table may not go on by this one; None when it may."""
-    if ctx.key is None:
+def find_caller(ctx: RequestContext, present: Snapshot) -> Key | None:
+    """The caller of a request as it is now. Raises what it would be refused with: 401 or 403, and 503 where nobody can
+    tell yet. A gateway that asked for no key when the request came, or asks for none now, lets it go on."""
+    if ctx.key is None or (present.keys is None and present.tokens is None):
         return None
-    key = keys.current(ctx.key)
-    if key is None:
-        return errors.unauthenticated(REFUSED)
+    key, terms = _look_up(ctx, ctx.key, present)
     if ctx.asked and not may_use(key, ctx.asked):
-        return errors.forbidden(f"This key may no longer use the model {ctx.asked[:200]!r}.")
-    terms = keys.terms(key)
+        raise errors.forbidden(f"You may no longer use the model {ctx.asked[:200]!r}.")
     ctx.ends = terms.ends if terms is not None else 0.0
-    if terms is None or ctx.path is None:
-        return None
-    if ctx.record.data_class is not None and terms.excludes(ctx.record.data_class):
-        return above_ceiling(ctx.record.data_class)
-    return terms.objection(ctx.path.template, ctx.record.client)
+    if terms is not None and ctx.path is not None:
+        if ctx.record.data_class is not None and terms.excludes(ctx.record.data_class):
+            raise above_ceiling(ctx.record.data_class)
+        error = terms.objection(ctx.path.template, ctx.record.client)
+        if error is not None:
+            raise error
+    return key
+
+
+def _look_up(ctx: RequestContext, key: Key, present: Snapshot) -> tuple[Key, Terms | None]:
+    if key.hash:
+        found = present.keys.current(key) if present.keys is not None else None
+        if found is not None and present.keys is not None:
+            return found, present.keys.terms(found)
+    elif present.tokens is not None:
+        bearer = present.tokens.find(single_credential(ctx) or b"", ctx.record.id)
+        if bearer is not None:
+            return bearer, bearer.terms
+    raise errors.unauthenticated(REFUSED)
 
 
 def recheck(ctx: RequestContext, present: Snapshot) -> None:
-    """Judges a request by the keys of now, which may have changed while its body came in. Raises 401 or 403."""
-    if ctx.snapshot is present or present.keys is None:
-        return
-    error = objection(ctx, present.keys)
+    """Judges a request by the callers of now, who may have changed while its body came in. Raises 401, 403 or 503."""
+    if ctx.snapshot is not present:
+        find_caller(ctx, present)
+
+
+def hold_to(delivery: "Delivery", present: Snapshot) -> None:
+    """Holds a request to a snapshot that came while its body did, before it is sent anywhere. Raises 403."""
+    error = Review(present).objection(delivery)
     if error is not None:
         raise error
+
+
+class Judge(Protocol):
+    """Says why a request may not go on, None when it may."""
+
+    def objection(self, delivery: "Delivery") -> GatewayError | None: ...
+
+    def moment(self, now: float) -> float:
+        """The latest time, Unix seconds, that any clock shows by which callers end; `now`: the machine's."""
+        ...
+
+
+class Review:
+    """Judges requests by one snapshot, whichever admitted them."""
+
+    def __init__(self, present: Snapshot) -> None:
+        self._present = present
+        self._places = Places(present.specs)
+
+    def objection(self, delivery: "Delivery") -> GatewayError | None:
+        """As in `Judge`. Takes from the request what it may not be sent to any more."""
+        key: Key | None = delivery.ctx.key
+        try:
+            key = find_caller(delivery.ctx, self._present) or key
+        except GatewayError as refusal:
+            if refusal.status != 503:
+                return refusal
+            delivery.ctx.ends = UNSETTLED
+        error = review_place(delivery, self._present, self._places)
+        return error or review_policy(delivery, self._present, self._places, key)
+
+    def moment(self, now: float) -> float:
+        """As in `Judge`."""
+        tokens = self._present.tokens
+        return now if tokens is None else max(now, tokens.now())
 
 
 class Recall:
@@ -58,29 +115,25 @@ class Recall:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._keys: KeyTable | None = None
-        self._present: Snapshot | None = None
-        self._places: Places | None = None
+        self._judge: Judge | None = None
         self._left: list[Delivery] = []
         self._walking = False
         self._looked = runtime.clock.monotonic()
 
-    def renew(self, keys: KeyTable | None, present: Snapshot | None = None) -> None:
-        """There is a new table, and a new snapshot: all requests that run are judged by them."""
-        self._keys, self._present = keys, present
-        self._places = Places(present.specs) if present is not None else None
-        if keys is not None or present is not None:
-            self._left = list(self._runtime.deliveries)
-            self._walk()
+    def renew(self, judge: Judge) -> None:
+        """There is a new snapshot: all requests that run are judged by it."""
+        self._judge = judge
+        self._left = list(self._runtime.deliveries)
+        self._walk()
 
     def sweep(self) -> None:
-        """Ends requests whose key has ended. Call it often; it looks once a second."""
+        """Judges requests whose caller has ended by now. Call it often; it looks once a second."""
         moment = self._runtime.clock.monotonic()
-        if moment - self._looked < LOOK_EVERY:
+        if self._judge is None or moment - self._looked < LOOK_EVERY:
             return
-        self._looked, now = moment, self._runtime.clock.now()
-        for delivery in [each for each in self._runtime.deliveries if 0 < each.ctx.ends <= now]:
-            delivery.refuse(errors.unauthenticated(REFUSED))
+        self._looked, now = moment, self._judge.moment(self._runtime.clock.now())
+        self._left.extend([each for each in self._runtime.deliveries if 0 < each.ctx.ends <= now])
+        self._walk()
 
     def _walk(self) -> None:
         if self._left and not self._walking:
@@ -89,15 +142,22 @@ class Recall:
 
     def _step(self) -> None:
         self._walking = False
-        for delivery in self._left[-SLICE:]:
-            error = None if delivery.ctx.settled else self._objection(delivery)
-            if error is not None:
-                delivery.refuse(error)
-        del self._left[-SLICE:]
+        clock = self._runtime.clock
+        until = clock.monotonic() + SPELL
+        for _ in range(min(SLICE, len(self._left))):
+            self._judge_one(self._left.pop())
+            if clock.monotonic() >= until:
+                break
         self._walk()
 
-    def _objection(self, delivery: "Delivery") -> GatewayError | None:
-        error = objection(delivery.ctx, self._keys) if self._keys is not None else None
-        if error is None and self._present is not None and self._places is not None:
-            error = review(delivery, self._present, self._places)
-        return error
+    def _judge_one(self, delivery: "Delivery") -> None:
+        assert self._judge is not None
+        if delivery.ctx.settled:
+            return
+        try:
+            error = self._judge.objection(delivery)
+        except Exception as bug:
+            delivery.fault(bug)  # whoever cannot be judged does not go on
+            return
+        if error is not None:
+            delivery.refuse(error)

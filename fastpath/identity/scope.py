@@ -1,7 +1,8 @@
-"""What a key may be used for besides its models: API paths, networks, a ceiling of the data class, and until when.
+"""What a key or a token may be used for besides its models: API paths, networks, a ceiling of the data class, and
+until when.
 
-Owns the judgement and the class of a request. Does not own models (`snapshot.may_use`) or the tables that keys stand in
-(`keys`). Terms never change after they are made.
+Owns the judgement and the class of a request. Does not own models (`snapshot.may_use`), the tables that keys stand in
+(`keys`) or whom a token stands for (`callers`). Terms never change after they are made.
 """
 
 import ipaddress
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from fastpath import errors
 from fastpath.errors import GatewayError
 from fastpath.identity.client import Network, parse_address
-from fastpath.settings import DataClass, Key
+from fastpath.settings import DataClass, Issuer, Key
 from fastpath.settings.syntax import seconds_of
 
 if TYPE_CHECKING:
@@ -22,17 +23,17 @@ _CLASSES: dict[bytes, DataClass] = {b"P0": "P0", b"P1": "P1", b"P2": "P2"}
 
 
 class Terms:
-    """What limits one key. ends: Unix seconds; data_class: the most sensitive one that may be sent (None: any)."""
+    """What limits one caller. ends: Unix seconds; data_class: the most sensitive one that may be sent (None: any)."""
 
     __slots__ = ("data_class", "ends", "networks", "paths")
 
-    def __init__(self, key: Key, ends: float) -> None:
+    def __init__(self, limits: Key | Issuer, ends: float) -> None:
         self.ends = ends
-        self.data_class: DataClass | None = key.data_class
-        self.paths = frozenset(key.paths) if key.paths is not None else None
+        self.data_class: DataClass | None = limits.data_class
+        self.paths = frozenset(limits.paths) if limits.paths is not None else None
         self.networks: tuple[Network, ...] | None = None
-        if key.networks is not None:
-            self.networks = tuple(ipaddress.ip_network(network, strict=False) for network in key.networks)
+        if limits.networks is not None:
+            self.networks = tuple(ipaddress.ip_network(network, strict=False) for network in limits.networks)
 
     def objection(self, path: str, client: str) -> GatewayError | None:
         """Why a request to this path (a template) from this address is refused; None when it is not."""

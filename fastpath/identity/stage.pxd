@@ -3,4 +3,4 @@ from fastpath.identity.keys cimport KeyTable
 
 
 cpdef identify(RequestContext ctx)
-cdef bytes _single_credential(RequestContext ctx)
+cpdef bytes single_credential(RequestContext ctx)

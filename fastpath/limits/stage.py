@@ -63,7 +63,7 @@ def _standing(ctx: RequestContext, desk: Desk) -> Standing:
     ctx.record.model = cheaper
     classify(ctx, ctx.snapshot, found)
     if ctx.snapshot.rulebook is not None:
-        govern(ctx)  # what may be sent to one model may not be sent to another
+        govern(ctx, ctx.snapshot.rulebook, found, ctx.key)  # what may be sent to one model may not be sent to another
     ctx.reply_headers.append((b"x-fastpath-substitute", cheaper.encode()))
     return desk.standing(caller, cheaper)
 

@@ -8,23 +8,22 @@ from fastpath import errors
 from fastpath.context import RequestContext
 from fastpath.policy.question import EVERY_TIER, TIERS, Question
 from fastpath.policy.rulebook import Rulebook
-from fastpath.settings import DataClass
-from fastpath.snapshot import Target
+from fastpath.settings import DataClass, Key
+from fastpath.snapshot import Route, Target
 
 #: Class of a request that has no label yet. None is asked about before it has one.
 UNSAID: DataClass = "P0"
 
 
-def govern(ctx: RequestContext) -> None:
+def govern(ctx: RequestContext, rulebook: Rulebook, route: Route | None, key: Key | None) -> None:
     """Sets ctx.tiers and the record's policy. Raises 403, in one form whatever the reason: rules are not the caller's.
 
-    A rule that takes tiers away counts only where the model has endpoints of these tiers.
+    A rule that takes tiers away counts only where the model has endpoints of these tiers. route: its model's; key: its
+    caller.
     """
-    rulebook, route, path = ctx.snapshot.rulebook, ctx.route, ctx.path
-    assert rulebook is not None
     assert route is not None
-    assert path is not None
-    verdict = rulebook.judge(ask(ctx, rulebook), _tiers_of(route.serving(path.template)))
+    assert ctx.path is not None
+    verdict = rulebook.judge(ask(ctx, rulebook, key), _tiers_of(route.serving(ctx.path.template)))
     ctx.record.policy = verdict.rule
     if not verdict.tiers:
         raise errors.policy_blocked()
@@ -36,9 +35,9 @@ def permitted(targets: tuple[Target, ...], tiers: int) -> tuple[Target, ...]:
     return tuple([target for target in targets if TIERS[target.tier] & tiers])
 
 
-def ask(ctx: RequestContext, rulebook: Rulebook) -> Question:
-    """The request as policies see it."""
-    key, record = ctx.key, ctx.record
+def ask(ctx: RequestContext, rulebook: Rulebook, key: Key | None) -> Question:
+    """The request as policies see it. key: its caller."""
+    record = ctx.record
     assert ctx.path is not None
     assert record.model is not None
     path, level, at, address = ctx.path.template, record.data_class or UNSAID, record.ts, record.client

@@ -97,6 +97,11 @@ class Delivery(AttemptOwner):
         """Lets the attempts to come go only where this holds."""
         self._left = self._hold_to(self._left, tuple([target for target in self._left if admits(target)]))
 
+    def permit(self, admits: "Callable[[Target], bool]") -> bool:
+        """The same where a policy says so, and not where data may be. False: that took the last of them."""
+        had, self._left = self._left, tuple([target for target in self._left if admits(target)])
+        return bool(self._left) or not had
+
     def _hold_to(self, left: "tuple[Target, ...]", admitted: "tuple[Target, ...]") -> "tuple[Target, ...]":
         """Takes places away that may not have the request's data."""
         self._withheld = self._withheld or len(admitted) < len(left)

@@ -5,15 +5,17 @@ scope, the class of its data, policies, limits, what is set aside. Whatever says
 move; does not own when (`fastpath.relay.delivery`) or the answers (their rooms). Synchronous; the worker's loop.
 """
 
+from fastpath import errors
 from fastpath.context import RequestContext
 from fastpath.errors import GatewayError
 from fastpath.guard.stage import classify
+from fastpath.identity.recall import find_caller
 from fastpath.limits.stage import NO_SUBSTITUTE, limit
 from fastpath.policy.question import EVERY_TIER
 from fastpath.policy.stage import govern
 from fastpath.runtime import Runtime
 from fastpath.settings import DataClass
-from fastpath.snapshot import Route, may_use
+from fastpath.snapshot import Route, Snapshot, may_use
 
 #: Tells the caller which model answers, when it is not the one that it asked for.
 SUBSTITUTE = b"x-fastpath-substitute"
@@ -36,6 +38,8 @@ def move(ctx: RequestContext, name: str, runtime: Runtime) -> bool:
     before = _Place(ctx)
     try:
         _enter(ctx, found, name)
+        if runtime.present is not None and runtime.present is not ctx.snapshot:
+            _enter_now(ctx, runtime.present, name)
         if ctx.snapshot.desk is not None or found.tariff is not None:
             _hold_anew(ctx, runtime)
     except GatewayError:
@@ -79,7 +83,21 @@ def _enter(ctx: RequestContext, route: Route, name: str) -> None:
     ctx.tiers = EVERY_TIER
     classify(ctx, ctx.snapshot, route)
     if ctx.snapshot.rulebook is not None:
-        govern(ctx)
+        govern(ctx, ctx.snapshot.rulebook, route, ctx.key)
+
+
+def _enter_now(ctx: RequestContext, present: Snapshot, name: str) -> None:
+    """Holds it to what a newer snapshot says of the model, where that is stricter. Raises GatewayError."""
+    key, route = find_caller(ctx, present) or ctx.key, present.routes.get(name)
+    if route is None or not may_use(key, name):
+        raise errors.unknown_model(name)
+    classify(ctx, present, route)
+    if present.rulebook is not None:
+        before = ctx.tiers
+        govern(ctx, present.rulebook, route, key)
+        ctx.tiers &= before
+        if not ctx.tiers:
+            raise errors.policy_blocked()
 
 
 def _hold_anew(ctx: RequestContext, runtime: Runtime) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from fastpath.settings.kinds import FilePath, Host, Label, ModelName
+from fastpath.settings.kinds import ApiPath, DataClass, FilePath, Host, Label, ModelName, Network
 from fastpath.settings.syntax import check_label
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -145,6 +145,28 @@ class Issuer(TrustedIssuer, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             "others. Empty: none, so that each model must be granted by a scope."
         ),
     ] = ("*",)
+    paths: Annotated[
+        Annotated[tuple[ApiPath, ...], Meta(min_length=1)] | None,
+        Meta(
+            description="API paths its tokens may be used for; `/v1/models` is one, and stands for its parts too. "
+            "None: all."
+        ),
+    ] = None
+    networks: Annotated[
+        Annotated[tuple[Network, ...], Meta(min_length=1)] | None,
+        Meta(
+            description="Addresses or networks its tokens may be used from. The caller's address is that of its "
+            "connection, or the one that `listen.trusted_proxies` tell. None: anywhere."
+        ),
+    ] = None
+    data_class: Annotated[
+        DataClass | None,
+        Meta(
+            description="Most sensitive class of data that may be sent with its tokens: P0 is the most sensitive, P2 "
+            "is public. A request says its class in `x-fastpath-data-class`; one that does not counts as this class. "
+            "None: any may be sent."
+        ),
+    ] = None
     members: Annotated[
         Members,
         Meta(

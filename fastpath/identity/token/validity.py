@@ -23,9 +23,14 @@ class Window(msgspec.Struct, frozen=True, gc=False):
     issued: float | None
     leeway: float
 
+    @property
+    def end(self) -> float:
+        """From when on it is refused, Unix seconds."""
+        return self.expires + self.leeway
+
     def check(self, now: float) -> None:
         """Raises Refused outside of it. now: Unix seconds."""
-        if now >= self.expires + self.leeway:
+        if now >= self.end:
             raise Refused(Reason.EXPIRED)
         if self.not_before is not None and now < self.not_before - self.leeway:
             raise Refused(Reason.NOT_YET_VALID)
