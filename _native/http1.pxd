@@ -25,16 +25,17 @@ cdef char* put(char* out, bytes piece) noexcept
 
 
 cdef class FieldNames:
-    cdef tuple names
+    cdef tuple names                    # those that HTTP itself reads before the others
     cdef uint64_t lengths               # bit n: some name has n bytes
     cdef short first[64]                # chains of names that share a slot; -1 ends one
-    cdef short next[64]
+    cdef short next[69]
 
     cdef bytes find(self, const unsigned char* name, Py_ssize_t size)
 
 
 cdef class MessageParser:
-    cdef FieldNames wanted              # None: every field
+    cdef FieldNames known               # names that are kept
+    cdef bint keeps_all                 # and every other field too
     cdef readonly bint head_done
     cdef readonly bint done
     cdef readonly bint keep_alive       # the connection may carry another exchange once `done`
@@ -63,7 +64,6 @@ cdef class MessageParser:
     cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size) except -1
     cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1
     cdef int _parse_field(self, const unsigned char* p, Py_ssize_t size) except -1
-    cdef bytes _name_of(self, const unsigned char* p, Py_ssize_t size)
     cdef int _parse_chunk_size(self, const unsigned char* p, Py_ssize_t size) except -1
 
     # take: what a complete piece means

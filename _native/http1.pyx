@@ -23,10 +23,8 @@ for _c in range(256):
 
 
 cdef unsigned char CONTROL[256]
-cdef unsigned char LOWER[256]
 for _c in range(256):
     CONTROL[_c] = (_c < 32 and _c != 9) or _c == 127
-    LOWER[_c] = ord(chr(_c).lower()) if _c < 128 else _c
 
 
 class ProtocolError(ValueError):
@@ -44,11 +42,12 @@ cdef class FieldNames:
         cdef int i
         for i in range(NAME_SLOTS):
             self.first[i] = -1
-        self.names = tuple(names)
-        if len(self.names) > MAX_NAMES:
+        asked = tuple(names)
+        if len(asked) > MAX_NAMES:
             raise ValueError(f"at most {MAX_NAMES} names")
+        self.names = (*FRAMING, *[name for name in asked if name not in FRAMING])
         for i, name in enumerate(self.names):
-            if not 0 < len(name) <= MAX_NAME or name != name.lower():
+            if not 0 < len(name) <= MAX_NAME or name != name.lower() or not _is_token(name):
                 raise ValueError(f"not a lower-case name of at most {MAX_NAME} bytes: {name!r}")
             self.lengths |= (<uint64_t> 1) << len(name)
             slot = _name_slot(<const unsigned char*> name, PyBytes_GET_SIZE(name))
@@ -56,12 +55,17 @@ cdef class FieldNames:
             self.first[slot] = i
 
     cdef bytes find(self, const unsigned char* name, Py_ssize_t size):
-        """The name object that is spelt like this (in lower case), None when it is not one of ours."""
-        cdef int i = self.first[_name_slot(name, size)]
+        """The name object that is spelt like this, in any letter case; None when it is not one of ours."""
+        cdef unsigned char lower[MAX_NAME]
         cdef bytes known
+        cdef int i
+        if not 0 < size <= MAX_NAME or not self.lengths >> size & 1:
+            return None
+        fp_lower(lower, name, size)
+        i = self.first[_name_slot(lower, size)]
         while i >= 0:
             known = <bytes> self.names[i]
-            if PyBytes_GET_SIZE(known) == size and memcmp(PyBytes_AS_STRING(known), name, size) == 0:
+            if PyBytes_GET_SIZE(known) == size and memcmp(PyBytes_AS_STRING(known), lower, size) == 0:
                 return known
             i = self.next[i]
         return None
@@ -71,12 +75,23 @@ cdef inline int _name_slot(const unsigned char* name, Py_ssize_t size) noexcept 
     return (size * 5 + name[0] * 3 + name[size - 1]) & (NAME_SLOTS - 1)
 
 
+cdef bint _is_token(bytes name):
+    """Whether a field may be called so: a name that a set knows is not looked at again."""
+    cdef unsigned char c
+    for c in name:
+        if not TOKEN[c]:
+            return False
+    return True
+
+
 #: What HTTP itself means by them; looked for in every message.
-cdef FieldNames FRAMING = FieldNames((b"content-length", b"transfer-encoding", b"connection", b"host", b"expect"))
+cdef tuple FRAMING = (b"content-length", b"transfer-encoding", b"connection", b"host", b"expect")
+cdef FieldNames FRAMING_ONLY = FieldNames(())
 
 
 cdef extern from *:
     """
+    #include <stddef.h>
     #include <stdint.h>
     #include <string.h>
 
@@ -89,8 +104,32 @@ cdef extern from *:
         del = x ^ (ones * 127);
         return (((x - ones * 32) | (del - ones) | x) & tops) != 0;
     }
+
+    /* Capital ASCII letters as small ones, the rest as it is. */
+    static inline uint64_t fp_lower_8(uint64_t x) {
+        const uint64_t ones = UINT64_C(0x0101010101010101), tops = UINT64_C(0x8080808080808080);
+        uint64_t low = x & ~tops, from_a = low + ones * (128 - 'A'), past_z = low + ones * (127 - 'Z');
+        return x | ((from_a & ~past_z & ~x & tops) >> 2);
+    }
+
+    /* The same of a text. One of eight bytes or more ends in a word that overlaps the one before. */
+    static inline void fp_lower(unsigned char *out, const unsigned char *p, ptrdiff_t size) {
+        ptrdiff_t at = 0;
+        uint64_t x;
+        if (size < 8) {
+            for (; at < size; at++) out[at] = p[at] >= 'A' && p[at] <= 'Z' ? p[at] | 32 : p[at];
+            return;
+        }
+        for (; at < size; at += 8) {
+            if (at > size - 8) at = size - 8;
+            memcpy(&x, p + at, 8);
+            x = fp_lower_8(x);
+            memcpy(out + at, &x, 8);
+        }
+    }
     """
     int fp_suspicious(const unsigned char* p) noexcept nogil
+    void fp_lower(unsigned char* out, const unsigned char* p, Py_ssize_t size) noexcept nogil
 
 
 cdef bint _has_control(const unsigned char* p, Py_ssize_t size) noexcept nogil:
@@ -118,6 +157,12 @@ cdef int _check_trailer(const unsigned char* p, Py_ssize_t size) except -1:
     if _has_control(p + i, size - i):
         raise ProtocolError("control character in a trailer")
     return 0
+
+
+cdef bytes _lowered(const unsigned char* p, Py_ssize_t size):
+    cdef bytes name = PyBytes_FromStringAndSize(NULL, size)
+    fp_lower(<unsigned char*> PyBytes_AS_STRING(name), p, size)
+    return name
 
 
 cdef bytes KEEP_ALIVE = b"keep-alive"
@@ -188,7 +233,8 @@ cdef Py_ssize_t _write_length(char* out, long long size) except -1:
 cdef class MessageParser:
 
     def __cinit__(self, FieldNames wanted=None):
-        self.wanted = wanted
+        self.keeps_all = wanted is None
+        self.known = wanted if wanted is not None else FRAMING_ONLY
         self.length = -1
         self.state = HEAD
 
@@ -348,15 +394,24 @@ cdef class MessageParser:
         return 0
 
     cdef int _parse_field(self, const unsigned char* p, Py_ssize_t size) except -1:
-        cdef Py_ssize_t colon = 0, start, end = size
+        cdef Py_ssize_t colon, start, end = size, at = 0
+        cdef const unsigned char* mark
         cdef bytes name
         self.fields_seen += 1
         if self.fields_seen > MAX_FIELDS:
             raise HeadTooLarge("more than 128 header fields")
-        while colon < size and TOKEN[p[colon]]:
-            colon += 1
-        if colon == 0 or colon == size or p[colon] != 58:
+        mark = <const unsigned char*> memchr(p, 58, size)
+        if mark == NULL:
             raise ProtocolError("malformed header field name")
+        colon = mark - p
+        name = self.known.find(p, colon)
+        if name is None:  # one that is known is well-formed
+            while at < colon and TOKEN[p[at]]:
+                at += 1
+            if colon == 0 or at < colon:
+                raise ProtocolError("malformed header field name")
+            if self.keeps_all:
+                name = _lowered(p, colon)
         start = colon + 1
         while start < end and (p[start] == 32 or p[start] == 9):
             start += 1
@@ -364,29 +419,9 @@ cdef class MessageParser:
             end -= 1
         if _has_control(p + start, end - start):
             raise ProtocolError("control character in a header field")
-        name = self._name_of(p, colon)
         if name is not None:
             self._take_field(name, PyBytes_FromStringAndSize(<const char*> p + start, end - start))
         return 0
-
-    cdef bytes _name_of(self, const unsigned char* p, Py_ssize_t size):
-        """The field's name in lower case, None when nobody wants the field."""
-        cdef unsigned char lower[MAX_NAME]
-        cdef Py_ssize_t i
-        cdef bytes name = None
-        cdef char* out
-        if size <= MAX_NAME and (self.wanted is None or (FRAMING.lengths | self.wanted.lengths) >> size & 1):
-            for i in range(size):
-                lower[i] = LOWER[p[i]]
-            name = FRAMING.find(lower, size)
-            if name is None and self.wanted is not None:
-                name = self.wanted.find(lower, size)
-        if name is None and self.wanted is None:
-            name = PyBytes_FromStringAndSize(NULL, size)
-            out = PyBytes_AS_STRING(name)
-            for i in range(size):
-                out[i] = <char> LOWER[p[i]]
-        return name
 
     cdef int _note_framing(self, bytes name, bytes value) except -1:
         """RFC 9112 section 6, without its leniencies: whatever two parsers could read differently is refused."""
@@ -609,12 +644,13 @@ cdef class RequestParser(MessageParser):
         return 0
 
     cdef int _take_field(self, bytes name, bytes value) except -1:
+        cdef Py_ssize_t before = len(self.fields)
         self._note_framing(name, value)
-        if name in self.fields:
+        self.fields[name] = value
+        if len(self.fields) == before:
             if name == b"host":
                 raise ProtocolError("repeated Host")
             self.repeated = True
-        self.fields[name] = value
         return 0
 
     cdef int _take_head(self) except -1:

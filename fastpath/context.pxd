@@ -25,6 +25,8 @@ cdef class RequestContext:
     cdef public double read_at
     cdef public double upstream
     cdef public object ticket
+    cdef public long long answer_most
+    cdef public long long answers
     cdef public Held held
     cdef public Terms terms
     cdef public list edits

@@ -45,6 +45,8 @@ class RequestContext:
         self.decision: Decision | None = None
         self.members: Members | None = None  # where its decision fields are in the body
         self.ticket: Ticket | None = None  # what it holds of its caller's limits and budgets
+        self.answer_most = 0  # tokens that it allows one answer, 0: it does not say; known once it is held for
+        self.answers = 1  # that it asks for
         self.held: Held | None = None  # its worst case, where it costs something or its tokens are limited
         self.terms: Terms | None = None  # by which its latest attempt is billed
         self.edits: list[Edit] | None = None  # what a clamp changes in its body
@@ -59,7 +61,7 @@ class RequestContext:
         self.mark_place = 0
         self.tiers = EVERY_TIER  # where policies let it go: `fastpath.policy.question`
         self.wanted: Wanted | None = None  # of an endpoint, where endpoints differ
-        self.reply_headers: list[Header] = [(b"x-request-id", record.id.encode())]
+        self.reply_headers: list[Header] = [(b"x-request-id", self.record.id.encode())]
 
     @property
     def dialect(self) -> str:

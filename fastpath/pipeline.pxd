@@ -1,8 +1,12 @@
 from _native.door cimport Exchange
 from fastpath.context cimport RequestContext
+from fastpath.endpoints.decode cimport check_head, decode
+from fastpath.endpoints.paths cimport ApiPath, find
 from fastpath.identity.client cimport ClientAddress
-from fastpath.endpoints.paths cimport ApiPath
+from fastpath.identity.stage cimport identify
+from fastpath.limits.stage cimport limit
 from fastpath.relay.delivery cimport Delivery
+from fastpath.route.stage cimport route
 from fastpath.runtime cimport Runtime
 from fastpath.snapshot cimport Snapshot
 
@@ -10,6 +14,7 @@ from fastpath.snapshot cimport Snapshot
 cdef class Pipeline:
     cdef Runtime _runtime
     cdef object _report
+    cdef object _settled
     cdef readonly Snapshot snapshot
     cdef ClientAddress _client
 

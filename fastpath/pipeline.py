@@ -36,6 +36,7 @@ class Pipeline:
     def __init__(self, runtime: Runtime, snapshot: Snapshot, report: Callable[[BaseException], None]) -> None:
         self._runtime = runtime
         self._report = report
+        self._settled = self._settle
         self.publish(snapshot)
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -54,14 +55,13 @@ class Pipeline:
         path = self._match(ctx)
         if not path.is_open:
             identify(ctx)
-        if path.body == "none":
-            self._answer(ctx, self._reply_of(ctx, path))
-            return
-        if path.body == "lookup":
+        if path.has_body:
+            check_head(ctx, path)
+            self._read(ctx, path)
+        elif path.body == "lookup":
             Inquiry(ctx, self, self._runtime).begin()
-            return
-        check_head(ctx, path)
-        self._read(ctx, path)
+        else:
+            self._answer(ctx, self._reply_of(ctx, path))
 
     def proceed(self, ctx: RequestContext, body: bytes) -> None:
         """The body is here too: decode, route, relay."""
@@ -95,7 +95,7 @@ class Pipeline:
         ctx.in_flight = True
         self._runtime.in_flight[ctx.route.name] = self._runtime.in_flight.get(ctx.route.name, 0) + 1
         self._runtime.retries.request()
-        delivery = Delivery(ctx, self._runtime, call, self._settle)
+        delivery = Delivery(ctx, self._runtime, call, self._settled)
         if ctx.snapshot is not self.snapshot:
             hold_to(delivery, self.snapshot)
         delivery.start()
@@ -152,8 +152,8 @@ class Pipeline:
         declared = ctx.exchange.declared_length
         if declared > limit:
             raise errors.too_large(limit)
-        self.reserve(ctx, 0 if path.body == "multipart" else declared)  # an upload reserves what it holds
-        if path.body == "multipart":
+        self.reserve(ctx, 0 if path.is_form else declared)  # an upload reserves what it holds
+        if path.is_form:
             upload = Upload(ctx, self, limit)
             upload.source = ctx.exchange.read_pieces(limit, patience, upload)
             return

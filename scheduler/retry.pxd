@@ -1,4 +1,8 @@
+cimport cython
+
 from _native.clock cimport Clock
+
+cdef long long WINDOW
 
 
 cdef class RetryBudget:
@@ -11,4 +15,5 @@ cdef class RetryBudget:
 
     cpdef request(self)
     cpdef bint spend(self)
+    @cython.locals(now=cython.longlong, second=cython.longlong)
     cdef _advance(self)

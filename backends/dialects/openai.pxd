@@ -1,6 +1,9 @@
-from _native.jsonscan cimport Members
+cimport cython
+
+from _native.jsonscan cimport Fields, Members
 
 
+@cython.locals(fields=Fields, members=Members)
 cpdef tuple decode(bytes body, object decoder)
 cpdef tuple rename_model(Members members, str name)
 cpdef tuple ask_usage(Members members)

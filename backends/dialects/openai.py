@@ -179,8 +179,9 @@ def decode(body: bytes, decoder: "msgspec.json.Decoder[Any]") -> tuple[Decision,
 
     The body is scanned once; only its small fields are decoded, so that a long prompt is not read twice.
     """
+    fields = FIELDS
     try:
-        members = FIELDS.read(body)
+        members = fields.read(body)
         decision: Decision = decoder.decode(members.small())
     except JsonError as error:
         raise BadRequest(f"The body is not acceptable JSON: {error.reason} at byte {error.position}.") from error

@@ -1,3 +1,5 @@
+cimport cython
+
 from _native.rates cimport Rates
 
 
@@ -20,4 +22,5 @@ cdef class Lane:
     cdef object _price
     cdef Rates _rates
 
+    @cython.locals(held=Held, each=cython.longlong, answer=cython.longlong, prompt=cython.longlong, nano=cython.longlong)
     cpdef Held hold(self, long long size, long long asked, long long answers)

@@ -76,4 +76,8 @@ class Lane:
             nano = self._rates.most(prompt, answer)
             if nano < 0:
                 return None
-        return Held(prompt, answer, nano, self._price, True, None, self._rates)
+        held = Held.__new__(Held)  # its constructor would make an object of each number
+        held.prompt_most, held.answer_most, held.nano = prompt, answer, nano
+        held.price, held.bounded = self._price, True
+        held._found, held._rates = None, self._rates
+        return held

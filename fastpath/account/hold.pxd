@@ -1,7 +1,15 @@
+cimport cython
+
 from fastpath.account.held cimport Held, Lane
+from fastpath.account.tariff cimport Accounts, Tariff
 from fastpath.context cimport RequestContext
+from fastpath.endpoints.paths cimport ApiPath
+from fastpath.record cimport DecisionRecord
+from fastpath.snapshot cimport Route
 
 
+@cython.locals(route=Route, path=ApiPath, record=DecisionRecord, tariff=Tariff, plain=bint, accounts=Accounts)
 cpdef hold(RequestContext ctx)
+@cython.locals(path=ApiPath)
 cdef bint _is_plain(RequestContext ctx)
 cdef bint _hold_by_lane(RequestContext ctx, Lane lane)

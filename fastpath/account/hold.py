@@ -32,12 +32,15 @@ def hold(ctx: RequestContext) -> None:
     route, path, record = ctx.route, ctx.path, ctx.record
     assert route is not None
     assert path is not None
+    if ctx.decision is not None:
+        ctx.answer_most, ctx.answers = ctx.decision.answer_most(), ctx.decision.answers()
     tariff, plain = route.tariff, _is_plain(ctx)
     if tariff is None:
         if not plain or not _hold_by_lane(ctx, _FREE):
             ctx.held = _held(_reserve(ctx, _NO_CLAMP, Bounds(), None), 0, None)
         return
-    key = (record.model or route.name, path, ctx.snapshot.accounts.of(ctx.key))
+    accounts = ctx.snapshot.accounts
+    key = (record.model or route.name, path, accounts.of(ctx.key))
     lane = tariff.lanes.get(key, record.ts) if plain else None
     if lane is None or not _hold_by_lane(ctx, lane):
         _look_closer(ctx, tariff, key)
@@ -53,9 +56,7 @@ def _is_plain(ctx: RequestContext) -> bool:
 
 def _hold_by_lane(ctx: RequestContext, lane: Lane) -> bool:
     """Sets ctx.held of a plain body. False: look closer."""
-    decision = ctx.decision
-    assert decision is not None
-    ctx.held = lane.hold(len(ctx.body), decision.answer_most(), decision.answers())
+    ctx.held = lane.hold(len(ctx.body), ctx.answer_most, ctx.answers)
     return ctx.held is not None
 
 

@@ -16,6 +16,8 @@ cdef class Accounts:
     cdef object _nobody
     cdef object _spender
 
+    cpdef object of(self, object key)
+
 
 cdef class Days:
     cdef double _since

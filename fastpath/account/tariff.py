@@ -48,7 +48,11 @@ class Accounts:
             return self._nobody
         if key.tenant is not None:
             return self._tenants.get(key.tenant, self._nobody)
-        return self._spender if any(budget.amount is not None for budget in key.budgets) else self._nobody
+        return self._spender if _spends_money(key) else self._nobody
+
+
+def _spends_money(key: Key) -> bool:
+    return any(budget.amount is not None for budget in key.budgets)
 
 
 class Terms:

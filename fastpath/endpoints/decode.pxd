@@ -1,3 +1,4 @@
+from backends.dialects.openai cimport decode as read_decision
 from fastpath.context cimport RequestContext
 from fastpath.endpoints.paths cimport ApiPath
 

@@ -1,6 +1,7 @@
 """The decode stage: a request body's decision fields, checked; the rest untouched."""
 
-from backends.dialects import openai
+from backends.dialects.openai import BadRequest
+from backends.dialects.openai import decode as read_decision
 from fastpath import errors
 from fastpath.context import RequestContext
 from fastpath.endpoints.paths import ApiPath
@@ -26,8 +27,8 @@ def decode(ctx: RequestContext, body: bytes) -> str:
     """Reads the decision fields into ctx and returns the model's name. Raises 400 with the offending param."""
     assert ctx.path is not None
     try:
-        decision, ctx.members = openai.decode(body, ctx.path.decoder)
-    except openai.BadRequest as error:
+        decision, ctx.members = read_decision(body, ctx.path.decoder)
+    except BadRequest as error:
         raise errors.invalid_request(str(error), error.param or None) from error
     ctx.body = body
     ctx.decision = decision

@@ -9,6 +9,8 @@ cdef class ApiPath:
     cdef readonly bint asks_usage
     cdef readonly bint json_reply
     cdef readonly bint is_upload
+    cdef readonly bint is_form
+    cdef readonly bint has_body
     cdef readonly bint is_open
 
 

@@ -24,7 +24,8 @@ class ApiPath:
     """One path. template: as documented, and its metrics label; dialect: of errors and event streams; schema: decision
     fields of its JSON body; asks_usage: usage is requested upstream when a streaming caller did not; json_reply: a 200
     must be JSON (or an event stream when streaming was asked for). upstream: the path below an endpoint's base URL;
-    is_upload: the larger body limit applies; is_open: no key is needed; api: whose fields say what it may cost."""
+    is_upload: the larger body limit applies; is_form: its body is a form; has_body: it has one; is_open: no key is
+    needed; api: whose fields say what it may cost."""
 
     def __init__(
         self,
@@ -47,6 +48,8 @@ class ApiPath:
         self.json_reply = json_reply
         self.upstream = template.removeprefix("/v1")
         self.is_upload = template.startswith(UPLOAD_PREFIXES)
+        self.is_form = body == "multipart"
+        self.has_body = self.is_form or body == "json"
         self.is_open = template in OPEN_PATHS
 
 

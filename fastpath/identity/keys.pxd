@@ -10,5 +10,8 @@ cdef class KeyTable:
     cdef bint _expiring
     cdef readonly bint scoped
 
+    cpdef object find(self, bytes authorization)
+
 
 cpdef bytes bearer_token(bytes authorization)
+cdef bytes _trim(bytes text)

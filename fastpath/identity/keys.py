@@ -4,10 +4,10 @@ Owns the lookup. Does not own how a key looks and is hashed (`fastpath.settings.
 (`settings.Key`, `scope`). A `KeyTable` never changes after it is made, so any thread may use it.
 """
 
-import hmac
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from hmac import compare_digest
 from math import inf
 
 from fastpath.identity.scope import Terms, terms_of
@@ -52,7 +52,7 @@ class KeyTable:
         digest = self._hasher.digest(token)
         stored, key, ends = self._by_digest.get(digest, self._nobody)
         ended = self._expiring and self._now() >= ends
-        return key if hmac.compare_digest(stored, digest) and token and not ended else None
+        return key if compare_digest(stored, digest) and token and not ended else None
 
     def terms(self, key: Key) -> Terms | None:
         """What limits a key that was found here; None when nothing but its models does."""
@@ -75,9 +75,20 @@ class KeyTable:
 
 def bearer_token(authorization: bytes | None) -> bytes:
     """The token of `Bearer <token>` (scheme in any letter case); empty when there is none or it is too long."""
-    scheme, _, rest = (authorization or b"").strip(b" \t").partition(b" ")
-    token = rest.strip(b" \t")
-    return token if scheme.lower() == b"bearer" and len(token) <= MAX_TOKEN else b""
+    text = _trim(authorization or b"")
+    if text.startswith(b"Bearer "):
+        token = text.removeprefix(b"Bearer ")
+    else:
+        scheme, _, token = text.partition(b" ")
+        if scheme.lower() != b"bearer":
+            return b""
+    token = _trim(token)
+    return token if len(token) <= MAX_TOKEN else b""
+
+
+def _trim(text: bytes) -> bytes:
+    """Without spaces and tabs at its ends, where there are hardly ever any."""
+    return text.strip(b" \t") if text and (text[0] <= 32 or text[-1] <= 32) else text
 
 
 def digest_of(key: Key) -> bytes | None:

@@ -1,5 +1,5 @@
 from _native.keytable cimport KeyLookup
-from fastpath.identity.keys cimport KeyTable
+from fastpath.identity.keys cimport KeyTable, bearer_token
 
 
 cdef class PublishedKeys(KeyTable):
@@ -11,5 +11,6 @@ cdef class PublishedKeys(KeyTable):
     cdef dict _met
     cdef dict _met_terms
 
+    cpdef object find(self, bytes authorization)
     cdef object _key_at(self, long row, bytes digest)
     cdef object _make(self, long row, bytes digest)

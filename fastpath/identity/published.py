@@ -5,8 +5,8 @@ row is good says the row, at every look-up. Keys of the settings file stand besi
 (`_native.keytable`), nor whether it is the one that was signed: who hands it over has verified it. One event loop.
 """
 
-import hmac
 from collections.abc import Callable, Iterable, Sequence, Set
+from hmac import compare_digest
 from math import inf
 
 from _native.keytable import INSIGHT, Bounds, KeyLookup, build
@@ -80,7 +80,7 @@ class PublishedKeys(KeyTable):
         row = self._lookup.find(digest, int(now * 1000))
         if not token:
             return None
-        if hmac.compare_digest(stored, digest):
+        if compare_digest(stored, digest):
             return key if now < ends else None
         return self._key_at(row, digest) if row >= 0 else None
 

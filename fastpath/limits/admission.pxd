@@ -1,5 +1,9 @@
+cimport cython
+
 from _native.limiter cimport Ticket as Held
 from fastpath.limits.plan cimport Plan
+
+cdef double SECOND
 
 
 cdef class Rejection:
@@ -21,4 +25,5 @@ cdef class Ticket:
     cpdef mark(self, long long tokens, long long money)
 
 
+@cython.locals(moment=cython.longlong)
 cpdef admit(Plan plan, double now, double wall, long long input, long long output, long long money, object alert)

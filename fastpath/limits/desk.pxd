@@ -1,3 +1,6 @@
+cimport cython
+
+from fastpath.limits.admission cimport admit
 from fastpath.limits.meters cimport Meters
 from fastpath.limits.plan cimport Plan
 
@@ -22,5 +25,9 @@ cdef class Desk:
     cdef object _seal
     cdef dict _standings
 
+    @cython.locals(found=Standing)
     cpdef Standing standing(self, object caller, str model)
     cpdef admit(self, Standing standing, double now, double wall, long long input, long long output, long long money)
+
+
+cpdef object caller_of(object key)

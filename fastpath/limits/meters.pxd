@@ -10,6 +10,7 @@ cdef class Meter:
     cdef readonly bytes reset
 
 
+cdef double SECOND
 cdef tuple _SHORT
 
 

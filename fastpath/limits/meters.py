@@ -65,7 +65,7 @@ class Meters:
             limit = meter.limits[place]
             if limit is not None:
                 found.append(limit)
-            found.append((meter.remaining, str(left).encode()))
+            found.append((meter.remaining, f"{left}".encode()))
             found.append((meter.reset, go_duration(wait) if wall < 0 else self._rfc3339(wall + wait / SECOND)))
         return found
 

@@ -34,7 +34,9 @@ def limit(ctx: RequestContext, runtime: Runtime) -> None:
     if standing.capped and desk.unseeded:
         raise errors.overloaded("What was spent of your budget before is still being read. Try again in a moment.")
     now, wall, held = runtime.clock.monotonic(), ctx.record.ts, ctx.held
-    given, taken = _tokens(ctx, standing.budgeted) if standing.tokens else (0, 0)
+    given = taken = 0
+    if standing.tokens:
+        given, taken = _tokens(ctx, standing.budgeted)
     money = held.nano if standing.money and held is not None else 0
     ticket = desk.admit(standing, now, wall, given, taken, money)
     headers = standing.headers(ctx.dialect, now, wall)
@@ -70,11 +72,11 @@ def _standing(ctx: RequestContext, desk: Desk) -> Standing:
 
 def _tokens(ctx: RequestContext, bounded: bool) -> tuple[int, int]:
     """Tokens of the prompt and, at most, of the answer: about, or (for a budget) bounds that hold."""
-    decision, record, held = ctx.decision, ctx.record, ctx.held
+    held = ctx.held
     assert held is not None
     if bounded:
         return held.prompt_most, held.answer_most
-    most = decision.answer_most() * decision.answers() if decision is not None else 0
+    most = ctx.answer_most * ctx.answers
     if ctx.edits is not None:  # a clamp set a limit, or lowered one
         most = min(most or held.answer_most, held.answer_most)
-    return record.prompt_estimate(), most
+    return ctx.record.prompt_estimate(), most

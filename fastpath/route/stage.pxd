@@ -1,5 +1,9 @@
+cimport cython
+
 from fastpath.context cimport RequestContext
 from fastpath.guard.stage cimport classify
+from fastpath.snapshot cimport Route, may_use
 
 
+@cython.locals(found=Route)
 cpdef route(RequestContext ctx, str model)

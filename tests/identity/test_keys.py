@@ -93,7 +93,7 @@ def test_every_lookup_costs_one_digest_and_one_comparison(hasher: KeyHasher, mon
 
     counting = Counting(PEPPER)
     compared = []
-    monkeypatch.setattr(keys.hmac, "compare_digest", lambda a, b: compared.append((len(a), len(b))) or a == b)
+    monkeypatch.setattr(keys, "compare_digest", lambda a, b: compared.append((len(a), len(b))) or a == b)
     table = KeyTable([Key(name="k", hash=hasher.hash_text("alpha"))], counting)
     headers = (b"Bearer alpha", b"Bearer wrong", b"Basic x", None, b"Bearer " + b"x" * 9999)
     found = [table.find(header) is not None for header in headers]

@@ -275,7 +275,7 @@ def parsed(parser: Any, data: bytes) -> list[Any]:
     return [list(fields), parser.head_done, parser.done, parser.keep_alive, parser.length]
 
 
-@pytest.mark.parametrize("names", [[b""], [b"Accept"], [b"x" * 41], [b"a%d" % n for n in range(65)]])
+@pytest.mark.parametrize("names", [[b""], [b"Accept"], [b"a b"], [b"x" * 41], [b"a%d" % n for n in range(65)]])
 def test_names_that_cannot_be_looked_for(names: list[bytes]) -> None:
     with pytest.raises(ValueError):
         native.FieldNames(names)
