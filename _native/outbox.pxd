@@ -57,3 +57,6 @@ cdef class Appender:
     cdef void _rotate(self) noexcept
     cdef int _move(self) except -1
     cdef void _copy(self, Segment source) noexcept
+
+
+cpdef bytes id_bytes(str id)

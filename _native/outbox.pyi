@@ -173,3 +173,6 @@ class Appender:
     @property
     def stranded(self) -> int:
         """Records of bad segments that were too many to be written once more."""
+
+def id_bytes(id: str) -> bytes:
+    """The 16 bytes that the id of a request spells: `req_` and 32 hexadecimal digits. Raises ValueError."""

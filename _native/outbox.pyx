@@ -338,3 +338,24 @@ cdef class Appender:
             self.moved += 1
             at += <uint32_t> step
         source.end(source.durable if at == source.tail else source.tail, False)
+
+
+cdef int nibble(uint32_t digit) noexcept nogil:
+    """What a hexadecimal digit stands for, -1 for anything else."""
+    if 48 <= digit <= 57:
+        return <int> digit - 48
+    digit |= 32
+    return <int> digit - 87 if 97 <= digit <= 102 else -1
+
+
+cpdef bytes id_bytes(str id):
+    cdef uint8_t[16] raw
+    cdef int i, high, low
+    if id is None or len(id) != 36 or not id.startswith("req_"):
+        raise ValueError(f"not the id of a request: {id!r}")
+    for i in range(16):
+        high, low = nibble(<Py_UCS4> id[4 + 2 * i]), nibble(<Py_UCS4> id[5 + 2 * i])
+        if high < 0 or low < 0:
+            raise ValueError(f"not the id of a request: {id!r}")
+        raw[i] = <uint8_t> (high << 4 | low)
+    return <bytes> (<char*> raw)[:16]

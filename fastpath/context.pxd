@@ -31,7 +31,7 @@ cdef class RequestContext:
     cdef public Terms terms
     cdef public list edits
     cdef public list prompt_sample
-    cdef public bint booked
+    cdef public tuple booked
     cdef public str substitute
     cdef public object claim
     cdef public bint in_flight

@@ -13,6 +13,7 @@ from fastpath.record import DecisionRecord
 
 if TYPE_CHECKING:
     from backends.dialects.openai import Decision, Edit
+    from fastpath.account.books import Booking
     from fastpath.account.held import Held
     from fastpath.account.tariff import Terms
     from fastpath.endpoints.paths import ApiPath
@@ -51,7 +52,7 @@ class RequestContext:
         self.terms: Terms | None = None  # by which its latest attempt is billed
         self.edits: list[Edit] | None = None  # what a clamp changes in its body
         self.prompt_sample: list[Sample] | None = None  # of the prompt, taken before that is forgotten
-        self.booked = False  # whether the outbox has an intent of it, and room for its end
+        self.booked: Booking | None = None  # by what the outbox has an intent of it, and room for its end
         self.substitute: str | None = None  # the cheaper model that a budget sent it to
         self.claim: Claim | None = None  # what it holds of its idempotency key
         self.in_flight = False  # whether its model's gauge counts it

@@ -1,4 +1,5 @@
 from _native.jsonlines cimport JsonLines
+from backends.dialects.usage cimport Usage
 
 
 cdef long long BYTES_PER_TOKEN
@@ -31,7 +32,7 @@ cdef class DecisionRecord:
     cdef public object output_tokens
     cdef public object cached_tokens
     cdef public object reasoning_tokens
-    cdef public object usage
+    cdef public Usage usage
     cdef public object cost_nano
     cdef public str currency
     cdef public object provider_usd_nano

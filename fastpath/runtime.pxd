@@ -1,4 +1,5 @@
 from _native.clock cimport Clock
+from fastpath.account.books cimport Books
 from fastpath.explain.recorder cimport Recorder
 from _native.load cimport Load
 from fastpath.observe.budget cimport MemoryBudget
@@ -32,7 +33,7 @@ cdef class Runtime:
     cdef public bint draining
     cdef public object idempotency
     cdef public bint degraded
-    cdef public object books
+    cdef public Books books
     cdef public Recorder decisions
     cdef public object marks
     cdef public object present

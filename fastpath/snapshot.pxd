@@ -1,3 +1,4 @@
+from fastpath.account.tariff cimport Accounts, Tariff
 from fastpath.guard.classes cimport Classes
 from fastpath.identity.keys cimport KeyTable
 from fastpath.route.heard cimport Heard
@@ -20,7 +21,7 @@ cdef class Target:
 
 cdef class Route:
     cdef readonly str name
-    cdef readonly object tariff
+    cdef readonly Tariff tariff
     cdef readonly object lineup
     cdef readonly tuple targets
     cdef readonly object picker
@@ -41,7 +42,7 @@ cdef class Snapshot:
     cdef readonly KeyTable keys
     cdef readonly long long created
     cdef readonly frozenset specs
-    cdef readonly object accounts
+    cdef readonly Accounts accounts
     cdef readonly object desk
     cdef readonly object rulebook
     cdef readonly object tokens

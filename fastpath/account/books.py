@@ -7,15 +7,19 @@ the worker's loop and never waits.
 
 from typing import TYPE_CHECKING, Protocol
 
+from _native.outbox import id_bytes
 from fastpath.account.cost import progress_of
 from fastpath.account.payer import payer_of
 from fastpath.account.tariff import Terms
 from fastpath.context import RequestContext
-from fastpath.outbox.facts import Attempt, End, Fact, Intent, Mark, encode
+from fastpath.outbox.facts import Attempt, End, Fact, Intent, Mark, Payer, encode
 from fastpath.record import DecisionRecord
 
 if TYPE_CHECKING:
     from fastpath.snapshot import Target
+
+Booking = tuple[bytes, Payer]
+"""By what the outbox knows a request, and its caller."""
 
 _NO_TERMS = Terms()
 #: Outcomes that brought the caller something of the last attempt's answer.
@@ -38,13 +42,15 @@ class Books:
 
     def intend(self, ctx: RequestContext, target: "Target") -> bool:
         """Notes that an attempt is about to be sent. False: there is no room, and it must not be."""
-        record, route, terms, held = ctx.record, ctx.route, ctx.terms or _NO_TERMS, ctx.held
+        record, route, held = ctx.record, ctx.route, ctx.held
+        terms = ctx.terms if ctx.terms is not None else _NO_TERMS
         assert route is not None
+        booking = _booking_of(ctx)
         intent = Intent(
-            request=_id_of(record),
+            request=booking[0],
             attempt=record.attempts,
             ts=record.ts,
-            payer=payer_of(ctx.key),
+            payer=booking[1],
             model=route.name,
             endpoint=target.name,
             price=terms.price,
@@ -56,16 +62,18 @@ class Books:
             currency=terms.currency,
             rate=terms.rate,
         )
-        if ctx.booked:
+        if ctx.booked is not None:
             return self._writer.put(encode(intent))
-        ctx.booked = self._writer.put_opening(encode(intent))
-        return ctx.booked
+        if not self._writer.put_opening(encode(intent)):
+            return False
+        ctx.booked = booking
+        return True
 
     def mark(self, ctx: RequestContext, events: int) -> None:
         """Notes how far a stream is: what is billed should this process die."""
-        if ctx.booked:
+        if ctx.booked is not None:
             usage = progress_of(ctx.record, events)
-            self._writer.put(encode(Mark(_id_of(ctx.record), ctx.record.attempts, usage, True)))
+            self._writer.put(encode(Mark(ctx.booked[0], ctx.record.attempts, usage, True)))
 
     def end(self, ctx: RequestContext) -> None:
         """Notes how a request ended, whose record is final."""
@@ -73,17 +81,18 @@ class Books:
         if route is None:
             return
         path = ctx.path.template if ctx.path is not None else ""
+        booking = _booking_of(ctx)
         end: Fact = End(
-            request=_id_of(record),
+            request=booking[0],
             ts=record.ts,
-            payer=payer_of(ctx.key),
+            payer=booking[1],
             attempts=attempts_of(record),
             status=record.status,
             outcome=record.outcome,
             model=route.name,
             path=path,
         )
-        if ctx.booked:
+        if ctx.booked is not None:
             self._writer.put_closing(encode(end))
         else:
             self._writer.put(encode(end))
@@ -94,7 +103,9 @@ def attempts_of(record: DecisionRecord) -> tuple[Attempt, ...]:
 
     One whose answer had begun and broke is a failure, too; what was delivered of it is known, and paid.
     """
-    failed = record.failures or []
+    if record.failures is None:
+        return (_last_of(record),) if record.attempts else ()
+    failed = record.failures
     if record.outcome == "broken" and len(failed) == record.attempts:
         failed = failed[:-1]
     ended = [Attempt(n, failure.split(" ", 1)[0], None) for n, failure in enumerate(failed, 1)]
@@ -114,5 +125,6 @@ def _last_of(record: DecisionRecord) -> Attempt:
     )
 
 
-def _id_of(record: DecisionRecord) -> bytes:
-    return bytes.fromhex(record.id[4:])
+def _booking_of(ctx: RequestContext) -> Booking:
+    """What its Intent said, where there was one."""
+    return ctx.booked if ctx.booked is not None else (id_bytes(ctx.record.id), payer_of(ctx.key))

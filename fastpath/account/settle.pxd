@@ -1,3 +1,4 @@
+from fastpath.account.cost cimport bill
 from fastpath.context cimport RequestContext
 from fastpath.runtime cimport Runtime
 

@@ -46,12 +46,13 @@ class Accounts:
     def of(self, key: Key | None) -> Account:
         if key is None:
             return self._nobody
-        if key.tenant is not None:
-            return self._tenants.get(key.tenant, self._nobody)
-        return self._spender if _spends_money(key) else self._nobody
+        tenant = key.tenant
+        if tenant is not None:
+            return self._tenants.get(tenant, self._nobody)
+        return self._spender if _has_money(key) else self._nobody
 
 
-def _spends_money(key: Key) -> bool:
+def _has_money(key: Key) -> bool:
     return any(budget.amount is not None for budget in key.budgets)
 
 

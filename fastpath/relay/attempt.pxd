@@ -1,7 +1,9 @@
 cimport cython
 
+from _native.jsonscan cimport frame_facts
 from _native.relay cimport Relay, Sink, Source, StreamFilter
 from backends.http.client cimport HttpCall
+from fastpath.relay.fields cimport value_of
 from fastpath.snapshot cimport Target
 
 

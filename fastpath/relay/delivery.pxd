@@ -1,11 +1,13 @@
 from _native.rates cimport nano_text
 from _native.relay cimport Sink, StreamFilter
 from backends.call cimport Call
-from backends.dialects.usage cimport Usage
+from backends.dialects.usage cimport Usage, read_usage, usage_of
 from fastpath.context cimport RequestContext
-from fastpath.explain.recorder cimport headline_of
+from fastpath.guard.egress cimport egress
 from fastpath.guard.label cimport Label
 from fastpath.relay.attempt cimport Attempt, AttemptOwner
+from fastpath.relay.caller cimport explain, lasting, stored, usage_wanted
+from fastpath.relay.fields cimport inbound, outbound
 from fastpath.route.asked cimport tokens_to_read
 from fastpath.route.choose cimport choose
 from fastpath.runtime cimport Runtime
@@ -90,7 +92,3 @@ cdef class Delivery(AttemptOwner):
 
 
 cpdef Call make_call(Delivery delivery, Target target)
-cdef list _lasting(RequestContext ctx, object headers)
-cdef _explain(RequestContext ctx, list headers)
-cdef bint _stored(RequestContext ctx) except -1
-cdef bint _usage_wanted(RequestContext ctx) except -1

@@ -8,7 +8,7 @@ Nothing is retried once content reached the caller; a keep-alive comment is not 
 its only timer is the back-off before a retry (deadlines, comments and stalls are swept).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from _native.rates import nano_text
@@ -20,9 +20,7 @@ from backends.dialects.usage import Usage, read_usage, usage_of
 from fastpath import errors
 from fastpath.account.cost import note_progress, note_stream, note_whole, sample_prompt
 from fastpath.context import RequestContext
-from fastpath.errors import GatewayError, Header
-from fastpath.explain.headline import NAME as DECISION
-from fastpath.explain.recorder import headline_of
+from fastpath.errors import GatewayError
 from fastpath.guard.egress import EgressViolation, egress, report
 from fastpath.guard.narrow import narrow
 from fastpath.guard.reason import unavailable
@@ -30,11 +28,12 @@ from fastpath.policy.question import EVERY_TIER
 from fastpath.policy.stage import permitted
 from fastpath.relay.attempt import Attempt, AttemptOwner, BadStatus
 from fastpath.relay.blame import blame
+from fastpath.relay.caller import explain, lasting, stored, usage_wanted
 from fastpath.relay.fields import STREAM_FIELDS, inbound, outbound
 from fastpath.relay.quote import quote
 from fastpath.route.asked import tokens_to_read
 from fastpath.route.choose import choose
-from fastpath.route.fallback import SUBSTITUTE, may_move, move
+from fastpath.route.fallback import may_move, move
 from scheduler.retry import backoff
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Delivery(AttemptOwner):
         self._backoff: TimerHandle | None = None
         self._comments = self.streaming and self.wants_json  # sound cannot carry them
         self._commented_at = self._marked_at = self.ctx.read_at
-        self._asks_usage = self.streaming and self.ctx.path.asks_usage and not _usage_wanted(self.ctx)
+        self._asks_usage = self.streaming and self.ctx.path.asks_usage and not usage_wanted(self.ctx)
 
     @property
     def place(self) -> "EndpointSpec | None":
@@ -226,7 +225,7 @@ class Delivery(AttemptOwner):
         attempt.unread = tokens_to_read(self.ctx)
         attempt.mark = self._runtime.load.send(target.slot, attempt.unread)
         attempt.began = self._runtime.clock.monotonic()
-        attempt.handle = target.backend.start(call, attempt)  # type: ignore[assignment]  # HTTP is the only backend yet
+        attempt.handle = target.backend.start(call, attempt)  # type: ignore[assignment]  # each starts an HttpCall
 
     def reported(self, attempt: Attempt, load: bytes) -> None:
         """How busy its endpoint says it is: 200 or 503, it knows."""
@@ -334,9 +333,9 @@ class Delivery(AttemptOwner):
         if ctx.key is not None and ctx.key.insight and self._attempt is not None:
             waited = self._attempt.began - ctx.read_at - ctx.upstream
             headers.append((b"x-fastpath-overhead-us", b"%d" % int(waited * 1e6)))
-            _explain(ctx, headers)
+            explain(ctx, headers)
         sink = ctx.exchange.stream(200, headers, self)
-        return sink if ctx.claim is None else ctx.claim.open(200, _lasting(ctx, STREAM_FIELDS), sink, events=True)
+        return sink if ctx.claim is None else ctx.claim.open(200, lasting(ctx, STREAM_FIELDS), sink, events=True)
 
     def open_body(self, attempt: Attempt) -> Sink:
         """The caller's answer for a body that is passed on as it comes (its length is known)."""
@@ -344,11 +343,11 @@ class Delivery(AttemptOwner):
         self._note_heard(attempt, self._runtime.clock.monotonic())
         headers = [*self.ctx.reply_headers, *inbound(attempt.headers)]
         headers += [field for field in attempt.headers if field[0] == b"content-length"]
-        _explain(self.ctx, headers)
+        explain(self.ctx, headers)
         self._sink = self.ctx.exchange.stream(attempt.status, headers, self)
         claim = self.ctx.claim
         if claim is not None:
-            fields = _lasting(self.ctx, inbound(attempt.headers))
+            fields = lasting(self.ctx, inbound(attempt.headers))
             claim.charge()
             self._sink = claim.open(attempt.status, fields, self._sink, events=False)
         return self._sink
@@ -509,7 +508,7 @@ class Delivery(AttemptOwner):
             return False
         if self.ctx.body == b"" and error.moment is not Moment.CONNECT:
             return False  # an upload that was streamed is gone
-        if _stored(self.ctx) and error.moment is not Moment.CONNECT and not isinstance(error, BadStatus):
+        if stored(self.ctx) and error.moment is not Moment.CONNECT and not isinstance(error, BadStatus):
             return False  # it may have been stored: a second run would store it twice
         return self._runtime.retries.spend()
 
@@ -569,7 +568,7 @@ class Delivery(AttemptOwner):
             sink.fail(error)
             return
         headers = [errors.JSON_TYPE, *ctx.reply_headers, *error.headers]
-        _explain(ctx, headers)
+        explain(ctx, headers)
         ctx.exchange.reply(error.status, headers, errors.shape(error, ctx.dialect, ctx.record.id))
 
     def _end_in_band(self, error: GatewayError, code: str) -> None:
@@ -582,7 +581,7 @@ class Delivery(AttemptOwner):
         """Sends a whole answer; the sink is not open."""
         ctx = self.ctx
         if ctx.claim is not None:
-            ctx.claim.answer(attempt.status, _lasting(ctx, inbound(attempt.headers)), body)
+            ctx.claim.answer(attempt.status, lasting(ctx, inbound(attempt.headers)), body)
         ctx.record.outcome = outcome
         ctx.record.bytes_out = len(body)
         self._close(attempt.status)
@@ -590,7 +589,7 @@ class Delivery(AttemptOwner):
         headers = ctx.reply_headers + inbound(attempt.headers)
         if ctx.key is not None and ctx.key.insight:
             headers.append((b"x-fastpath-overhead-us", str(ctx.record.overhead_us).encode()))
-            _explain(ctx, headers)
+            explain(ctx, headers)
         if ctx.record.cost_nano is not None:
             headers.append((b"x-fastpath-cost", nano_text(ctx.record.cost_nano)))
         ctx.exchange.reply(attempt.status, headers, body)
@@ -684,26 +683,4 @@ def make_call(delivery: Delivery, target: "Target") -> Call:
     if edits:
         body = splice(body, edits)
     fields = outbound(ctx.exchange.fields, ctx.record.id)
-    return Call("POST", ctx.path.upstream, fields, body, None, None, not _stored(ctx))
-
-
-def _lasting(ctx: RequestContext, headers: Sequence[Header]) -> list[Header]:
-    """What an answer's head says that is still true when it is given again."""
-    return [*headers, *(field for field in ctx.reply_headers if field[0] == SUBSTITUTE)]
-
-
-def _explain(ctx: RequestContext, headers: list[Header]) -> None:
-    """Tells callers whose key has insight why their request runs where it runs."""
-    if ctx.key is not None and ctx.key.insight and (line := headline_of(ctx)) is not None:
-        headers.append((DECISION, line))
-
-
-def _stored(ctx: RequestContext) -> bool:
-    """Whether the caller asked for the answer to be stored."""
-    return ctx.decision is not None and ctx.decision.store is True
-
-
-def _usage_wanted(ctx: RequestContext) -> bool:
-    """Whether the caller itself asked for usage in its stream."""
-    options = ctx.decision.stream_options if ctx.decision is not None else None
-    return options is not None and options.include_usage is True
+    return Call("POST", ctx.path.upstream, fields, body, None, None, not stored(ctx))

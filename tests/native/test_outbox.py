@@ -341,3 +341,15 @@ def test_a_segment_refuses_what_it_cannot_be() -> None:
         with pytest.raises(ValueError, match="bad"):
             segment.sync()
     assert segment.closed
+
+
+@given(raw=st.binary(min_size=16, max_size=16), upper=st.booleans())
+def test_an_id_is_sixteen_bytes(raw: bytes, upper: bool) -> None:
+    assert native.id_bytes("req_" + (raw.hex().upper() if upper else raw.hex())) == raw
+
+
+@pytest.mark.parametrize("digits", ["", "0" * 31, "0" * 33, "0g" * 16, "\u0660" * 32])
+@pytest.mark.parametrize("lead", ["req_", "abc_"])
+def test_what_is_no_id_has_no_bytes(lead: str, digits: str) -> None:
+    with pytest.raises(ValueError, match="not the id of a request"):
+        native.id_bytes(lead + digits)
