@@ -219,6 +219,7 @@ async def test_F12_a_firehose_arrives_whole(bench: Bench) -> None:
     assert len(reply.events) == seen.events_sent
 
 
+@pytest.mark.alone
 def test_F12_others_are_served_beside_a_firehose(mock_process: Any, gateway_process: Any) -> None:
     """One stream as fast as the model server can, and a health probe on the same worker: p99 < 20 ms."""
     mock = mock_process("--model", "llama")

@@ -79,6 +79,7 @@ async def leave_often(served: Served, upstream: Upstream, phase: str, how: str, 
     return sorted(took)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["fin", "rst"])
 @pytest.mark.parametrize("phase", PHASES)
 async def test_F09_the_model_server_is_told_at_once(bench: Bench, phase: str, how: str) -> None:

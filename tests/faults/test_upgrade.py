@@ -6,8 +6,10 @@ callers on connections of their own, one after the other: none may be refused, c
 
 import asyncio
 import contextlib
+import math
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -22,7 +24,8 @@ from loadtest.rig.visits import Visits
 
 STREAMS = 1_000
 EVENTS = 12
-DRAIN = 60
+DRAIN = 120
+SAMPLE = 100
 
 
 @pytest.fixture
@@ -53,26 +56,33 @@ def hand_over() -> Iterator[Callable[[Any], Awaitable[psutil.Process]]]:
                 process.kill()
 
 
-async def open_streams(node: Any, count: int) -> list[Conversation]:
+async def lasting(node: Any, count: int) -> int:
+    """Events with which a stream outlives the opening of `count` and a hand-over, as fast as this machine now is."""
+    began = time.monotonic()
+    await finish(await open_streams(node, SAMPLE, 1), 1)
+    return EVENTS + math.ceil(3 * (time.monotonic() - began) * count / SAMPLE)
+
+
+async def open_streams(node: Any, count: int, events: int = EVENTS) -> list[Conversation]:
     """Streams on connections of their own, each with its first event."""
     streams = []
     for start in range(0, count, 50):
         some = [await Conversation.open(port_of(node)) for _ in range(min(50, count - start))]
         for client in some:
-            client.send(chat(key=node.key, stream=True, max_tokens=EVENTS))
+            client.send(chat({"tokens": events}, key=node.key, stream=True, max_tokens=events))
         for client in some:
             await client.events(1)
         streams += some
     return streams
 
 
-async def finish(streams: list[Conversation]) -> None:
+async def finish(streams: list[Conversation], events: int = EVENTS) -> None:
     """Every stream must end whole: all of its events, [DONE], no error."""
     async with asyncio.timeout(DRAIN):
         await asyncio.gather(*(whole(client) for client in streams))
     for client in streams:
         assert_complete(client.reader.done[0], stream=True)
-        assert len(client.reader.done[0].text.encode()) == EVENTS * 4
+        assert len(client.reader.done[0].text.encode()) == events * 4
         client.leave()
 
 
@@ -83,11 +93,12 @@ async def whole(client: Conversation) -> None:
             await client.until(lambda: client.reader.done)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_F37_an_upgrade_breaks_no_stream_and_refuses_no_connection(node: Any, hand_over: Any, door: str) -> None:
     old = psutil.Process(node.process.pid)
     before = node.children()
-    streams = await open_streams(node, STREAMS)
+    events = await lasting(node, STREAMS)
+    streams = await open_streams(node, STREAMS, events)
     async with Visits(port_of(node), chat({"rate": 0, "tokens": 2}, key=node.key)) as visits:
         await visits.more(20)
         successor = await hand_over(node)
@@ -99,7 +110,7 @@ async def test_F37_an_upgrade_breaks_no_stream_and_refuses_no_connection(node: A
         assert not set(after) & set(before)
         assert doors_of(worker.pid for worker in after) == {door}
         assert await asyncio.to_thread(ready, node)
-        await finish(streams)
+        await finish(streams, events)
         await asyncio.to_thread(until, lambda: over(old))
         await visits.more(20)
     assert {visit.status for visit in visits.all} == {200}, Counter(visit.problem for visit in visits.all)
