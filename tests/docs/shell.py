@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from loadtest.ports import free_ports
@@ -33,8 +34,9 @@ exec {python} -m fastpath.cli "$@"
 class Terminal:
     """One page's folder, environment and running programs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
         self._folder = folder
+        self._patience = patience
         self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self._programs: list[subprocess.Popen[str]] = []
         self._environ = self._make_environ()
@@ -82,9 +84,9 @@ class Terminal:
             process_group=0,
         )
         self._programs.append(program)
-        lines: list[str] = []
-        assert any(READY.search(line) for line in reading(program, lines)), f"line {block.line}: {lines}"
-        threading.Thread(target=lambda: list(reading(program, lines)), daemon=True).start()
+        output = Output(program)
+        problem = output.wait_ready(self._patience)
+        assert not problem, f"line {block.line}: {block.text}{problem}:\n{output.text()}"
 
     def _command(self, block: Block) -> list[str]:
         if block.language == "python":
@@ -117,17 +119,44 @@ class Terminal:
         }
 
 
-def reading(program: "subprocess.Popen[str]", lines: list[str]) -> Iterator[str]:
-    """Lines as they are printed, kept in `lines` too."""
-    assert program.stdout is not None
-    for line in program.stdout:
-        lines.append(line)
-        yield line
+class Output:
+    """What a program prints, read as it comes, in a thread of its own."""
+
+    def __init__(self, program: "subprocess.Popen[str]") -> None:
+        self._program = program
+        self._lines: list[str] = []
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_ready(self, patience: float) -> str:
+        """Waits until the program serves; "" or why it does not. Its children may hold its output when it is gone."""
+        end = time.monotonic() + patience
+        while not self._ready.wait(0.02):
+            if self._program.poll() is not None:
+                self._reader.join(1.0)  # the last lines
+                return "" if self._ready.is_set() else f"it ended with status {self._program.returncode}"
+            if time.monotonic() > end:
+                return f"it does not serve after {patience:.0f} s"
+        return ""
+
+    def text(self) -> str:
+        """What it has printed."""
+        return "".join(self._lines)
+
+    def _read(self) -> None:
+        assert self._program.stdout is not None
+        for line in self._program.stdout:
+            self._lines.append(line)
+            if READY.search(line):
+                self._ready.set()
 
 
 def end(program: "subprocess.Popen[str]") -> None:
     """Asks a program and its children to end; one that does not is killed and fails the test."""
     if program.poll() is not None:
+        with suppress(ProcessLookupError):  # nobody is left of it
+            os.killpg(program.pid, signal.SIGKILL)
         return
     os.killpg(program.pid, signal.SIGTERM)
     try:

@@ -19,6 +19,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     terminal.close()
 
 
+@pytest.mark.timeout(600)  # of a page: a program that hangs is told of long before, by `shell.PATIENCE`
 @pytest.mark.parametrize("page", RUNNABLE, ids=name)
 def test_the_commands_of_a_page_work(page: Path, terminal: Terminal) -> None:
     for block in blocks(page):
@@ -50,3 +51,20 @@ def test_the_page_with_the_most_promises_is_run() -> None:
 def test_a_command_that_fails_is_seen(terminal: Terminal) -> None:
     with pytest.raises(AssertionError, match="line 3"):
         terminal.run(Block("sh", "", "true\nfalse | cat\n", 3))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("echo all went wrong; sleep 300 & exit 3\n", "ended with status 3:\nall went wrong"),
+        ("echo not yet; exec sleep 300\n", "does not serve after 2 s:\nnot yet"),
+    ],
+    ids=["ends", "hangs"],
+)
+def test_a_program_that_does_not_serve_shows_what_it_said(tmp_path: Path, text: str, problem: str) -> None:
+    terminal = Terminal(tmp_path, patience=2.0)
+    try:
+        with pytest.raises(AssertionError, match=problem):
+            terminal.run(Block("sh", "background", text, 3))
+    finally:
+        terminal.close()
