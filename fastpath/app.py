@@ -51,6 +51,7 @@ from fastpath.process.watched import plan_of
 from fastpath.relay.fields import WANTED
 from fastpath.route.extensions import UnknownExtension
 from fastpath.route.facts import SharedFacts
+from fastpath.route.live import LiveEndpoint, read_live
 from fastpath.route.vitals import Ward
 from fastpath.runtime import Records, Runtime
 from fastpath.settings import Settings, state_folder
@@ -219,6 +220,10 @@ class App:
             }
             for delivery in self._runtime.deliveries
         ]
+
+    def live(self) -> list[LiveEndpoint]:
+        """What this worker knows of its endpoints now: load and health, nothing of requests."""
+        return read_live(self._pipeline.snapshot, self._runtime.table, self._clock.monotonic())
 
     def _compile(self, settings: Settings, running: Snapshot | None, published: Published | None = None) -> Snapshot:
         version = running.version + 1 if running is not None else 1

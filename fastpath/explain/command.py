@@ -75,14 +75,20 @@ def route_explain(
         str | None, typer.Option(metavar="NAME", help="Key of the file, as whose the request counts.")
     ] = None,
     tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Tenant, where no key is named.")] = None,
+    live: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Admin port of a running gateway: go by its load and health."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show where a request would go, and why. Sends nothing; knows nothing of load, health and limits used up."""
+    """Show where a request would go, and why. Sends nothing; knows load and health only with --live, limits used up
+    never."""
     import asyncio
 
     import msgspec
 
     from fastpath.explain.rehearsal import Question, RehearsalError, rehearse
+    from fastpath.explain.source import SourceError, read_load
     from fastpath.explain.text import foretell
     from fastpath.explain.view import show_rehearsed
     from fastpath.settings.file import read
@@ -90,8 +96,10 @@ def route_explain(
 
     try:
         question = Question(_body(request), path, _headers(header or []), key, tenant)
-        found = show_rehearsed(asyncio.run(rehearse(read(config, os.environ), question)))
-    except (RehearsalError, SettingsError) as error:
+        load = read_load(live) if live is not None else None
+        rehearsed = asyncio.run(rehearse(read(config, os.environ), question, load))
+        found = show_rehearsed(rehearsed, load)
+    except (RehearsalError, SourceError, SettingsError) as error:
         _stop(str(error), 1)
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())

@@ -1,8 +1,9 @@
 """What would be decided for a request: its way through the pipeline up to the first byte that would leave.
 
 The stages are the real ones; only both ends are not there: a caller whose answer is kept, and backends that send
-nothing. What a gateway learns while it runs (load, health, limits that are used up) is as at its start. Owns both ends.
-Does not own what is printed (`command`). One loop; opens no socket and writes no file.
+nothing. Load, and who is out, is as a running gateway says (`fastpath.route.live`), else as at a start; limits are as
+at a start always. Owns both ends. Does not own what is printed (`command`). One loop; opens no socket and writes no
+file.
 """
 
 import asyncio
@@ -26,11 +27,12 @@ from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.metrics import Metrics
 from fastpath.pipeline import Pipeline
 from fastpath.relay.delivery import Delivery
+from fastpath.route.live import LiveEndpoint, write_live
 from fastpath.route.vitals import Ward
 from fastpath.runtime import Runtime
 from fastpath.settings import Key, Settings
 from fastpath.settings.token import KeyHasher, new_token
-from fastpath.snapshot import compile_snapshot
+from fastpath.snapshot import Snapshot, compile_snapshot
 from scheduler.choice import Choice
 from scheduler.endpoint import EndpointTable
 from scheduler.retry import RetryBudget
@@ -112,8 +114,9 @@ class Silent:
         """Has nothing open."""
 
 
-async def rehearse(settings: Settings, question: Question) -> Rehearsed:
-    """Decides as a gateway with these settings would. Raises RehearsalError or SettingsError."""
+async def rehearse(settings: Settings, question: Question, live: list[LiveEndpoint] | None = None) -> Rehearsed:
+    """Decides as a gateway with these settings would. live: what one that runs says of its endpoints. Raises
+    RehearsalError or SettingsError."""
     clock = SystemClock()
     check_prices(settings, clock.now())
     keys, credential = _credential(settings, question, clock)
@@ -132,11 +135,20 @@ async def rehearse(settings: Settings, question: Question) -> Rehearsed:
         arena=runtime.metrics.arena,
     )
     Ward(runtime.metrics.arena, runtime.health).take_in(snapshot, clock.monotonic())
+    if live is not None:
+        _take_in(live, snapshot, runtime)
     bugs: list[BaseException] = []
     Pipeline(runtime, snapshot, bugs.append).begin(caller)
     if bugs:
         raise bugs[0]
     return _outcome(caller, list(runtime.deliveries))
+
+
+def _take_in(live: list[LiveEndpoint], snapshot: Snapshot, runtime: Runtime) -> None:
+    now = runtime.clock.monotonic()
+    if not write_live(live, snapshot, runtime.table, now):
+        raise RehearsalError("the gateway has none of the endpoints of this file: name the file that it runs by")
+    runtime.health.look(now)
 
 
 def _credential(settings: Settings, question: Question, clock: SystemClock) -> tuple[KeyTable | None, str | None]:

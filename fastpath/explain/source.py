@@ -1,7 +1,7 @@
 """Where the command line gets a decision: the records of a state folder, or the admin API of a control process.
 
-Owns both ways. Blocks. The admin key comes from the environment or a private file, never from an argument, and does not
-go over a network in plain HTTP.
+Owns both ways, and the one to what a running gateway says of its endpoints. Blocks. The admin key comes from the
+environment or a private file, never from an argument, and does not go over a network in plain HTTP.
 """
 
 import http.client
@@ -16,12 +16,14 @@ import msgspec
 from fastpath.explain.archive import FOLDER
 from fastpath.explain.decision import Decision, id_of
 from fastpath.explain.shelf import Shelf
+from fastpath.route.live import LiveEndpoint
 from fastpath.settings.private import PrivateFileError, check_private_folder, read_private
 from fastpath.settings.syntax import is_loopback
 
 PATIENCE: Final = 30.0
 _MOST_KEY: Final = 16 * 1024
 _MOST_ANSWER: Final = 1 << 20
+_MOST_LOAD: Final = 64 << 20
 
 
 class SourceError(Exception):
@@ -63,6 +65,28 @@ def read_remote(url: str, text: str, key_file: Path | None, environ: Mapping[str
     finally:
         connection.close()
     return _judge(answer.status, content)
+
+
+def read_load(url: str) -> list[LiveEndpoint]:
+    """What a running gateway knows of its endpoints' load and health, from its admin port at `url`."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise SourceError("--live must be the admin port's address, such as http://127.0.0.1:8341")
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/debug/load")
+        answer = connection.getresponse()
+        content = answer.read(_MOST_LOAD)
+    except (OSError, http.client.HTTPException) as error:
+        raise SourceError(
+            f"no gateway answers at {url} ({error}): start it, or give its admin port to --live"
+        ) from None
+    finally:
+        connection.close()
+    try:
+        return msgspec.json.decode(content, type=list[LiveEndpoint])
+    except msgspec.DecodeError:
+        raise SourceError(f"{url} does not tell its load (status {answer.status}): is it an admin port?") from None
 
 
 def _judge(status: int, content: bytes) -> dict[str, Any]:

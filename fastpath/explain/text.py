@@ -36,8 +36,21 @@ def foretell(found: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f"{found['model']} would go to {found['endpoint']}, tier {found['tier']}; nothing was sent"
     yield f"  class     {found['data_class'] or 'not said'}{_rule(found)}"
+    for one in found["load"] or ():
+        yield f"  load      {one['endpoint']}: {_load(one)}"
     for number, choice in enumerate(found["choices"], 1):
         yield from _choice(number, choice)
+
+
+def _load(one: Mapping[str, Any]) -> str:
+    parts = [f"{one['in_flight']:.0f} in flight with {one['tokens']:.0f} tokens to read"]
+    if one["sample_age_s"] is not None:
+        parts.append(f"by its own word {one['queued']:.0f} tokens wait, {one['sample_age_s']:.1f} s ago")
+    if one["ttft_s"]:
+        parts.append(f"first token after {one['ttft_s']:.3f} s")
+    if one["out_for_s"]:
+        parts.append(f"out for {one['out_for_s']:.1f} s more")
+    return ", ".join(parts)
 
 
 def _rule(shown: Mapping[str, Any]) -> str:

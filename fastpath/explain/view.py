@@ -5,7 +5,7 @@ endpoints are called is told to keys with `insight` alone, and only where somebo
 called by their address, which is not the callers' business. Pure.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +17,7 @@ from scheduler.choice import Choice, Dropped, Scored
 
 if TYPE_CHECKING:
     from fastpath.explain.rehearsal import Rehearsed
+    from fastpath.route.live import LiveEndpoint
 
 
 class Eyes(msgspec.Struct, frozen=True):
@@ -89,8 +90,9 @@ def show(decision: Decision, eyes: Eyes = TENANT) -> dict[str, Any]:
     }
 
 
-def show_rehearsed(found: "Rehearsed") -> dict[str, Any]:
-    """The JSON of what would be decided, for the administrator who asks."""
+def show_rehearsed(found: "Rehearsed", load: "Sequence[LiveEndpoint] | None" = None) -> dict[str, Any]:
+    """The JSON of what would be decided, for the administrator who asks. load: what a running gateway says of its
+    endpoints, None where none was asked."""
     called = _Names(ADMIN)
     return {
         "object": "rehearsal",
@@ -102,6 +104,26 @@ def show_rehearsed(found: "Rehearsed") -> dict[str, Any]:
         "choices": [_choice(each, called) for each in found.choices],
         "status": found.status or None,
         "answer": msgspec.Raw(found.answer) if found.answer else None,
+        "load": None if load is None else [_load(one) for one in load if one.model == found.model],
+    }
+
+
+def _load(live: "LiveEndpoint") -> dict[str, Any]:
+    moments = live.moments
+
+    def amount(name: str) -> float:
+        return live.amounts.get(name, 0.0)
+
+    return {
+        "endpoint": live.endpoint,
+        "in_flight": amount("in_flight") + amount("in_flight_elsewhere"),
+        "tokens": amount("tokens") + amount("tokens_elsewhere"),
+        "queued": amount("queued"),
+        "kv_usage": amount("kv_usage"),
+        "throughput": amount("throughput"),
+        "ttft_s": round(amount("ttft"), 4) or None,
+        "sample_age_s": round(-moments["sampled_at"], 3) if "sampled_at" in moments else None,
+        "out_for_s": round(max(0.0, moments.get("out_until", 0.0)), 3),
     }
 
 

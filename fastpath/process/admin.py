@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol
 import h11
 import msgspec
 
+from fastpath.route.live import LiveEndpoint
+
 MAX_CONNECTIONS: Final = 64
 IDLE: Final = 75.0  # seconds; Prometheus scrapes every 15 to 60 over one connection
 _READ: Final = 16_384
@@ -28,6 +30,10 @@ class Node(Protocol):
 
     async def requests(self) -> list[dict[str, Any]]:
         """Requests in flight in all workers."""
+        ...
+
+    async def loads(self) -> list[LiveEndpoint] | None:
+        """What one worker knows of the endpoints; None while none answers."""
         ...
 
     def alive(self) -> int:
@@ -68,6 +74,7 @@ class AdminServer:
         self._routes: dict[str, Handler] = {
             "/metrics": self._metrics,
             "/debug/requests": self._debug_requests,
+            "/debug/load": self._debug_load,
             "/endpoints": self._endpoints,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
@@ -146,6 +153,10 @@ class AdminServer:
 
     async def _debug_requests(self, accept: str) -> Reply:
         return _json(200, await self._node.requests())
+
+    async def _debug_load(self, accept: str) -> Reply:
+        found = await self._node.loads()
+        return _json(200, found) if found is not None else _error(503, "no_workers", "No worker takes requests now.")
 
     async def _endpoints(self, accept: str) -> Reply:
         return _json(200, self.endpoints())

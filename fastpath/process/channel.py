@@ -11,6 +11,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from fastpath.route.live import LiveEndpoint
+
 MAX_MESSAGE: Final = 64 << 20
 _PREFIX: Final = struct.Struct("<I")
 
@@ -79,16 +81,29 @@ class Debug(msgspec.Struct, frozen=True, tag=True):
     requests: list[dict[str, Any]]
 
 
+class LoadRequest(msgspec.Struct, frozen=True, tag=True):
+    """Asks for `Loads`."""
+
+    number: int
+
+
+class Loads(msgspec.Struct, frozen=True, tag=True):
+    """What the worker knows of its endpoints now."""
+
+    number: int
+    endpoints: list[LiveEndpoint]
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Stop accepting, finish what runs within `deadline` seconds, exit. A second one replaces the deadline."""
 
     deadline: float
 
 
-ToWorker = Attach | Configure | Condition | PulseRequest | DebugRequest | Drain
-ToSupervisor = Configured | Ready | Pulse | Debug
-Question = Configure | PulseRequest | DebugRequest
-Answer = Configured | Pulse | Debug
+ToWorker = Attach | Configure | Condition | PulseRequest | DebugRequest | LoadRequest | Drain
+ToSupervisor = Configured | Ready | Pulse | Debug | Loads
+Question = Configure | PulseRequest | DebugRequest | LoadRequest
+Answer = Configured | Pulse | Debug | Loads
 
 Received = TypeVar("Received", bound=msgspec.Struct)
 Sent = TypeVar("Sent", bound=msgspec.Struct)

@@ -18,6 +18,7 @@ from fastpath.observe.pool import Pool
 from fastpath.poison.strikes import Strikes
 from fastpath.process.channel import Condition
 from fastpath.process.member import Given, Launch, Member, spawn
+from fastpath.route.live import LiveEndpoint
 from scheduler.clock import Clock
 
 ANSWER_WITHIN: Final = 1.0
@@ -136,6 +137,13 @@ class Fleet:
         """Requests in flight in all workers."""
         asked = (member.requests(ANSWER_WITHIN) for member in list(self._members.values()))
         return [request for requests in await asyncio.gather(*asked) for request in requests]
+
+    async def loads(self) -> list[LiveEndpoint] | None:
+        """What one worker knows of the endpoints, which the others told it a tick ago; None while none answers."""
+        for member in list(self._members.values()):
+            if member.ready and (found := await member.loads(ANSWER_WITHIN)) is not None:
+                return found
+        return None
 
     def living(self) -> list[Member]:
         """The workers alive."""

@@ -25,6 +25,8 @@ from fastpath.process.channel import (
     Debug,
     DebugRequest,
     Drain,
+    LoadRequest,
+    Loads,
     Pulse,
     PulseRequest,
     Question,
@@ -34,13 +36,14 @@ from fastpath.process.channel import (
     open_supervisor_end,
 )
 from fastpath.process.tables import open_line, send_tables
+from fastpath.route.live import LiveEndpoint
 
 _ALLOWED: Final = frozenset(
     ("PATH", "HOME", "LANG", "TZ", "PYTHONPATH", "PYTHONUNBUFFERED", "SSL_CERT_FILE", "SSL_CERT_DIR", "VIRTUAL_ENV")
 )
 _ALLOWED_PREFIXES: Final = ("LC_", "XDG_", "FASTPATH_DEBUG")
 
-Asked = TypeVar("Asked", Configured, Pulse, Debug)
+Asked = TypeVar("Asked", Configured, Pulse, Debug, Loads)
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -151,6 +154,13 @@ class Member:
         answer = _answer(future, Debug)
         return [{"worker": self.pid, **request} for request in answer.requests] if answer else []
 
+    async def loads(self, within: float) -> list[LiveEndpoint] | None:
+        """What it knows of its endpoints; None when it does not answer in time."""
+        future = self._ask_once(LoadRequest)
+        await asyncio.wait({future}, timeout=within)
+        answer = _answer(future, Loads)
+        return answer.endpoints if answer else None
+
     def tell(self, condition: Condition) -> None:
         """Tells it how the node is, unless it knows."""
         if condition != self._told:
@@ -182,7 +192,9 @@ class Member:
         self._channel.send(make(self._numbers))
         return future
 
-    def _ask_once(self, kind: type[PulseRequest] | type[DebugRequest]) -> "asyncio.Future[Answer | None]":
+    def _ask_once(
+        self, kind: type[PulseRequest] | type[DebugRequest] | type[LoadRequest]
+    ) -> "asyncio.Future[Answer | None]":
         # While a question is open nobody asks it again, so nothing piles up in front of a worker that is stopped.
         future = self._outstanding.get(kind)
         if future is None or future.done():

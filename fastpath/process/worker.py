@@ -35,6 +35,8 @@ from fastpath.process.channel import (
     Configured,
     Debug,
     DebugRequest,
+    LoadRequest,
+    Loads,
     Pulse,
     PulseRequest,
     Ready,
@@ -45,6 +47,7 @@ from fastpath.process.channel import (
 from fastpath.process.listen import open_in_worker
 from fastpath.process.node_map import attach_map
 from fastpath.process.tables import TablesError, prepare, take_tables
+from fastpath.route.live import LiveEndpoint
 from fastpath.settings import Settings, decode_settings
 from fastpath.settings.problem import SettingsError
 from fastpath.settings.roster import Roster, decode_roster
@@ -89,6 +92,10 @@ class App(Protocol):
 
     def debug_requests(self) -> list[dict[str, Any]]:
         """Requests in flight: id, phase, age_ms, model, endpoint, buffered bytes."""
+        ...
+
+    def live(self) -> list[LiveEndpoint]:
+        """What it knows of its endpoints now."""
         ...
 
 
@@ -231,6 +238,8 @@ class Worker:
         elif isinstance(message, DebugRequest):
             requests = self._app.debug_requests() if self._app else []
             self._channel.send(Debug(message.number, requests))
+        elif isinstance(message, LoadRequest):
+            self._channel.send(Loads(message.number, self._app.live() if self._app else []))
         else:
             self.begin_drain(message.deadline)
 

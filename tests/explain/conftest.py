@@ -6,10 +6,9 @@ from typing import Any, Literal
 
 import pytest
 
-from fastpath.settings import Endpoint, Key, Model, Tenant
+from fastpath.settings import Endpoint, Key, Model, Residency, Tenant
 from fastpath.settings.decisions import Decisions
 from fastpath.settings.pepper import make_pepper
-from fastpath.settings.tenancy import Residency
 from fastpath.settings.token import KeyHasher, new_token
 from loadtest.rig import post
 from loadtest.rig.bench import Served, Upstream, make_settings

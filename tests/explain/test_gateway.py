@@ -9,7 +9,7 @@ import pytest
 
 from backends.mock import Fault
 from fastpath.explain.headline import MOST
-from fastpath.settings.tenancy import Residency
+from fastpath.settings import Residency
 from loadtest.rig.reply import Reply
 from tests.explain.conftest import CANARY, Build, World
 

@@ -15,6 +15,7 @@ from fastpath.observe.access_log import Records
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.lag import Tick
 from fastpath.observe.metrics import Metrics
+from fastpath.route.live import LiveEndpoint
 from fastpath.settings import Settings
 from fastpath.settings.problem import Problem, SettingsError
 from scheduler.clock import Clock
@@ -70,6 +71,9 @@ class FakeApp:
 
     def debug_requests(self) -> list[dict[str, Any]]:
         return [{"id": str(id(task)), "phase": path} for task, path in self._open.items()]
+
+    def live(self) -> list[LiveEndpoint]:
+        return [LiveEndpoint(self._models, "one", {"in_flight": float(len(self._open))}, {})]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()

@@ -7,12 +7,16 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from fastpath.process.admin import MAX_CONNECTIONS, AdminServer, host_name
 from fastpath.process.listen import open_listener
+from fastpath.route.live import LiveEndpoint
 
 DETAIL = {"id": "r1", "phase": "relay", "age_ms": 12.5, "model": "llama", "endpoint": "a", "buffered": 3}
+
+LOAD = LiveEndpoint("llama", "a", {"in_flight": 2.0}, {"sampled_at": -1.5})
 
 
 class FakeNode:
@@ -24,6 +28,9 @@ class FakeNode:
 
     async def requests(self) -> list[dict[str, Any]]:
         return [DETAIL]
+
+    async def loads(self) -> list[LiveEndpoint] | None:
+        return [LOAD] if self.takes_requests else None
 
     def alive(self) -> int:
         return self.workers
@@ -77,6 +84,13 @@ async def test_metrics_are_passed_through_with_their_type(admin: Admin) -> None:
 async def test_requests_in_flight_are_json(admin: Admin) -> None:
     _, body = await admin.ask("/debug/requests")
     assert json.loads(body) == [DETAIL]
+
+
+async def test_the_load_of_endpoints_is_json_while_a_worker_knows_it(admin: Admin) -> None:
+    _, body = await admin.ask("/debug/load")
+    assert msgspec.json.decode(body, type=list[LiveEndpoint]) == [LOAD]
+    admin.node.takes_requests = False
+    assert (await admin.ask("/debug/load"))[0].status == 503
 
 
 async def test_health_needs_one_worker_and_readiness_all(admin: Admin) -> None:

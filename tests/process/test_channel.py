@@ -15,6 +15,8 @@ from fastpath.process.channel import (
     Debug,
     DebugRequest,
     Drain,
+    LoadRequest,
+    Loads,
     Pulse,
     PulseRequest,
     Ready,
@@ -23,13 +25,22 @@ from fastpath.process.channel import (
     open_supervisor_end,
     open_worker_end,
 )
+from fastpath.route.live import LiveEndpoint
 
-TO_WORKER = [Configure(1, b"\x00settings"), PulseRequest(2), DebugRequest(3), Drain(1.5), Attach(b"secret", None)]
+TO_WORKER = [
+    Configure(1, b"\x00settings"),
+    PulseRequest(2),
+    DebugRequest(3),
+    Drain(1.5),
+    Attach(b"secret", None),
+    LoadRequest(4),
+]
 TO_SUPERVISOR = [
     Configured(1, ok=False, problem="why"),
     Ready(),
     Pulse(2, True),
     Debug(3, [{"id": "a", "age_ms": 1.5, "endpoint": None}]),
+    Loads(4, [LiveEndpoint("llama", "a", {"queued": 1.5}, {"out_until": 2.5})]),
 ]
 
 
