@@ -21,6 +21,7 @@ from controlplane.registry.published import Reveal, read_registry, reveal_nothin
 from fastpath.settings import DataClass, Policy, Residency, Team, Tenant, User
 from fastpath.settings.roster import Grant, Roster, encode_roster
 from fastpath.settings.syntax import check_label
+from fastpath.settings.tenancy import TokenScope
 
 _MILLI: Final = 1000
 """Microseconds, as the database has times, per millisecond, as rows have them."""
@@ -89,14 +90,15 @@ async def _read_names(connection: AsyncConnection) -> Names:
         below[row.id] = [], []
     for team in teams:
         if team.tenant_id in below:
-            made = Team(name=team.name, id=team.id, token_models=_token_models(team))
+            made = Team(name=team.name, id=team.id, token_models=_token_models(team), token_scope=_token_scope(team))
             below[team.tenant_id][0].append(made)
             found.teams[team.tenant_id].append(team.id)
     for user in users:
         if user.tenant_id in below and user.team_id in team_names:
             team_name = team_names[user.team_id]
             name = _fit(f"{team_name}/{user.name}", user.id)
-            listed = User(name=name, team=team_name, id=user.id, token_models=_token_models(user))
+            models, scope = _token_models(user), _token_scope(user)
+            listed = User(name=name, team=team_name, id=user.id, token_models=models, token_scope=scope)
             below[user.tenant_id][1].append(listed)
             found.users[user.tenant_id].append(user.id)
     found.tenants.update({row.id: _tenant(row, *below[row.id]) for row in tenants})
@@ -144,11 +146,19 @@ async def _read_kept(connection: AsyncConnection, table: Table) -> list[Any]:
 
 
 def _token_models(row: Any) -> tuple[str, ...]:
-    """What tokens of identity providers may use for it: none where the data plane could not hold them to its limits."""
-    limited = row.networks is not None or row.data_class not in (None, "P0") or ANY not in (row.paths or (ANY,))
-    if row.disabled or limited or row.paths == []:
+    """What tokens of identity providers may use for it: none where it is disabled, or may be used for nothing."""
+    if row.disabled or row.paths == [] or row.networks == []:
         return ()
     return (ANY,) if row.models is None else tuple(row.models)
+
+
+def _token_scope(row: Any) -> TokenScope | None:
+    """What else limits tokens that are used for it, None when nothing does."""
+    paths = tuple(row.paths) if row.paths and ANY not in row.paths else None
+    networks = tuple(row.networks) if row.networks else None
+    if paths is None and networks is None and row.data_class is None:
+        return None
+    return TokenScope(paths=paths, networks=networks, data_class=row.data_class)
 
 
 def _tenant(row: Any, teams: list[Team], users: list[User]) -> Tenant:
@@ -161,6 +171,7 @@ def _tenant(row: Any, teams: list[Team], users: list[User]) -> Tenant:
         data_class=data_class,
         residency=residency,
         token_models=_token_models(row),
+        token_scope=_token_scope(row),
         teams=tuple(teams),
         users=tuple(users),
     )

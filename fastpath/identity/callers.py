@@ -94,11 +94,13 @@ class Callers:
             raise errors.forbidden(_NOT_LISTED)
         team = home.team(claims.team, user) if home is not None else None
         tenant = home.tenant if home is not None else None
+        above = [owner for owner in (tenant, team, user) if owner is not None]
+        scopes = [owner.token_scope for owner in above if owner.token_scope is not None]
         return Bearer(
             name=claims.principal,
             hash="",  # nobody presents it: it is in no table of keys
-            models=_models(issuer, claims, [above for above in (tenant, team, user) if above is not None]),
-            terms=Terms(issuer, proven.window.end),
+            models=_models(issuer, claims, above),
+            terms=Terms([issuer, *scopes], proven.window.end),
             tenant=claims.tenant or None,
             # Only those that the settings know: whoever they do not know has the limits of all such, and one plan.
             team=team.name if team is not None else None,

@@ -6,6 +6,7 @@ Owns the judgement and the class of a request. Does not own models (`snapshot.ma
 """
 
 import ipaddress
+from collections.abc import Iterable
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from fastpath.errors import GatewayError
 from fastpath.identity.client import Network, parse_address
 from fastpath.settings import DataClass, Issuer, Key
 from fastpath.settings.syntax import seconds_of
+from fastpath.settings.tenancy import TokenScope
 
 if TYPE_CHECKING:
     from fastpath.context import RequestContext
@@ -23,24 +25,29 @@ _CLASSES: dict[bytes, DataClass] = {b"P0": "P0", b"P1": "P1", b"P2": "P2"}
 
 
 class Terms:
-    """What limits one caller. ends: Unix seconds; data_class: the most sensitive one that may be sent (None: any)."""
+    """What limits one caller: whatever limits it is asked. ends: Unix seconds; data_class: the most sensitive one that
+    may be sent (None: any); paths and networks: one set for each that names some."""
 
     __slots__ = ("data_class", "ends", "networks", "paths")
 
-    def __init__(self, limits: Key | Issuer, ends: float) -> None:
+    def __init__(self, limits: Iterable[Key | Issuer | TokenScope], ends: float) -> None:
+        limits = tuple(limits)
         self.ends = ends
-        self.data_class: DataClass | None = limits.data_class
-        self.paths = frozenset(limits.paths) if limits.paths is not None else None
-        self.networks: tuple[Network, ...] | None = None
-        if limits.networks is not None:
-            self.networks = tuple(ipaddress.ip_network(network, strict=False) for network in limits.networks)
+        self.data_class: DataClass | None = max((one.data_class for one in limits if one.data_class), default=None)
+        self.paths = tuple(frozenset(one.paths) for one in limits if one.paths is not None)
+        self.networks: tuple[tuple[Network, ...], ...] = tuple(
+            tuple(ipaddress.ip_network(network, strict=False) for network in one.networks)
+            for one in limits
+            if one.networks is not None
+        )
 
     def objection(self, path: str, client: str) -> GatewayError | None:
         """Why a request to this path (a template) from this address is refused; None when it is not."""
-        if self.paths is not None and path not in self.paths and path.removesuffix("/{id}") not in self.paths:
-            return errors.forbidden(f"This key may not use {path}. Ask the operator of this gateway to allow it.")
-        if self.networks is not None and not self._covers(client):
-            return errors.forbidden("This key may not be used from your address. Ask the operator of this gateway.")
+        for paths in self.paths:
+            if path not in paths and path.removesuffix("/{id}") not in paths:
+                return errors.forbidden(f"You may not use {path}. Ask the operator of this gateway to allow it.")
+        if self.networks and not self._covers(client):
+            return errors.forbidden("You may not call from this address. Ask the operator of this gateway.")
         return None
 
     def excludes(self, data_class: str | None) -> bool:
@@ -51,7 +58,10 @@ class Terms:
         address = parse_address(client)
         if address is None:
             return False
-        return any(address.version == block.version and address in block for block in self.networks or ())
+        return all(
+            any(address.version == block.version and address in block for block in networks)
+            for networks in self.networks
+        )
 
 
 def terms_of(key: Key, ends: float = inf) -> Terms | None:
@@ -60,7 +70,7 @@ def terms_of(key: Key, ends: float = inf) -> Terms | None:
         ends = min(ends, seconds_of(key.expires))
     if ends == inf and key.paths is None and key.networks is None and key.data_class is None:
         return None
-    return Terms(key, ends)
+    return Terms((key,), ends)
 
 
 def enforce(ctx: "RequestContext", terms: Terms) -> None:
@@ -82,7 +92,7 @@ def classify(ctx: "RequestContext", terms: Terms | None) -> None:
 
 def above_ceiling(stated: str) -> GatewayError:
     """403 for data that a key may not send."""
-    return errors.forbidden(f"This key may not send data of class {stated}. Use a key that may, or send other data.")
+    return errors.forbidden(f"You may not send data of class {stated}. Use a key that may, or send other data.")
 
 
 def _stated_class(ctx: "RequestContext") -> DataClass | None:

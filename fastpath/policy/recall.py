@@ -29,7 +29,7 @@ def review(delivery: "Delivery", present: "Snapshot", places: "Places", key: "Ke
         return None
     question = ask(ctx, rulebook, key)
     passed = rulebook.judge(question, EVERY_TIER).tiers
-    left = delivery.permit(lambda target: not _tiers_of(target.spec, places) & ~passed)
+    left = delivery.keep(lambda target: not _tiers_of(target.spec, places) & ~passed, withheld=False)
     if (left and current is None and passed) or (current and not _tiers_of(current, places) & ~passed):
         return None
     denied = _tiers_of(current, places) if current is not None else EVERY_TIER

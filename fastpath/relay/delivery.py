@@ -92,14 +92,11 @@ class Delivery(AttemptOwner):
         """Where the attempt that runs was sent."""
         return self._attempt.target.spec if self._attempt is not None else None
 
-    def keep(self, admits: "Callable[[Target], bool]") -> None:
-        """Lets the attempts to come go only where this holds."""
-        self._left = self._hold_to(self._left, tuple([target for target in self._left if admits(target)]))
-
-    def permit(self, admits: "Callable[[Target], bool]") -> bool:
-        """The same where a policy says so, and not where data may be. False: that took the last of them."""
-        had, self._left = self._left, tuple([target for target in self._left if admits(target)])
-        return bool(self._left) or not had
+    def keep(self, admits: "Callable[[Target], bool]", *, withheld: bool = True) -> bool:
+        """Lets the attempts to come go only where this holds. withheld: for where data may be. False: none is left."""
+        before, kept = self._left, tuple([target for target in self._left if admits(target)])
+        self._left = self._hold_to(before, kept) if withheld else kept
+        return bool(kept) or not before
 
     def _hold_to(self, left: "tuple[Target, ...]", admitted: "tuple[Target, ...]") -> "tuple[Target, ...]":
         """Takes places away that may not have the request's data."""

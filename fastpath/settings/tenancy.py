@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from fastpath.money.price import Price
-from fastpath.settings.kinds import Currency, DataClass, Label, ModelName, TimeZone
+from fastpath.settings.kinds import ApiPath, Currency, DataClass, Label, ModelName, Network, TimeZone
 from fastpath.settings.residency import Residency
 
 Counted = Literal["requests", "input_tokens", "output_tokens", "tokens", "weighted_tokens", "concurrency"]
@@ -191,6 +191,35 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = (Threshold(percent=50), Threshold(percent=80), Threshold(percent=100))
 
 
+class TokenScope(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What tokens of identity providers may be used for, besides models: limits as a key has them."""
+
+    paths: Annotated[
+        Annotated[tuple[ApiPath, ...], Meta(min_length=1)] | None,
+        Meta(description="API paths; `/v1/models` is one, and stands for its parts too. None: all."),
+    ] = None
+    networks: Annotated[
+        Annotated[tuple[Network, ...], Meta(min_length=1)] | None,
+        Meta(description="Addresses or networks that they may be used from. None: anywhere."),
+    ] = None
+    data_class: Annotated[
+        DataClass | None,
+        Meta(
+            description="Most sensitive class of data that may be sent; what a request counts as that says none. "
+            "None: any may be sent."
+        ),
+    ] = None
+
+
+TokenScopeOrNone = Annotated[
+    TokenScope | None,
+    Meta(
+        description="What tokens of identity providers may be used for on its behalf, on top of what their issuer, and "
+        "whoever is above it, allow. None: all that these do."
+    ),
+]
+
+
 class Team(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Some keys of a tenant that share limits and budgets."""
 
@@ -199,6 +228,7 @@ class Team(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model_limits: Annotated[tuple[ModelLimits, ...], Meta(description="The same for single models.")] = ()
     budgets: Annotated[tuple[Budget, ...], Meta(description="What its keys may spend together.")] = ()
     token_models: TokenModels = ("*",)
+    token_scope: TokenScopeOrNone = None
     id: OwnerId = ""
 
 
@@ -211,6 +241,7 @@ class User(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model_limits: Annotated[tuple[ModelLimits, ...], Meta(description="The same for single models.")] = ()
     budgets: Annotated[tuple[Budget, ...], Meta(description="What the user's keys may spend together.")] = ()
     token_models: TokenModels = ("*",)
+    token_scope: TokenScopeOrNone = None
     id: OwnerId = ""
 
 
@@ -253,6 +284,7 @@ class Tenant(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     teams: Annotated[tuple[Team, ...], Meta(description="Teams of the tenant, which its keys and users name.")] = ()
     users: Annotated[tuple[User, ...], Meta(description="Users of the tenant, which its keys name.")] = ()
     token_models: TokenModels = ("*",)
+    token_scope: TokenScopeOrNone = None
     id: OwnerId = ""
 
 

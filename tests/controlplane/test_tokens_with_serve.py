@@ -1,16 +1,19 @@
 """Tokens of an identity provider at a whole node: two workers, tenants of the admin API, and who is billed."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.conftest import ModelServer
 from tests.controlplane.conftest import Caller
-from tests.controlplane.test_with_serve import IN_FORCE, SLACK, ControlledNode, until
+from tests.controlplane.test_with_serve import IN_FORCE, PATIENCE, SLACK, ControlledNode, running_stream, until
 from tests.idp.server import IdentityProvider
 from tests.idp.thread import ThreadedProvider
 
@@ -68,8 +71,41 @@ def test_a_tenant_of_the_admin_api_lets_its_tokens_in_and_pays(
         until(partial(answers, node, ann, closed), f"{path} is disabled", IN_FORCE * SLACK)
         api.edit(path, {"disabled": False})
         until(partial(answers, node, ann, 200), f"{path} is enabled", IN_FORCE * SLACK)
-    api.edit(f"/tenants/{tenant['id']}", {"networks": ["10.0.0.0/8"]})
-    until(lambda: node.ask(ann) == 404, "a limit that tokens are not held to closes", IN_FORCE * SLACK)
+    for path, scope in (
+        (f"/users/{user['id']}", {"networks": ["10.0.0.0/8"]}),
+        (f"/teams/{team['id']}", {"paths": ["/v1/embeddings"]}),
+        (f"/tenants/{tenant['id']}", {"networks": ["10.0.0.0/8"]}),
+    ):
+        api.edit(path, scope)
+        until(partial(answers, node, ann, 403), f"{path} is limited", IN_FORCE * SLACK)
+        api.edit(path, dict.fromkeys(scope))
+        until(partial(answers, node, ann, 200), f"{path} is not limited any more", IN_FORCE * SLACK)
+    api.edit(f"/tenants/{tenant['id']}", {"networks": ["127.0.0.0/8"], "paths": ["/v1/chat/completions"]})
+    until(lambda: node.ask(ann) == 200, "it may be used from here", IN_FORCE * SLACK)
+
+
+def test_a_tenant_that_is_disabled_ends_the_streams_of_its_tokens(
+    start: Callable[..., ControlledNode], idp: IdentityProvider, mock_process: Callable[..., ModelServer]
+) -> None:
+    upstream = mock_process("--model", "llama", "--tokens", "5000", "--rate", "20")
+    endpoint = {"url": upstream.url, "api_key": "${UPSTREAM_KEY}", "tier": "L1"}
+    node = start(models=[{"name": "llama", "endpoints": [endpoint]}])
+    root = idp.access_token(sub="root", aud="admin", scope="root").decode()
+    api = node.admin_api(root)
+    until(lambda: api.call("GET", "/me").is_success, "an administrator's token was never taken")
+    tenant, _ = api.make("/tenants", {"name": "acme"}), api.make("/tenants", {"name": "umbrella"})
+    ann = idp.access_token(sub="ann", tid="acme").decode()
+    models = f"{node.url}/models"
+    asked = {"headers": {"authorization": f"Bearer {ann}"}, "timeout": PATIENCE}
+    until(lambda: httpx.get(models, **asked).status_code == 200, "the tenant's token never worked")  # type: ignore[arg-type]  # of several kinds
+    with ExitStack() as stack:
+        streams = [stack.enter_context(running_stream(node, ann)) for _ in range(3)]
+        api.edit(f"/tenants/{tenant['id']}", {"disabled": True})
+        began = time.monotonic()
+        ends = [stream.read() for stream in streams]
+        assert time.monotonic() - began < (IN_FORCE + 2) * SLACK
+    last = [json.loads(end.strip().rpartition(b"data: ")[2])["error"]["code"] for end in ends]
+    assert last == ["permission_denied"] * 3
 
 
 def answers(node: ControlledNode, token: str, status: int) -> bool:

@@ -276,6 +276,35 @@ def test_what_is_taken_away_ends_running_streams_everywhere(
         served.end()
 
 
+def test_a_policy_that_denies_ends_running_streams_everywhere(
+    tmp_path: Path, mock_process: Callable[..., ModelServer]
+) -> None:
+    upstream = mock_process("--model", "llama", "--tokens", "5000", "--rate", "20")
+    served = ControlledNode(tmp_path / "node", upstream.url, workers=2, log={"access": "access.log"})
+    try:
+        api = served.admin_api()
+        token, _ = make_key(api)
+        kept, _ = make_key(api, "umbrella")
+        tenant = next(each["id"] for each in api.get("/tenants")["data"] if each["name"] == "acme")
+        until(lambda: _models(served, token) == _models(served, kept) == 200, "the keys never worked")
+        with ExitStack() as stack:
+            streams = [stack.enter_context(running_stream(served, token)) for _ in range(4)]
+            other = stack.enter_context(running_stream(served, kept))
+            api.make("/policies", {"name": "not-now", "effect": "deny", "models": ["llama"], "tenant_id": tenant})
+            began = time.monotonic()
+            ends = [stream.read() for stream in streams]
+            assert time.monotonic() - began < (IN_FORCE + 2) * SLACK
+            last = [json.loads(end.strip().rpartition(b"data: ")[2])["error"] for end in ends]
+            assert [error["code"] for error in last] == ["policy_blocked"] * 4
+            assert other.read(20), "another tenant's stream was ended too"
+        lines = until_lines(tmp_path / "node" / "access.log", 4, "policy_blocked")
+        assert {(line["status"], line["outcome"], line["policy"]) for line in lines} == {
+            (200, "broken", "acme/not-now")
+        }
+    finally:
+        served.end()
+
+
 def until_lines(log: Path, count: int, code: str) -> list[dict[str, Any]]:
     """Access lines with that error, as soon as there are so many."""
     found: list[dict[str, Any]] = []

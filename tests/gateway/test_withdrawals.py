@@ -15,6 +15,7 @@ from backends.mock import Fault
 from fastpath.app import Gateway
 from fastpath.settings import Conditions, Endpoint, Issuer, Key, Model, Policy, Tenant, TimeWindow, User
 from fastpath.settings.pepper import make_pepper
+from fastpath.settings.tenancy import Team, TokenScope
 from fastpath.settings.token import KeyHasher
 from loadtest.rig import Bench, Conversation, Upstream, post
 from loadtest.rig.bench import RecordList, Served, make_settings
@@ -431,3 +432,95 @@ async def test_a_ceiling_of_an_issuer(
     assert await world.status(idp.access_token(), *headers) == status
     record = await world.record("corp:alice")
     assert (record.status, record.data_class) == (status, recorded)
+
+
+HERE, FAR = ("127.0.0.0/8",), ("10.0.0.0/8",)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "tenant", "team", "user", "status"),
+    [
+        ({}, {"networks": HERE}, {"networks": HERE}, {"networks": HERE}, 200),
+        ({"networks": FAR}, {"networks": HERE}, {}, {}, 403),
+        ({"networks": HERE}, {"networks": FAR}, {}, {}, 403),
+        ({}, {}, {"networks": FAR}, {}, 403),
+        ({}, {}, {}, {"networks": FAR}, 403),
+        ({}, {}, {}, {"paths": ("/v1/embeddings",)}, 403),
+        ({"paths": ("/v1/chat/completions",)}, {}, {"paths": ("/v1/embeddings", "/v1/chat/completions")}, {}, 200),
+        ({}, {"data_class": "P1"}, {}, {}, 200),
+        ({"data_class": "P0"}, {"data_class": "P1"}, {"data_class": "P2"}, {}, 403),
+        ({"data_class": "P2"}, {"data_class": "P0"}, {}, {}, 403),
+    ],
+)
+async def test_each_of_whom_a_token_stands_for_may_limit_it(
+    open_world: Open, idp: IdentityProvider, issuer: Any, tenant: Any, team: Any, user: Any, status: int
+) -> None:
+    """Nobody widens what another narrowed."""
+    owners = Tenant(
+        name="acme",
+        token_scope=TokenScope(**tenant),
+        teams=(Team(name="core", token_scope=TokenScope(**team)),),
+        users=(User(name="ann"), User(name="corp:alice", team="core", token_scope=TokenScope(**user))),
+    )
+    world = await open_world(tokens=4, issuer=issuer, tenants=(owners,))
+    assert await world.status(idp.access_token(), P1) == status
+    assert await world.status("ann", P1) == 200, "keys of the tenant are not held to it"
+
+
+@pytest.mark.parametrize("owner", ["tenant", "team", "user"])
+async def test_an_owner_that_is_narrowed_ends_what_its_tokens_run(
+    open_world: Open, idp: IdentityProvider, owner: str
+) -> None:
+    def tenants(**scope: Any) -> tuple[Tenant, ...]:
+        of = {owner: TokenScope(networks=FAR)} if scope else {}
+        user = User(name="corp:alice", team="core", token_scope=of.get("user"))
+        teams = (Team(name="core", token_scope=of.get("team")),)
+        return (Tenant(name="acme", token_scope=of.get("tenant"), teams=teams, users=(User(name="ann"), user)),)
+
+    world = await open_world(tenants=tenants())
+    alice, ann = await world.stream(idp.access_token()), await world.stream("ann")
+    world.reload(tenants=tenants(narrow=True))
+    assert await ended(alice) == "permission_denied"
+    await goes_on(ann)
+
+
+# -- another model
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"policies": (Policy(name="new", effect="deny", models=("small",)),)},
+        {"policies": (Policy(name="new", effect="deny", models=("small",), tiers=("L2",)),)},
+        {"keys": "llama"},
+        {"models": "small"},
+        {"models": "P0"},
+        {},
+    ],
+    ids=["policy", "tier", "key", "gone", "class", "none"],
+)
+async def test_a_request_moves_only_to_a_model_that_it_may_use_now(open_world: Open, change: dict[str, Any]) -> None:
+    """Its own fails while settings come that close the other one."""
+    world = await open_world(tokens=4, tiers=("L1", "L2"))
+    first, second = world.app._settings.models
+    first = msgspec.structs.replace(first, endpoints=first.endpoints[:1], fallbacks=("small",))
+    second = msgspec.structs.replace(second, endpoints=second.endpoints[1:])
+    world.reload(models=(first, second))
+    world.upstreams["L1"].script(Fault(status=500, ttft=0.3))
+    client = await world.send("ann")
+    async with asyncio.timeout(PATIENCE):
+        while not world.upstreams["L1"].asked:
+            await asyncio.sleep(0.001)
+    if "keys" in change:
+        ann, bob = world.app._settings.keys
+        change = {"keys": (msgspec.structs.replace(ann, models=("llama",)), bob)}
+    if change.get("models") == "small":
+        change = {"models": (msgspec.structs.replace(first, fallbacks=()),)}
+    status = 502 if change else 200
+    if change.get("models") == "P0":
+        status = 503  # its data may not go there: the caller reads why
+        change = {"models": (first, msgspec.structs.replace(second, data_class="P0"))}
+    world.reload(**change)
+    assert (await client.reply()).status == status
+    assert world.upstreams["L2"].asked == (0 if change else 1)
+    client.leave()

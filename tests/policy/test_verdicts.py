@@ -155,7 +155,7 @@ def test_the_caller_of_a_token_goes_by_its_whole_name() -> None:
     ctx: Any = SimpleNamespace(key=token, record=record, path=SimpleNamespace(template="/v1/embeddings"))
     for subject, left in (("key:corp", 0), ("key:corp:0123abcd", EVERY_TIER), ("key:corp:*", EVERY_TIER)):
         book = Rulebook(policies_of({"allow": "a", "subjects": [subject]}), "deny")
-        assert book.judge(ask(ctx, book), EVERY_TIER).tiers == left, subject
+        assert book.judge(ask(ctx, book, token), EVERY_TIER).tiers == left, subject
 
 
 def test_the_team_of_a_key_is_its_users_where_it_has_none() -> None:

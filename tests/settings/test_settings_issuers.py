@@ -66,8 +66,15 @@ def test_every_setting_has_a_value_that_is_taken() -> None:
         deny_tokens: [abc]
         models: []
         members: listed
+        paths: [/v1/embeddings, /v1/models]
+        networks: [10.0.0.0/8, "2001:db8::1"]
+        data_class: P1
     tenants:
-      - {name: acme, id: 0a, token_models: [], teams: [{name: t, token_models: [llama]}], users: [{name: "corp:ann"}]}
+      - name: acme
+        token_scope: {paths: [/v1/models], networks: [10.0.0.0/8], data_class: P0}
+        teams: [{name: u, token_scope: {}}]
+        users: [{name: bob, token_scope: {data_class: P2}}]
+      - {name: else, id: 0a, token_models: [], teams: [{name: t, token_models: [llama]}], users: [{name: "corp:ann"}]}
     """
     settings = load(f"{textwrap.dedent(text)}{MODEL}", {})
     assert decode_settings(encode_settings(settings)) == settings
@@ -95,6 +102,11 @@ def test_every_setting_has_a_value_that_is_taken() -> None:
         (f"issuers: [{{{GOOD}, members: listed}}]", "issuers[0].members", "needs a tenant"),
         (f"issuers: [{{{GOOD}, audiense: [a]}}]", "issuers[0].audiense", "did you mean audience?"),
         (f"issuers: [{{{GOOD}, models: [lama]}}]\n{MODEL}", "issuers[0].models[0]", "did you mean llama?"),
+        (f"issuers: [{{{GOOD}, paths: []}}]", "issuers[0].paths", "at least one"),
+        (f"issuers: [{{{GOOD}, paths: [/x]}}]", "issuers[0].paths[0]", "/v1/"),
+        (f"issuers: [{{{GOOD}, networks: [here]}}]", "issuers[0].networks[0]", "10.0.0.0/8"),
+        (f"issuers: [{{{GOOD}, data_class: P3}}]", "issuers[0].data_class", "must be"),
+        ("tenants: [{name: a, token_scope: {networks: []}}]", "tenants[0].token_scope.networks", "at least one"),
         (f"{MODEL}\ntenants: [{{name: a, token_models: [x]}}]", "tenants[0].token_models[0]", "is no model"),
         (
             f"{MODEL}\ntenants: [{{name: a, users: [{{name: u, token_models: [x]}}]}}]",
