@@ -65,6 +65,11 @@ class Callers:
         self._version = version
         self._count = count
 
+    @property
+    def losses(self) -> int:
+        """As of `Issuers`."""
+        return self._issuers.losses
+
     def find(self, authorization: bytes, request: str) -> Bearer | None:
         """The caller behind the value of an `Authorization` header, as a key; None: it holds nothing like a token.
 

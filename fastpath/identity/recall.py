@@ -1,8 +1,8 @@
 """Takes back what was allowed: requests that run, or are still being read, whose caller has lost its right, whose data
 may not be where they are any more (`fastpath.guard.recall`), or which a policy denies now (`fastpath.policy.recall`).
 
-Owns when they are judged anew (all of them by every new snapshot; those whose key or token ends, once a second) and the
-walk in slices, so that ten thousand streams do not stop the loop. What judges is what admits. Does not own how a
+Owns when they are judged anew (all of them by every new snapshot, and when keys of an issuer are gone; those whose key
+or token ends, once a second) and the walk in slices, so that ten thousand streams do not stop the loop. What judges is what admits. Does not own how a
 delivery ends: in-band, settled and billed as broken. Runs on the worker's loop.
 """
 
@@ -84,6 +84,10 @@ class Judge(Protocol):
         """The latest time, Unix seconds, that any clock shows by which callers end; `now`: the machine's."""
         ...
 
+    def losses(self) -> int:
+        """Another number: it says no where it did not, though no snapshot is new."""
+        ...
+
 
 class Review:
     """Judges requests by one snapshot, whichever admitted them."""
@@ -109,6 +113,10 @@ class Review:
         tokens = self._present.tokens
         return now if tokens is None else max(now, tokens.now())
 
+    def losses(self) -> int:
+        """As in `Judge`: an issuer took a key back, and with it all that it signed."""
+        return self._present.tokens.losses if self._present.tokens is not None else 0
+
 
 class Recall:
     """Judges the deliveries of one worker."""
@@ -116,21 +124,25 @@ class Recall:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._judge: Judge | None = None
+        self._losses = 0
         self._left: list[Delivery] = []
         self._walking = False
         self._looked = runtime.clock.monotonic()
 
     def renew(self, judge: Judge) -> None:
         """There is a new snapshot: all requests that run are judged by it."""
-        self._judge = judge
+        self._judge, self._losses = judge, judge.losses()
         self._left = list(self._runtime.deliveries)
         self._walk()
 
     def sweep(self) -> None:
-        """Judges requests whose caller has ended by now. Call it often; it looks once a second."""
+        """Judges requests whose caller has ended by now, and all where keys of an issuer went away. Call it often; it
+        looks once a second."""
         moment = self._runtime.clock.monotonic()
         if self._judge is None or moment - self._looked < LOOK_EVERY:
             return
+        if self._judge.losses() != self._losses:
+            self.renew(self._judge)
         self._looked, now = moment, self._judge.moment(self._runtime.clock.now())
         self._left.extend([each for each in self._runtime.deliveries if 0 < each.ctx.ends <= now])
         self._walk()

@@ -379,6 +379,31 @@ async def test_while_nobody_knows_the_keys_a_stream_goes_on_and_then_it_is_judge
     assert await ended(alice) == "invalid_api_key"
 
 
+async def test_a_signing_key_that_is_taken_back_takes_streams_along(open_world: Open, idp: IdentityProvider) -> None:
+    """Nobody publishes anything: the provider's keys are fetched as ever. A key beside the old one takes nothing back."""
+    world = await open_world()
+    tokens = [idp.access_token(exp=time.time() + 4000)]
+    idp.rotate()
+    tokens.append(idp.access_token(exp=time.time() + 4000, sub="bob"))
+    (keys,) = world.app._issuers._keys.values()
+
+    async def fetched(count: int) -> None:
+        world.pass_over(301.0)
+        keys._news.set()
+        async with asyncio.timeout(PATIENCE):
+            while keys.fetches < count or keys.renewing:
+                await asyncio.sleep(0.001)
+
+    first = await world.stream(tokens[0])
+    await fetched(2)
+    second = await world.stream(tokens[1])
+    await first.events(len(first.reader.current.events) + 2)
+    idp.published = [idp.key.jwk()]
+    await fetched(3)
+    assert await ended(first) == "invalid_api_key"
+    await goes_on(second)
+
+
 # -- what an issuer's tokens may be used for
 
 

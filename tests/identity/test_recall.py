@@ -54,7 +54,7 @@ class ByKeys:
     def __init__(self, house: "House", *keys: Key, cost: float = 0.0) -> None:
         self._present = house.present(*keys)
         self._clock, self._cost = house.clock, cost
-        self.judged = 0
+        self.judged = self.lost = 0
 
     def objection(self, running: Any) -> GatewayError | None:
         self.judged += 1
@@ -63,6 +63,9 @@ class ByKeys:
 
     def moment(self, now: float) -> float:
         return now
+
+    def losses(self) -> int:
+        return self.lost
 
 
 class House:

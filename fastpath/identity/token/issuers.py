@@ -60,6 +60,11 @@ class Issuers:
                 self._tasks[fresh] = asyncio.create_task(self._keep(fresh), name=f"keys of issuer {fresh.trusted.name}")
         self._keys, self.verifier = keys, verifier
 
+    @property
+    def losses(self) -> int:
+        """How often keys of issuers went away. Another number: tokens that were proven may be so no more."""
+        return sum(keys.losses for keys in self._keys.values())
+
     def renewing(self, name: str) -> bool:
         """Whether the keys of an issuer are being fetched just now."""
         keys = self._keys.get(name)

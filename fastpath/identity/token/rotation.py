@@ -40,6 +40,7 @@ class IssuerKeys:
         self.trusted = trusted
         self.keys = KeySet()
         self.fetches = 0
+        self.losses = 0  # fetches after which a key was gone
         self._fetch = fetch
         self._monotonic = monotonic
         self._say = say
@@ -109,6 +110,7 @@ class IssuerKeys:
             self._asked.set()
         if found.left_out and found.left_out != self.keys.left_out:
             self._say(f"issuer {self.trusted.name}: keys not used: {'; '.join(found.left_out[:4])}")
+        self.losses += not all(found.holds(key) for key in self.keys)
         self.keys = found
         self._renewed = self._tried
         return True
