@@ -1,8 +1,8 @@
 """One leak run: a gateway in its own process, traps and name servers around it, all requests, and the verdict.
 
-Owns the order of events and what counts as a leak: a connection to a trap, a canary in what came there or in what the
-gateway printed, a question about a cloud's name, an answer that is not the refusal. One event loop; the gateway's is
-another.
+Owns the order of events and what counts as a leak: a connection to a trap, a canary in what came there, in what an
+identity provider was asked for its keys or in what the gateway printed, a question about a cloud's name, an answer that
+is not the refusal. One event loop; the gateway's is another.
 """
 
 import asyncio
@@ -18,13 +18,16 @@ import msgspec
 
 from loadtest.programs import ROOT
 from loadtest.residency.canary import find
+from loadtest.residency.issuer import make_key_set, make_token
 from loadtest.residency.order import Ask
-from loadtest.residency.stage import AWAY, HOME, Ports, settings_of
+from loadtest.residency.stage import AWAY, HOME, INSIDE, Ports, settings_of
 from loadtest.residency.traps import Names, Trap
 from loadtest.rig.conversation import Conversation, post
 from loadtest.rig.reply import Reply
 
 TOGETHER = 16
+STRANGERS = 20
+"""Every so many requests one comes with a token, for which the identity provider is asked."""
 TRAPS = 3
 RELOADS = 12
 """Of the settings, spread over a run."""
@@ -50,6 +53,7 @@ class House:
         self.random = Random(seed)
         self.traps = [Trap() for _ in range(TRAPS)]
         self.rebound = Trap()
+        self.issuer = Trap(make_key_set())
         self.printed: list[str] = []
 
     async def open(self, stack: ExitStack, walls: str) -> None:
@@ -58,11 +62,12 @@ class House:
         stack.callback(self.names.close)
         ports = [await trap.start(AWAY) for trap in self.traps]
         rebound = await self.rebound.start(AWAY)
-        for trap in (*self.traps, self.rebound):
+        issuer = await self.issuer.start(INSIDE)
+        for trap in (*self.traps, self.rebound, self.issuer):
             stack.callback(trap.close)
         with socket.create_server((HOME, 0)) as probe:
             dead = probe.getsockname()[1]
-        self.ports = Ports(tuple(ports), rebound, dead, self.names.port)
+        self.ports = Ports(tuple(ports), rebound, dead, self.names.port, issuer)
         self.file = self.folder / "fastpath.yaml"
         self.write(0)
         arguments = ("-m", "loadtest.residency.gateway", str(self.file), walls)
@@ -118,7 +123,7 @@ async def run(asks: list[Ask], folder: Path, walls: str, seed: int) -> Outcome:
             await asyncio.gather(*callers)
             reloads.cancel()
         outcome.violations = await house.close()
-        _judge(house, asks, outcome)
+        judge_run(house, asks, outcome)
     return outcome
 
 
@@ -126,6 +131,8 @@ async def _call(house: House, asks: Iterator[Ask], outcome: Outcome) -> None:
     """Sends what is left, one after the other."""
     client = await Conversation.open(house.port)
     for ask in asks:
+        if ask.number % STRANGERS == 0:
+            await _come_as_stranger(house, ask, outcome)
         request = post(ask.body, ask.path, headers=ask.headers, key=ask.key)
         try:
             reply = await client.ask(request)
@@ -137,6 +144,15 @@ async def _call(house: House, asks: Iterator[Ask], outcome: Outcome) -> None:
         if wrong:
             outcome.wrong.append(f"request {ask.number} ({ask.reason}, {ask.path}): {wrong}")
     client.leave()
+
+
+async def _come_as_stranger(house: House, ask: Ask, outcome: Outcome) -> None:
+    """The same request with a token that nobody signed: refused, and before that the provider may be asked."""
+    client = await Conversation.open(house.port)
+    reply = await client.ask(post(ask.body, ask.path, key=make_token(house.ports.issuer_url, ask.canary)))
+    client.leave()
+    if reply.status != 401:
+        outcome.wrong.append(f"a token that nobody signed: status {reply.status}, {reply.body[:80]!r}")
 
 
 async def _reload(house: House, total: int, outcome: Outcome) -> None:
@@ -165,14 +181,18 @@ def _misfit(ask: Ask, reply: Reply) -> str | None:
     return None
 
 
-def _judge(house: House, asks: list[Ask], outcome: Outcome) -> None:
+def judge_run(house: House, asks: list[Ask], outcome: Outcome) -> None:
+    """Notes in the outcome what came where nothing of these requests may come."""
     traps = [*house.traps, house.rebound]
     outcome.connections = sum(trap.connections for trap in traps)
     if outcome.connections:
         outcome.leaks.append(f"{outcome.connections} connections to places outside")
     came, printed = b"".join(bytes(trap.received) for trap in traps), "\n".join(house.printed).encode()
     # Each canary is looked for in what came only when anything did: 5,000 searches of megabytes are minutes.
-    for place, data in (("a cloud", came), ("the gateway's output", printed)):
+    asked = bytes(house.issuer.received)
+    if not asked:
+        outcome.wrong.append("the identity provider was not asked for its keys: that way out was not tried")
+    for place, data in (("a cloud", came), ("an identity provider", asked), ("the gateway's output", printed)):
         for ask in asks if data else ():
             for form in find_one(data, ask):
                 outcome.forms[form] = outcome.forms.get(form, 0) + 1

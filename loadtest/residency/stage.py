@@ -16,6 +16,7 @@ from loadtest.residency.order import RULED
 
 HOME = "127.0.0.2"
 AWAY = "127.0.0.66"
+INSIDE = "127.0.0.1"
 TENANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "strict": {"data_class": "P0"},
@@ -26,12 +27,17 @@ TENANTS: dict[str, dict[str, Any]] = {
 
 class Ports(msgspec.Struct, frozen=True):
     """traps: of the clouds, reached by address and by name. rebound: where a local name leads when it lies.
-    dead: where nobody listens."""
+    dead: where nobody listens. issuer: of an identity provider, which is asked for its keys."""
 
     traps: tuple[int, ...]
     rebound: int
     dead: int
     names: int
+    issuer: int
+
+    @property
+    def issuer_url(self) -> str:
+        return f"http://{INSIDE}:{self.issuer}/"
 
 
 def settings_of(folder: Path, ports: Ports, variant: int) -> dict[str, Any]:
@@ -73,5 +79,9 @@ def settings_of(folder: Path, ports: Ports, variant: int) -> dict[str, Any]:
         "log": {"access": "off"},
         "tenants": [{"name": name, **said} for name, said in TENANTS.items()],
         "keys": keys,
+        "issuers": [{
+            "name": "corp", "issuer": ports.issuer_url, "jwks_uri": ports.issuer_url + "keys", "tenant": "strict",
+            "audience": ["gateway"], "allow_hosts": [INSIDE],
+        }],
         "models": models,
     }  # fmt: skip

@@ -20,9 +20,11 @@ _ANSWER = json.dumps({
 
 
 class Trap:
-    """A server of a cloud. connections: how many came; received: their bytes, one behind the other."""
+    """A server of a cloud, or another that gives one answer. connections: how many came; received: their bytes, one
+    behind the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes = _ANSWER) -> None:
+        self._answer = answer
         self.connections = 0
         self.received = bytearray()
         self._server: asyncio.Server | None = None
@@ -39,12 +41,12 @@ class Trap:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_ANSWER)
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(self._answer)
         try:
             while data := await reader.read(65536):
                 self.received += data
                 if data.endswith((b"}", b"\r\n")):
-                    writer.write(head + _ANSWER)
+                    writer.write(head + self._answer)
         except OSError:
             pass  # whoever came has gone, and what it said is kept
         finally:

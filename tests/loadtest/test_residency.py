@@ -3,13 +3,16 @@
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from loadtest.residency.__main__ import REASONS, holds
 from loadtest.residency.canary import FORMS, SIZE, find
+from loadtest.residency.issuer import make_key_set, make_token
 from loadtest.residency.order import make_asks
-from loadtest.residency.run import Outcome, run
+from loadtest.residency.run import House, Outcome, judge_run, run
 
 CANARY = "Abcdefghij23456789klmnopqrstuvwx"
 COUNTS = {"both": 300, "gate": 150, "none": 60}
@@ -64,3 +67,27 @@ def test_a_run_that_shows_less_does_not_pass(outcome: Outcome) -> None:
     assert not holds("both", outcome, 10)
     assert not holds("gate", Outcome(asked=10), 10), "a gate that stopped nothing was not asked"
     assert not holds("none", Outcome(asked=10), 10)
+
+
+@pytest.mark.parametrize("where", ["issuer", "cloud", "nowhere"])
+def test_what_an_identity_provider_was_asked_is_searched_too(tmp_path: Path, where: str) -> None:
+    """What came there may hold no canary, and something must have come, or that way out was not tried."""
+    (ask,) = make_asks(3, 1, REASONS["P0"])
+    house: Any = House(tmp_path, 3)
+    house.names = SimpleNamespace(asked=[])
+    question = b"GET /keys?kid=%s HTTP/1.1\r\n\r\n"
+    if where != "nowhere":
+        house.issuer.received += question % (ask.canary.encode() if where == "issuer" else b"x")
+    house.traps[0].received += ask.canary.encode() if where == "cloud" else b""
+    outcome = Outcome()
+    judge_run(house, [ask], outcome)
+    told = {"issuer": "reached an identity provider", "cloud": "reached a cloud"}
+    assert {told.get(where, "") in leak for leak in outcome.leaks} == ({True} if where in told else set())
+    assert bool(outcome.wrong) == (where == "nowhere")
+
+
+def test_a_token_is_full_of_the_secret_and_names_a_key_that_is_not_there() -> None:
+    header, claims, _ = make_token("http://127.0.0.1:1/", CANARY).split(".")
+    for part in (header, claims):
+        assert find(part.encode(), CANARY)
+    assert CANARY.encode() not in make_key_set()
