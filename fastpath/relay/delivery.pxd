@@ -45,7 +45,7 @@ cdef class Delivery(AttemptOwner):
     cdef tuple _hold_to(self, tuple left, tuple admitted)
     cpdef start(self)
     cpdef fault(self, object error)
-    cpdef _try_next(self)
+    cpdef _try_next(self, object refusal=*)
     cdef _choose(self)
     cdef _choose_well(self)
     cdef tuple _admitted(self)

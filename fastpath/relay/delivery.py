@@ -114,22 +114,18 @@ class Delivery(AttemptOwner):
         self._runtime.loop.call_exception_handler({"message": "a delivery failed", "exception": error})
         self.refuse(errors.internal())
 
-    def _try_next(self) -> None:
+    def _try_next(self, refusal: GatewayError | None = None) -> None:
+        """refusal: why nobody of this model can; another may. One that lost what it held meanwhile (`move`) goes on."""
         try:
-            self._choose()
+            self._choose() if refusal is None else self._unable(refusal)
         except GatewayError as error:
-            self._unable(error)
+            self._try_next(error)
         except Exception as error:
             self.fault(error)
 
     def _unable(self, error: GatewayError) -> None:
         """None of those that are left can serve the request: another model may."""
-        try:
-            moved = self._fall_back()
-        except GatewayError as lost:  # what it held is somebody else's: only a model that admits it may be asked
-            self._unable(lost)
-            return
-        if moved:
+        if self._fall_back():
             self._try_next()
         elif self._last_failure is None:
             self._conclude(error)
@@ -180,8 +176,7 @@ class Delivery(AttemptOwner):
             self._give_up()
 
     def _fall_back(self) -> bool:
-        """Goes on with the next model of the chain that may answer and has endpoints for it. False: there is none.
-        Raises where the request lost what it held (`move`)."""
+        """Goes on with the next model of the chain that may answer and has endpoints for it. False: there is none."""
         self._moves = False
         while self._may_fall_back():
             name, self._chain = self._chain[0], self._chain[1:]
