@@ -147,11 +147,11 @@ async def _call(house: House, asks: Iterator[Ask], outcome: Outcome) -> None:
 
 
 async def _come_as_stranger(house: House, ask: Ask, outcome: Outcome) -> None:
-    """The same request with a token that nobody signed: refused, and before that the provider may be asked."""
+    """The same request with a token that nobody signed: refused, or to come again while the provider is asked."""
     client = await Conversation.open(house.port)
     reply = await client.ask(post(ask.body, ask.path, key=make_token(house.ports.issuer_url, ask.canary)))
     client.leave()
-    if reply.status != 401:
+    if reply.status not in (401, 503):
         outcome.wrong.append(f"a token that nobody signed: status {reply.status}, {reply.body[:80]!r}")
 
 
@@ -190,8 +190,8 @@ def judge_run(house: House, asks: list[Ask], outcome: Outcome) -> None:
     came, printed = b"".join(bytes(trap.received) for trap in traps), "\n".join(house.printed).encode()
     # Each canary is looked for in what came only when anything did: 5,000 searches of megabytes are minutes.
     asked = bytes(house.issuer.received)
-    if not asked:
-        outcome.wrong.append("the identity provider was not asked for its keys: that way out was not tried")
+    if house.issuer.connections < 2:
+        outcome.wrong.append("the identity provider was asked for its keys at the start alone, and not for any token")
     for place, data in (("a cloud", came), ("an identity provider", asked), ("the gateway's output", printed)):
         for ask in asks if data else ():
             for form in find_one(data, ask):

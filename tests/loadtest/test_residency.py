@@ -71,11 +71,12 @@ def test_a_run_that_shows_less_does_not_pass(outcome: Outcome) -> None:
 
 @pytest.mark.parametrize("where", ["issuer", "cloud", "nowhere"])
 def test_what_an_identity_provider_was_asked_is_searched_too(tmp_path: Path, where: str) -> None:
-    """What came there may hold no canary, and something must have come, or that way out was not tried."""
+    """What came there may hold no canary, and something must have come for a token, or that way was not tried."""
     (ask,) = make_asks(3, 1, REASONS["P0"])
     house: Any = House(tmp_path, 3)
     house.names = SimpleNamespace(asked=[])
     question = b"GET /keys?kid=%s HTTP/1.1\r\n\r\n"
+    house.issuer.connections = 1 if where == "nowhere" else 2
     if where != "nowhere":
         house.issuer.received += question % (ask.canary.encode() if where == "issuer" else b"x")
     house.traps[0].received += ask.canary.encode() if where == "cloud" else b""
