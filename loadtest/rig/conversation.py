@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from loadtest.rig.reply import Reply, ReplyReader
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 CHAT = "/v1/chat/completions"
 
 

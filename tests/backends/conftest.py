@@ -15,7 +15,7 @@ from backends.http.client import HttpBackend
 from backends.http.resolver import Resolver
 from scheduler.clock import ManualClock
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 

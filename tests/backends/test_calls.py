@@ -214,7 +214,7 @@ async def streaming(one: Any, server: Any) -> tuple[Any, Any]:
 async def seen(one: Any, arrived: int) -> None:
     """Waits until this many bytes of the only running call's answer were read."""
     (call,) = one.backend.calls
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while call._connection.received < arrived:
             await asyncio.sleep(0)
 

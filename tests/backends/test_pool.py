@@ -215,7 +215,7 @@ async def test_a_server_that_closed_before_we_looked(line: Any, server: Any, mon
     async def connect_late(address: str, pool: Any) -> Any:
         connection = await connect(address, pool)
         server.peers[-1].transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not connection.closed:
                 await asyncio.sleep(0)
         return connection

@@ -28,7 +28,7 @@ def queued(sock: socket.socket) -> int:
 async def stopped(door: Any) -> None:
     """Returns once the model server has sent events and could send no more for 300 ms."""
     last, since = 0, time.monotonic()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not last or time.monotonic() - since < 0.3:
             live = door.upstream.server.live
             sent = live[0].events_sent if live else 0

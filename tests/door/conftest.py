@@ -18,7 +18,7 @@ from fastpath.settings import Listen, Tls
 from scheduler.clock import ManualClock
 
 HEAD = b"GET / HTTP/1.1\r\nhost: g\r\n\r\n"
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 #: Modules whose subject must work on uvloop, which workers run, and on a program's own asyncio loop.
 ON_BOTH_LOOPS = ("test_accept.py", "test_native_door.py", "test_overload.py")

@@ -140,7 +140,7 @@ async def test_while_it_stops_answers_end_idle_callers_go_and_none_is_added(open
     front.release()
     assert b"connection: close" in await busy.head()
     assert await busy.rest() == b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await front.door.stopped()
 
 
@@ -168,7 +168,7 @@ async def test_who_may_have_sent_a_request_has_a_last_chance(
         front.tick(0.1)
     assert await caller.rest() == b""
     assert not front.door.expecting
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await front.door.stopped()
 
 
@@ -259,7 +259,7 @@ async def test_a_queue_of_its_own_is_served_before_it_ends(open_front: OpenFront
     front.tick(LAST_CHANCE + 0.1)
     for caller in waiting:
         assert await caller.rest() == b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await front.door.stopped()
 
 

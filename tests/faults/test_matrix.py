@@ -131,6 +131,7 @@ async def test_F02_a_kept_connection_that_died_is_replaced_unseen(bench: Bench, 
 # -- F03 half-open: the peer is there no more and nobody said so
 
 
+@pytest.mark.alone
 async def test_F03_silence_mid_stream(bench: Bench) -> None:
     served, _, second = await bench.pair(Fault(stall_after=3), timeouts={"idle": 0.5})
     started = time.monotonic()
@@ -139,6 +140,7 @@ async def test_F03_silence_mid_stream(bench: Bench) -> None:
     assert second.asked == 0
 
 
+@pytest.mark.alone
 async def test_F03_comments_are_no_progress(bench: Bench) -> None:
     served, _, _ = await bench.pair(Fault(stall_after=3, comment_every=0.05), timeouts={"idle": 0.5})
     started = time.monotonic()
@@ -244,6 +246,7 @@ async def test_F05_a_refusal_after_comments_is_read_in_band(bench: Bench) -> Non
 # -- F06 slow tokens
 
 
+@pytest.mark.alone
 async def test_F06_slow_tokens_end_at_the_longest_duration(bench: Bench) -> None:
     served, upstream = await bench.single(Fault(rate=10.0, tokens=1000), timeouts={"total": 0.8})
     started = time.monotonic()
@@ -261,6 +264,7 @@ async def test_F06_a_whole_answer_that_takes_too_long(bench: Bench) -> None:
     assert_refused(await served.ask(chat()), 504, "upstream_timeout")
 
 
+@pytest.mark.alone
 @both
 async def test_F06_the_longest_duration_covers_the_retries(bench: Bench, stream: bool) -> None:
     mocks = [await bench.mock(ttft=60.0) for _ in range(3)]

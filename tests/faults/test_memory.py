@@ -81,7 +81,7 @@ class Crowd:
 
 
 async def until_either(*true: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not any(condition() for condition in true):
             await asyncio.sleep(0.002)
 

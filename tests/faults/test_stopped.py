@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 import psutil
+import pytest
 
 from loadtest.rig import Conversation, assert_complete, chat
 from loadtest.rig.node import metric, port_of, ready, until
@@ -24,6 +25,7 @@ VISITORS = 8
 AT_MOST = 1.5
 
 
+@pytest.mark.alone
 async def test_F36_a_stopped_worker_is_not_ready_and_the_others_serve(mock_process: Any, gateway_process: Any) -> None:
     mock = mock_process("--model", "llama", "--rate", "10", "--tokens", "60")
     endpoint = {"url": mock.url, "tier": "L1", "api_key": "${UPSTREAM_KEY}"}

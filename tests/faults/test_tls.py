@@ -142,6 +142,7 @@ async def mute(stack: AsyncExitStack) -> Listener:
     return listener
 
 
+@pytest.mark.alone
 @both
 async def test_F17_the_handshake_stalls(
     bench: Bench, authority: Authority, stack: AsyncExitStack, stream: bool

@@ -10,7 +10,7 @@ import uvloop
 from loadtest.rig.bench import Served
 from loadtest.rig.doors import DOORS, DoorBench
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 
 
 def pytest_asyncio_loop_factories(

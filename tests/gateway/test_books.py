@@ -111,7 +111,7 @@ async def test_a_stream_is_marked_while_it_runs(bench: Bench, books: ReadableBoo
     client.send(chat({"rate": 2}, stream=True))
     await client.events(1)
     marks: list[Mark] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not marks:
             marks = [fact for fact in books.read() if isinstance(fact, Mark)]
             await asyncio.sleep(0.02)

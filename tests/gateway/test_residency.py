@@ -184,6 +184,7 @@ async def streaming(served: Served, *headers: tuple[str, str], key: str | None =
     return client
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", ["class", "rule"])
 async def test_F38_a_tightened_rule_cuts_what_runs_astray(bench: Bench, how: str) -> None:
     away = await bench.mock(tokens=1000, rate=50.0)

@@ -21,7 +21,7 @@ async def begin(bench: Bench, upstream: Any) -> socket.socket:
 
 
 async def first_line(channel: socket.socket) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return (await asyncio.get_running_loop().sock_recv(channel, 1 << 16)).partition(b"\r\n")[0]
 
 

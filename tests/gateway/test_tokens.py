@@ -91,7 +91,7 @@ class World:
     async def renewed(self, fetches: int) -> None:
         """Returns when the keys were fetched so many times."""
         (keys,) = self.app._issuers._keys.values()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while keys.fetches < fetches or keys.renewing:
                 await asyncio.sleep(0.001)
 

@@ -326,7 +326,7 @@ async def test_what_waits_for_its_model_is_counted_in_memory(bench: Bench, raw: 
     body = form((FILE[0], b"x" * 1_000_000), MODEL)
     client = await served.open()
     client.send(request(body[:900_000], length=len(body)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while quiet(served).facts()["memory"] < 800_000:
             await asyncio.sleep(0.001)
     client.leave()

@@ -66,7 +66,7 @@ class World:
         assert app is not None
         store = app._runtime.idempotency
         assert store is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while store._work or app._runtime.deliveries:
                 await asyncio.sleep(0.001)
 

@@ -9,7 +9,7 @@ from typing import Self
 
 from tests.idp.server import IdentityProvider
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class ThreadedProvider:

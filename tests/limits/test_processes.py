@@ -120,6 +120,7 @@ def test_what_is_settled_leaves_exactly_what_it_cost(fleet: Fleet) -> None:
     assert (limiter.committed(0), limiter.committed(1), places) == ((expected, 0, life.DAY), (expected, 0, life.DAY), 0)
 
 
+@pytest.mark.alone
 def test_F33_a_killed_workers_hold_is_back_within_a_second(fleet: Fleet) -> None:
     fleet.start(2)
     for worker in fleet.workers:

@@ -38,7 +38,7 @@ async def run_through(log: Path, rules: list[AnyRule], load: dict[str, float]) -
 
 
 async def drained(proxy: FaultProxy) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while proxy.open:
             await asyncio.sleep(0.005)
 

@@ -173,7 +173,7 @@ async def test_no_listener_is_unreachable(stub: Stub) -> None:
 
 async def test_a_silent_server_is_a_timeout(stub: Stub) -> None:
     stub.script, stub.pause = [SSE], 30.0
-    line = await one(stub, stream_ratio=1.0, timeout_s=0.05)
+    line = await one(stub, stream_ratio=1.0, timeout_s=2.0)
     assert (line.outcome, line.status) == ("timeout", 200)
 
 
@@ -202,7 +202,7 @@ async def test_cancels_come_in_every_phase_and_close_the_connection(stub: Stub) 
     for line in lines:
         assert line.phase != "streaming" or 0 < line.events < 5
         assert line.phase not in ("waiting", "sent") or line.events == 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while stub.open:
             await asyncio.sleep(0.005)
 

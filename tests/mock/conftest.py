@@ -51,7 +51,7 @@ class Tap(asyncio.Protocol):
 
     async def until(self, found: Callable[[bytes], bool]) -> bytes:
         """Waits until what has arrived satisfies `found`."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not found(self.raw):
                 assert not self.ended.done(), f"ended early: {self.raw!r}"
                 self._arrived.clear()
@@ -60,7 +60,7 @@ class Tap(asyncio.Protocol):
 
     async def end(self) -> str:
         """Waits for the end and tells how it came: fin or rst."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self.ended
 
     async def silent(self, seconds: float = 0.05) -> bool:

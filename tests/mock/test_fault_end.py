@@ -130,7 +130,7 @@ async def test_a_client_that_leaves_without_having_read_is_noticed(mock, chat_of
     while not mock.server.live or mock.server.live[0].events_sent < 1:
         await asyncio.sleep(0)
     tap.transport.write_eof()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         record = (await mock.server.wait_records(1))[0]
     assert record.closed_by == "client"
     tap.transport.abort()

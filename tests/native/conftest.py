@@ -14,7 +14,7 @@ import uvloop
 
 from _native.transport import Poller
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 NONBLOCKING = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 #: Bytes asked of the kernel for a buffer that fills at once; it takes what it holds for the least.
 SMALL = 4096

@@ -74,6 +74,7 @@ def wait_for_work(fleet: Fleet, number: int) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.alone
 def test_random_kills_leave_every_sum_exact(fleet: Fleet) -> None:
     chance = random.Random(11)
     kills = 0
@@ -141,6 +142,7 @@ def test_a_bucket_is_spent_once_by_all(fleet: Fleet) -> None:
     assert fleet.sum_of(life.CHARGED) == life.BURST
 
 
+@pytest.mark.alone
 def test_a_dead_workers_leases_are_back_within_a_second(fleet: Fleet) -> None:
     """As the supervisor does it: waitpid, then reap; the caller after that is admitted again."""
     wait_for_work(fleet, 0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from _native.transport import Poller
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 BLOCK = os.urandom(4 << 20)
 #: Around what is kept for one send (16 KiB), and more than any buffer holds.
 SIZES = st.sampled_from([0, 1, 7, 1000, 16383, 16384, 16385, 65536, 200_000, 1 << 20])

@@ -146,7 +146,7 @@ async def test_a_number_that_is_used_again_hears_nothing_of_the_last(poller: Pol
 
 
 async def seen_by(seen: list[Noting]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not seen:
             await asyncio.sleep(0)
     await seen[0].end()

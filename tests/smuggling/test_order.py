@@ -43,7 +43,7 @@ class Wire:
 
     async def statuses(self, count: int) -> list[int]:
         """Of the answers, once there are `count`."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.reader.done) < count:
                 self.news.clear()
                 await self.news.wait()

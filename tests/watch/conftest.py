@@ -19,7 +19,7 @@ from fastpath.guard.label import NO_DATA
 from fastpath.observe.metrics import private_arena
 from scheduler.clock import SystemClock
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def pytest_asyncio_loop_factories(

@@ -19,7 +19,7 @@ MODELS = http(b'{"data": []}')
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not true():
             await asyncio.sleep(0.02)
 

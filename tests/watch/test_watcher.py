@@ -197,7 +197,7 @@ async def test_a_bug_in_a_task_is_told_and_the_endpoint_watched_on(
     with monkeypatch.context() as broken:
         broken.setattr("backends.watch.poller.Trend.sample", fail)
         await watching.watcher.use([polled(server.url)])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not watching.bugs:
                 await asyncio.sleep(0.01)
                 watching.watcher.heal()

@@ -189,7 +189,7 @@ async def test_a_mistake_in_a_task_is_told_and_does_not_end_it(
     monkeypatch.setattr(IssuerKeys, "run", run)
     monkeypatch.setattr("fastpath.identity.token.issuers.STUMBLED", 0.0)
     process.issuers.use([trust(idps[0])])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await ran.wait()
     assert process.said == ["issuer one: a bug in renewing its keys, please report it: RuntimeError('bug')"]
 
