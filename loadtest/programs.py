@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds a program may take to say what it is asked for, or to end."""
 _PORT = re.compile(r"https?://[^/\s]*:(\d+)")
 

@@ -39,7 +39,7 @@ def pytest_sessionstart() -> None:
         pytest.exit(f"changed after they were compiled: {', '.join(changed)}: run `make install`", 4)
 
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 UPSTREAM_KEY = "sk-upstream-of-the-tests"
 
 

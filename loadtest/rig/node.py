@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def until(true: Callable[[], object], within: float = PATIENCE) -> None:

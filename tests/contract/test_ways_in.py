@@ -23,7 +23,7 @@ import yaml
 from loadtest.rig import Conversation, chat
 from tests.contract.test_conversations import LIMIT, ROWS, check, check_kept, raw
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass

@@ -21,7 +21,7 @@ from tests.conftest import Program
 from tests.controlplane.store.cluster import Cluster
 
 LIVING: Any = 4_000_000_000  # a moment that is far away
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Caller:

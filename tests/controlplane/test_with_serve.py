@@ -19,7 +19,7 @@ from fastpath.settings.control import PUBLISHED, TRUSTED
 from tests.conftest import GatewayNode, ModelServer
 from tests.controlplane.conftest import Caller
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 IN_FORCE = 2.0
 """Seconds in which a change must hold everywhere; a busy machine gets `SLACK` of them."""
 SLACK = 5

@@ -20,7 +20,7 @@ from loadtest.ports import free_port
 from tests.conftest import GatewayNode, Launcher, ModelServer
 from tests.deploy.files import PROMETHEUS
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 SCRAPE = "500ms"
 
 #: One request a day of one model, and a budget that the first answers use up, which nobody is refused for.

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from fastpath.cli import app
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def ask(port: int, key: str, method: str, path: str, body: Any = None) -> http.client.HTTPResponse:

@@ -16,7 +16,7 @@ import pytest
 from fastpath.settings.pepper import make_pepper
 from fastpath.settings.token import KeyHasher, new_token
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 CALLERS = 64
 
 

@@ -21,7 +21,7 @@ from tests.outbox.conftest import read_all
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = Options(segment_bytes=1 << 20, retry_every=0.02, hold=512)
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

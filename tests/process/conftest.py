@@ -16,7 +16,7 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 SETTINGS = """
 listen: {{host: 127.0.0.1, port: {port}, admin_host: 127.0.0.1, admin_port: {admin_port}, drain: {drain}}}

@@ -26,7 +26,7 @@ from fastpath.publication import (
 )
 from scheduler.clock import ManualClock
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 PEPPER = bytes(range(32))
 PEPPER_ID = "0123abcd"
 NOW = 1_700_000_000_000

@@ -25,7 +25,7 @@ from loadtest.ports import free_port
 from tests.conftest import GatewayNode, ModelServer
 from tests.shares.server import Server
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 REPETITIONS = int(os.environ.get("FASTPATH_REPETITIONS", "5"))
 
 

@@ -19,7 +19,7 @@ from typing import Self
 from loadtest.ports import free_ports
 
 NODE_PROGRAM = Path(__file__).with_name("node_server.cjs")
-PATIENCE = 20.0
+PATIENCE = 60.0
 #: Path of the request that closes a log.
 END = "/the-end"
 ANSWER = (

@@ -17,7 +17,7 @@ import pytest
 
 from tests.conftest import GatewayNode, ModelServer
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 CHAT = {"model": "llama", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
 Start = Callable[..., GatewayNode]
 Mock = Callable[..., ModelServer]
