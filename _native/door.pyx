@@ -225,7 +225,7 @@ cdef class CallerConnection:
         cdef const char* mark = <const char*> memchr(begin, 63, PyBytes_GET_SIZE(target))
         cdef Py_ssize_t size = mark - begin if mark != NULL else PyBytes_GET_SIZE(target)
         exchange.connection = self
-        exchange.method = parser.method.decode("latin-1")
+        exchange.method = "POST" if parser.method == b"POST" else parser.method.decode("latin-1")  # as nearly all are
         exchange.path = PyUnicode_DecodeLatin1(begin, size, NULL)
         exchange.query = target[size + 1 :] if mark != NULL else b""
         exchange.fields = parser.fields

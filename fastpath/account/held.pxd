@@ -22,5 +22,6 @@ cdef class Lane:
     cdef object _price
     cdef Rates _rates
 
-    @cython.locals(held=Held, each=cython.longlong, answer=cython.longlong, prompt=cython.longlong, nano=cython.longlong)
+    @cython.locals(held=Held, each=cython.longlong, answer=cython.longlong, prompt=cython.longlong,
+                   nano=cython.longlong)
     cpdef Held hold(self, long long size, long long asked, long long answers)

@@ -25,8 +25,9 @@ def limit(ctx: RequestContext, runtime: Runtime) -> None:
     """Sets ctx.ticket, and headers that say what is left. Raises 429 for the caller's own limits, 503 for shared."""
     desk = ctx.snapshot.desk
     standing = None if desk is None else _standing(ctx, desk)
-    route = ctx.route
+    route, path = ctx.route, ctx.path
     assert route is not None
+    assert path is not None
     if route.tariff is not None or (standing is not None and standing.tokens):
         hold(ctx)
     if desk is None or standing is None or standing.free:
@@ -39,7 +40,7 @@ def limit(ctx: RequestContext, runtime: Runtime) -> None:
         given, taken = _tokens(ctx, standing.budgeted)
     money = held.nano if standing.money and held is not None else 0
     ticket = desk.admit(standing, now, wall, given, taken, money)
-    headers = standing.headers(ctx.dialect, now, wall)
+    headers = standing.headers(path.dialect, now, wall)
     if standing.plan.parts is not None and standing.plan.parts.degraded:
         headers.append(DEGRADED)
     if isinstance(ticket, Rejection):
