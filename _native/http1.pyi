@@ -5,7 +5,7 @@ more than 128 fields or 64 KiB of head (HeadTooLarge), Transfer-Encoding other t
 beside it or twice, a chunk line over 4 KiB. Trailers are dropped.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 class ProtocolError(ValueError):
@@ -25,6 +25,10 @@ def length_field(size: int) -> bytes:
 def write_request(fixed: bytes, fields: bytes, length: int, body: bytes | None) -> bytes:
     """A request in one piece. fixed, fields: its head, each line with its end; length: of its body, in bytes, -1 for
     none to be declared; body: what of it goes out with the head."""
+
+def write_fields(name: bytes, value: bytes, fields: Mapping[bytes, bytes], names: tuple[bytes, ...]) -> bytes:
+    """One field, and those of the dict `fields` that have these names (at most 64: ValueError), in their order, each
+    as a line with its end."""
 
 class MessageParser:
     """What requests and responses share. Feed it what the socket gives; read the head from the attributes once

@@ -1,6 +1,8 @@
 """HTTP/1.1 parsing for both sides. See http1.pyi for the contract."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
@@ -207,6 +209,35 @@ cpdef bytes write_request(bytes fixed, bytes fields, long long length, bytes bod
     if rest:
         put(out + count + 2, body)
     return whole
+
+
+def write_fields(bytes name not None, bytes value not None, dict fields not None, tuple names not None):
+    cdef PyObject* found[MAX_NAMES]
+    cdef Py_ssize_t i, size = PyBytes_GET_SIZE(name) + PyBytes_GET_SIZE(value) + 4
+    cdef bytes whole
+    cdef char* out
+    if len(names) > MAX_NAMES:
+        raise ValueError(f"at most {MAX_NAMES} names")
+    for i in range(len(names)):
+        found[i] = PyDict_GetItemWithError(fields, names[i])
+        if found[i] != NULL:
+            if not PyBytes_Check(names[i]) or not PyBytes_Check(<object> found[i]):
+                raise TypeError("a field is bytes")
+            size += PyBytes_GET_SIZE(names[i]) + PyBytes_GET_SIZE(<object> found[i]) + 4
+    whole = PyBytes_FromStringAndSize(NULL, size)
+    out = put_field(PyBytes_AS_STRING(whole), name, value)
+    for i in range(len(names)):
+        if found[i] != NULL:
+            out = put_field(out, <bytes> names[i], <bytes> found[i])
+    return whole
+
+
+cdef char* put_field(char* out, bytes name, bytes value) noexcept:
+    out = put(out, name)
+    memcpy(out, b": ", 2)
+    out = put(out + 2, value)
+    memcpy(out, b"\r\n", 2)
+    return out + 2
 
 
 cdef char* put(char* out, bytes piece) noexcept:

@@ -6,8 +6,10 @@ an append and what the sync thread does to an Appender never overlap inside one 
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_SetFromErrno
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.errno cimport EINVAL, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from posix.unistd cimport close, fdatasync
 
@@ -351,10 +353,12 @@ cdef int nibble(uint32_t digit) noexcept nogil:
 cpdef bytes id_bytes(str id):
     cdef uint8_t[16] raw
     cdef int i, high, low
-    if id is None or len(id) != 36 or not id.startswith("req_"):
+    cdef Py_ssize_t size = 0
+    cdef const char* text = PyUnicode_AsUTF8AndSize(id, &size) if id is not None else NULL
+    if size != 36 or memcmp(text, b"req_", 4):
         raise ValueError(f"not the id of a request: {id!r}")
     for i in range(16):
-        high, low = nibble(<Py_UCS4> id[4 + 2 * i]), nibble(<Py_UCS4> id[5 + 2 * i])
+        high, low = nibble(<uint8_t> text[4 + 2 * i]), nibble(<uint8_t> text[5 + 2 * i])
         if high < 0 or low < 0:
             raise ValueError(f"not the id of a request: {id!r}")
         raw[i] = <uint8_t> (high << 4 | low)

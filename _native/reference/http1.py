@@ -1,6 +1,7 @@
 """Pure twin of `_native.http1`: the whole input at once, by regular expressions. An oracle for tests, nothing else."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MAX_HEAD = 65536
@@ -239,3 +240,9 @@ def length_field(size: int) -> bytes:
 def write_request(fixed: bytes, fields: bytes, length: int, body: bytes | None) -> bytes:
     """A whole head, and what of the body goes with it."""
     return fixed + fields + (length_field(length) if length >= 0 else b"") + b"\r\n" + (body or b"")
+
+
+def write_fields(name: bytes, value: bytes, fields: Mapping[bytes, bytes], names: tuple[bytes, ...]) -> bytes:
+    """Lines of fields."""
+    told = [(name, value), *[(wanted, fields[wanted]) for wanted in names if wanted in fields]]
+    return b"".join([b"%b: %b\r\n" % field for field in told])

@@ -3,11 +3,10 @@ from _native.relay cimport Sink, StreamFilter
 from backends.call cimport Call
 from backends.dialects.usage cimport Usage, read_usage, usage_of
 from fastpath.context cimport RequestContext
-from fastpath.guard.egress cimport egress
 from fastpath.guard.label cimport Label
 from fastpath.relay.attempt cimport Attempt, AttemptOwner
 from fastpath.relay.caller cimport explain, lasting, stored, usage_wanted
-from fastpath.relay.fields cimport inbound, outbound
+from fastpath.relay.fields cimport inbound
 from fastpath.route.asked cimport tokens_to_read
 from fastpath.route.choose cimport choose
 from fastpath.runtime cimport Runtime

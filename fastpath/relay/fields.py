@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from _native.http1 import FieldNames
+from _native.http1 import FieldNames, write_fields
 from backends.dialects import orca
 from fastpath.errors import Header
 
@@ -42,19 +42,9 @@ STREAM_FIELDS: tuple[Header, ...] = (
 )
 
 
-_LEADS = tuple((name, b"\r\n" + name + b": ") for name in TO_UPSTREAM)
-
-
 def outbound(fields: Mapping[bytes, bytes], request_id: str) -> bytes:
     """The caller's fields that the model server may see, and our request id, as they go on the wire."""
-    pieces = [b"x-request-id: ", request_id.encode("ascii")]
-    for name, lead in _LEADS:
-        value = fields.get(name)
-        if value is not None:
-            pieces.append(lead)
-            pieces.append(value)
-    pieces.append(b"\r\n")
-    return b"".join(pieces)
+    return write_fields(b"x-request-id", request_id.encode("ascii"), fields, TO_UPSTREAM)
 
 
 def inbound(headers: list[Header]) -> list[Header]:

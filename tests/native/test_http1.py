@@ -293,3 +293,19 @@ def test_no_body_has_less_than_nothing() -> None:
     for module in (native, twin):
         with pytest.raises(ValueError, match="not a size: -1"):
             module.length_field(-1)
+
+
+@given(
+    fields=st.dictionaries(st.sampled_from([b"a", b"bc", b"d"]), st.binary(max_size=9)),
+    names=st.lists(st.sampled_from([b"a", b"bc", b"x"]), max_size=4),
+)
+def test_named_fields_are_written_as_lines(fields: dict[bytes, bytes], names: list[bytes]) -> None:
+    parts = b"id", b"1", fields, tuple(names)
+    assert native.write_fields(*parts) == twin.write_fields(*parts)
+
+
+def test_fields_that_cannot_be_written() -> None:
+    with pytest.raises(ValueError, match="at most 64 names"):
+        native.write_fields(b"id", b"1", {}, (b"a",) * 65)
+    with pytest.raises(TypeError, match="bytes"):
+        native.write_fields(b"id", b"1", {b"a": "text"}, (b"a",))  # type: ignore[dict-item]  # what is refused
