@@ -2,8 +2,8 @@
 may not be where they are any more (`fastpath.guard.recall`), or which a policy denies now (`fastpath.policy.recall`).
 
 Owns when they are judged anew (all of them by every new snapshot, and when keys of an issuer are gone; those whose key
-or token ends, once a second) and the walk in slices, so that ten thousand streams do not stop the loop. What judges is what admits. Does not own how a
-delivery ends: in-band, settled and billed as broken. Runs on the worker's loop.
+or token ends, once a second) and the walk in slices, so that ten thousand streams do not stop the loop. What judges is
+what admits. Does not own how a delivery ends: in-band, settled and billed as broken. Runs on the worker's loop.
 """
 
 from typing import TYPE_CHECKING, Final, Protocol

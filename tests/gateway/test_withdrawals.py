@@ -380,7 +380,7 @@ async def test_while_nobody_knows_the_keys_a_stream_goes_on_and_then_it_is_judge
 
 
 async def test_a_signing_key_that_is_taken_back_takes_streams_along(open_world: Open, idp: IdentityProvider) -> None:
-    """Nobody publishes anything: the provider's keys are fetched as ever. A key beside the old one takes nothing back."""
+    """Nobody publishes anything: its keys are fetched as ever. A key beside the old one takes nothing back."""
     world = await open_world()
     tokens = [idp.access_token(exp=time.time() + 4000)]
     idp.rotate()
