@@ -15,5 +15,6 @@ cdef class RetryBudget:
 
     cpdef request(self)
     cpdef bint spend(self)
+
     @cython.locals(now=cython.longlong, second=cython.longlong)
     cdef _advance(self)

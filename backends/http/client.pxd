@@ -47,6 +47,7 @@ cdef class HttpBackend:
     cdef dict _heads
 
     cpdef HttpCall start(self, Call call, Sink sink)
+
     @cython.locals(fixed=bytes)
     cdef bytes request_head(self, Call call, bytes body)
     cdef bytes _fixed_head(self, Call call)

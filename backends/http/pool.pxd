@@ -27,6 +27,7 @@ cdef class Pool:
     cpdef open_for(self, Waiting call)
     cpdef release(self, Connection connection, bint reusable)
     cpdef lost(self, Connection connection)
+
     @cython.locals(call=Waiting)
     cdef _serve_next(self, Connection connection)
     cdef _open_next(self)

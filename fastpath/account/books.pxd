@@ -18,6 +18,7 @@ cdef class Books:
     @cython.locals(record=DecisionRecord, route=Route, held=Held, terms=Terms, booking=tuple)
     cpdef bint intend(self, RequestContext ctx, Target target) except -1
     cpdef mark(self, RequestContext ctx, long long events)
+
     @cython.locals(record=DecisionRecord, route=Route, booking=tuple)
     cpdef end(self, RequestContext ctx)
 

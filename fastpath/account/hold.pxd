@@ -10,6 +10,8 @@ from fastpath.snapshot cimport Route
 
 @cython.locals(route=Route, path=ApiPath, record=DecisionRecord, tariff=Tariff, plain=bint, accounts=Accounts)
 cpdef hold(RequestContext ctx)
+
+
 @cython.locals(path=ApiPath)
 cdef bint _is_plain(RequestContext ctx)
 cdef bint _hold_by_lane(RequestContext ctx, Lane lane)

@@ -33,7 +33,8 @@ class Terms:
     def __init__(self, limits: Iterable[Key | Issuer | TokenScope], ends: float) -> None:
         limits = tuple(limits)
         self.ends = ends
-        self.data_class: DataClass | None = max((one.data_class for one in limits if one.data_class), default=None)
+        classes: list[DataClass] = [one.data_class for one in limits if one.data_class]
+        self.data_class = max(classes, default=None)
         self.paths = tuple(frozenset(one.paths) for one in limits if one.paths is not None)
         self.networks: tuple[tuple[Network, ...], ...] = tuple(
             tuple(ipaddress.ip_network(network, strict=False) for network in one.networks)

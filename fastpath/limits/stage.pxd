@@ -15,7 +15,11 @@ from fastpath.snapshot cimport Route
                wall=double, given=cython.longlong, taken=cython.longlong,
                money=cython.longlong)
 cpdef limit(RequestContext ctx, Runtime runtime)
+
+
 @cython.locals(held=Held, most=cython.longlong)
 cdef (long long, long long) _tokens(RequestContext ctx, bint bounded)
+
+
 @cython.locals(route=Route, standing=Standing, found=Route, cheaper=str)
 cdef Standing _standing(RequestContext ctx, Desk desk)

@@ -141,6 +141,7 @@ def test_no_worker_learns_where_redis_is(start: Callable[..., SharedNode], redis
     assert "canary-of-redis" not in "".join((*node.lines, node.admin("/metrics")))
 
 
+@pytest.mark.alone
 def test_f20_f21_a_dead_and_a_frozen_redis_cost_no_request_anything(
     start: Callable[..., SharedNode], redis: Server
 ) -> None:

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from loadtest.rig.reply import Reply, ReplyReader
 
-#: Without any byte for so long, nothing more is expected. Longer than the gateway waits for the rest of a body, which is
-#: longer than the two halves of a request lie apart on a busy machine (0.4 s was not).
+#: Without any byte for so long, nothing more is expected. Longer than the gateway waits for the rest of a body, and it
+#: waits longer than the two halves of a request lie apart on a busy machine (0.4 s was not enough).
 QUIET = 2.5
 CLIENT_BODY = 2.0
 PATIENCE = 30.0

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,10 @@ async def check_books(ledger: Ledger, database: Database, rounds: int) -> None:
     assert (written, left) == (2 * rounds * SIZE, 0)
 
 
+def _tell(told: list[float]) -> None:
+    told.append(time.perf_counter())
+
+
 @pytest.mark.timeout(60 + 20 * KILLS)
 async def test_F25_postgresql_killed_at_random_points(own_cluster: Cluster) -> None:
     chance = random.Random(25)
@@ -70,12 +75,14 @@ async def test_F25_postgresql_killed_at_random_points(own_cluster: Cluster) -> N
     )
     await schema.upgrade(database)
     ledger = Ledger(database, SECRET, now=Now())
-    begun = time.perf_counter()
-    await send(ledger, facts_of(0), chance)
-    usual = time.perf_counter() - begun
     hurt = 0
-    for number in range(1, KILLS + 1):
-        sending = asyncio.create_task(send(ledger, facts_of(number), chance))
+    for number in range(KILLS):
+        told: list[float] = [time.perf_counter()]
+        telling = partial(_tell, told)
+        sending = asyncio.create_task(send(ledger, facts_of(number), chance, telling))
+        while len(told) < 2:
+            await asyncio.sleep(0.001)
+        usual = told[1] - told[0]  # of one batch: it is killed in one of the next
         await asyncio.sleep(chance.uniform(0, usual))  # a random point: this is the one thing here that is by time
         await asyncio.to_thread(own_cluster.kill)
         try:
