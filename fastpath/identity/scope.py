@@ -34,7 +34,7 @@ class Terms:
         limits = tuple(limits)
         self.ends = ends
         classes: list[DataClass] = [one.data_class for one in limits if one.data_class]
-        self.data_class = max(classes, default=None)
+        self.data_class: DataClass | None = max(classes, default=None)
         self.paths = tuple(frozenset(one.paths) for one in limits if one.paths is not None)
         self.networks: tuple[tuple[Network, ...], ...] = tuple(
             tuple(ipaddress.ip_network(network, strict=False) for network in one.networks)
