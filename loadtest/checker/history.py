@@ -127,11 +127,14 @@ class History(msgspec.Struct, kw_only=True):
         return self.allowance if client is None else self.allowance.at(client.started, client.ended)
 
     def access_by_label(self) -> dict[str, list[AccessLine]]:
-        """Labelled access lines."""
+        """Access lines by their request's tag: by their label, or, of those that were refused before a label was read,
+        by the id that the caller was told."""
+        told = {client.id: client.tag for client in self.clients if client.id is not None}
         found: dict[str, list[AccessLine]] = defaultdict(list)
         for line in self.access:
-            if line.label is not None:
-                found[line.label].append(line)
+            tag = line.label if line.label is not None else told.get(line.id)
+            if tag is not None:
+                found[tag].append(line)
         return found
 
     def attempts_by_tag(self) -> dict[str, list[MockLine]]:

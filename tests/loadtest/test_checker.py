@@ -56,6 +56,7 @@ def clean() -> History:
             client("gone-midway", outcome="cancelled", phase="streaming", terminal=False, content={0: "on"}),
             client("gone-early", outcome="cancelled", phase="sent", status=None, terminal=False, content={}),
             client("retried"),
+            client("unread", id="id-unread", status=400, error=ERROR, **refused),
         ],
         access=[
             access("whole"),
@@ -64,6 +65,7 @@ def clean() -> History:
             access("broken", outcome="error", error="upstream_disconnected"),
             access("gone-midway", status=499, outcome="client_left"),
             access("retried", attempts=2),
+            AccessLine(id="id-unread", status=400, outcome="refused"),
             AccessLine(id="probe", method="GET", path="/v1/models", status=200, outcome="complete"),
         ],
         mock=[
@@ -110,13 +112,19 @@ def twice(log: str, number: int) -> Plant:
 PLANTED = {
     "no access record": ("J2", drop("access", 0), "client whole", "0 access records"),
     "no record of an answer left midway": ("J2", drop("access", 4), "client gone-midway", "0 access records"),
+    "no record of a refusal unread": (
+        "J2",
+        put("access", 6, id="id-other"),
+        "client unread",
+        "0 access records",
+    ),
     "no record of what went upstream": ("J2", add("mock", attempt(9, "gone-early")), "mock 9", "no request"),
     "two access records": ("J2", add("access", access("whole", id="other")), "client whole", "2 access records"),
-    "an access record twice": ("J2", twice("access", 6), "access id probe", "2 records"),
+    "an access record twice": ("J2", twice("access", 7), "access id probe", "2 records"),
     "a tag twice": ("J2", twice("clients", 5), "client tag gone-early", "2 records"),
     "a record of nobody": ("J2", add("access", access("ghost")), "access id-ghost", "no client request"),
-    "a record without an outcome": ("J2", put("access", 6, outcome=""), "access probe", "no terminal outcome: none"),
-    "a record still open": ("J2", put("access", 6, outcome="open"), "access probe", "no terminal outcome: open"),
+    "a record without an outcome": ("J2", put("access", 7, outcome=""), "access probe", "no terminal outcome: none"),
+    "a record still open": ("J2", put("access", 7, outcome="open"), "access probe", "no terminal outcome: open"),
     "another outcome": ("J2", put("access", 1, outcome="client_left"), "client json", "says client_left"),
     "another status": ("J2", put("access", 0, status=201), "client whole", "status 200"),
     "an attempt of nobody": ("J2", add("mock", attempt(9, "ghost")), "mock 9", "belongs to no request"),
@@ -232,7 +240,7 @@ def run_checker(folder: Path, history: History, *more: str) -> subprocess.Comple
 def test_command_passes_a_clean_history(tmp_path: Path) -> None:
     done = run_checker(tmp_path, clean())
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("lines: 7 clients, 7 access, 8 mock, 1 proxy, 1 before, 2 after\n")
+    assert done.stdout.startswith("lines: 8 clients, 8 access, 8 mock, 1 proxy, 1 before, 2 after\n")
     assert done.stdout.count(" held  ") == 4
 
 
