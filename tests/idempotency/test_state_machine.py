@@ -139,4 +139,4 @@ class Keys(RuleBasedStateMachine):
 
 
 TestKeys = Keys.TestCase
-TestKeys.settings = settings(max_examples=60, stateful_step_count=80, deadline=None)
+TestKeys.settings = settings(max_examples=60, stateful_step_count=80)

@@ -285,7 +285,7 @@ def do(worker: Worker, step: tuple[Any, ...]) -> None:
 
 
 @given(steps)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_kernel_does_what_its_twin_does(todo: list[tuple[Any, ...]]) -> None:
     kernel, twin = Worker(), Worker(kind=reference.Facts)
     for step in [*todo, ("tick", 0.1)]:

@@ -135,7 +135,7 @@ def test_llhttp_vectors(row: Any) -> None:
         assert whole in ("refused", "no head yet") or whole[5] > 0, row["error"]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(STREAMS, st.integers(1, 9))
 def test_kernel_equals_twin_at_every_cut(stream: bytes, step: int) -> None:
     expected = expect(stream)
@@ -143,7 +143,7 @@ def test_kernel_equals_twin_at_every_cut(stream: bytes, step: int) -> None:
     assert read([stream[at : at + step] for at in range(0, len(stream), step)]) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=80))
 def test_kernel_equals_twin_on_noise(noise: bytes) -> None:
     for raw in (noise, OK + noise, OK + b"Transfer-Encoding: chunked\r\n\r\n" + noise):
@@ -237,7 +237,7 @@ def test_llhttp_request_vectors(row: Any) -> None:
         assert whole in ("refused", "no head yet") or not whole[6] or whole[8] or row["id"] in METHODS, row["error"]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(REQUESTS, st.integers(1, 9))
 def test_request_kernel_equals_twin_at_every_cut(stream: bytes, step: int) -> None:
     expected = expect_request(stream)
@@ -252,7 +252,6 @@ ANY_NAME = st.sampled_from([*WANTED, *FRAMING, b"accepu", b"x-request-ie", b"a",
 ANY_VALUE = st.sampled_from([b"1", b"x", b"chunked", b"close", b"", b"a\x01b", b"\xff", b"a very long value\tindeed"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(ANY_NAME, ANY_VALUE, st.booleans()), max_size=8))
 def test_wanting_few_fields_changes_only_which_are_kept(fields: list[tuple[bytes, bytes, bool]]) -> None:
     lines = [(name.upper() if loud else name) + b": " + value for name, value, loud in fields]

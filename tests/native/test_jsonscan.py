@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from _native import jsonscan as native
@@ -417,20 +417,17 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=64))
 @example(b'{"\xe2\x84')
 def test_same_as_twin_on_bytes(data: bytes) -> None:
     check_same(data)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=24).map(b"".join))
 def test_same_as_twin_on_tokens(data: bytes) -> None:
     check_same(data)
 
 
-@settings(deadline=None)
 @given(VALUES, st.booleans(), st.sampled_from([None, 1]))
 def test_valid_texts_are_accepted(value: Any, ascii_only: bool, indent: int | None) -> None:
     data = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "replace")
@@ -438,7 +435,6 @@ def test_valid_texts_are_accepted(value: Any, ascii_only: bool, indent: int | No
     check_same(data)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=4), st.data())
 def test_same_as_twin_on_mutations(value: Any, draw: st.DataObject) -> None:
     data = json.dumps(value, ensure_ascii=draw.draw(st.booleans())).encode("utf-8", "replace")
@@ -447,7 +443,6 @@ def test_same_as_twin_on_mutations(value: Any, draw: st.DataObject) -> None:
     check_same(data[:at] + draw.draw(st.sampled_from(TOKENS) | st.binary(max_size=2)) + data[at + cut :])
 
 
-@settings(deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=3))
 def test_same_as_twin_on_every_prefix(value: Any) -> None:
     data = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")

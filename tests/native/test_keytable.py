@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from _native import keytable as native
@@ -72,9 +72,6 @@ tables = st.lists(rows, max_size=60, unique_by=lambda row: row.digest[:16])
 bounds = st.sampled_from([None, BOUNDS, Bounds(0, 0, 0, 0, 0), Bounds(2**40, NONE, 5, 4, 0)])
 
 
-patient = settings(deadline=None)  # machines may be busy, and kernels built with sanitizers
-
-
 def outcome(call: Callable[[], Any]) -> Any:
     """What a call gives, in a form that compares equal across the kernel and its twin."""
     try:
@@ -87,7 +84,6 @@ def test_kernel_is_compiled() -> None:
     assert native.__file__.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES))
 
 
-@patient
 @given(tables, tables, bounds, st.lists(digests, max_size=20))
 def test_kernel_and_twin_agree(under: list[Row], over: list[Row], most: Bounds | None, strangers: list[bytes]) -> None:
     base = native.build(under, PEPPER)
@@ -102,7 +98,6 @@ def test_kernel_and_twin_agree(under: list[Row], over: list[Row], most: Bounds |
         assert ours.find(wanted, NOW) == pure.find(wanted, NOW)
 
 
-@patient
 @given(tables, tables)
 def test_a_lookup_is_a_dictionary_with_the_delta_on_top(under: list[Row], over: list[Row]) -> None:
     base = native.KeyTable.open(native.build(under, PEPPER))
@@ -130,7 +125,6 @@ def check_accessors(lookup: native.KeyLookup, at: int, row: Row) -> None:
     assert lookup.key_id(at) == row.key_id
 
 
-@patient
 @given(tables, tables)
 def test_a_merge_finds_what_base_and_delta_find(under: list[Row], over: list[Row]) -> None:
     base = native.build(under, PEPPER)
@@ -202,7 +196,6 @@ def test_tables_that_do_not_belong_together_are_refused() -> None:
             native.KeyLookup(*wrong)
 
 
-@patient
 @given(st.integers(0, 30), st.binary(min_size=1, max_size=8), st.integers(0), st.integers(0, 3))
 def test_a_damaged_table_is_refused_or_answers_as_the_twin_does(count: int, junk: bytes, at: int, how: int) -> None:
     whole = native.build(uniform(count), PEPPER)
@@ -234,7 +227,6 @@ def check_same_answers(ours: Any, pure: Any, wanted: list[bytes]) -> None:
     assert [ours.row(at) for at in range(len(ours))] == [pure.row(at) for at in range(len(pure))]
 
 
-@patient
 @given(st.binary(max_size=4 * ROW_SIZE), st.integers(0, 5), st.integers(0, 2**32 - 1))
 def test_rows_of_noise_lead_nowhere(noise: bytes, count: int, deepest: int) -> None:
     whole = bytearray(native.build(uniform(count), PEPPER))

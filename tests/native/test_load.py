@@ -101,7 +101,7 @@ class Twins(RuleBasedStateMachine):
 
 
 TestTwins = Twins.TestCase
-TestTwins.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTwins.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def one(**facts: float) -> tuple[EndpointTable, native.Load]:

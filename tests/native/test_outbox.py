@@ -75,7 +75,6 @@ def test_the_checksum_is_castagnolis() -> None:
         assert one(b"") == 0
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 2**32 - 1))
 def test_checksums_are_the_twins(data: bytes, value: int) -> None:
     assert native.crc32c(data, value) == native.crc32c_plain(data, value) == twin.crc32c(data, value)
@@ -84,7 +83,7 @@ def test_checksums_are_the_twins(data: bytes, value: int) -> None:
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=90), min_size=1, max_size=8)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(PAYLOADS, st.data())
 def test_parse_and_find_are_the_twins(payloads: list[bytes], data: st.DataObject) -> None:
     segment = twin.Segment(2048, TOKEN, 3)
@@ -226,7 +225,7 @@ class Pair:
             os.close(descriptor)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(STEPS, max_size=60))
 def test_the_appender_is_the_twins(steps: list[tuple[str, int | None]]) -> None:
     """And whatever fails, a reader that comes afterwards finds every record once, in order."""
@@ -240,7 +239,7 @@ def test_the_appender_is_the_twins(steps: list[tuple[str, int | None]]) -> None:
         pair.close()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.sampled_from(["put", "open", "close", "offer"]), st.integers(1, 700)), max_size=80))
 @example([("put", 200)] * 40 + [("offer", 1), ("put", 200), ("open", 1)])
 def test_an_end_always_finds_the_room_held_for_it(steps: list[tuple[str, int]]) -> None:

@@ -90,7 +90,7 @@ def test_an_error_event_is_kept_back() -> None:
     assert (out, error, broken) == (CONTENT, b'{"error":{"message":"boom"}}', None)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(STREAMS, DIALECTS, st.booleans(), st.sampled_from([60, 1 << 20]), st.booleans(), st.integers(0, 2**32))
 def test_kernel_equals_twin_at_every_cut(stream: bytes, dialect: str, strip: bool, limit: int, ended: bool, seed: int) -> None:  # fmt: skip  # noqa: E501
     expected = expect(stream, dialect, strip, limit, ended)

@@ -117,7 +117,7 @@ def outcome(module: Any, world: dict[str, Any]) -> dict[str, Any]:
     return found | {"overflowing": pool.overflowing, "columns": columns, "scores": pool.scores(view)}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(worlds())
 def test_kernel_and_twin_decide_alike(world: dict[str, Any]) -> None:
     ours, plain = outcome(native, world), outcome(twin, world)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from _native import sse as native
@@ -185,21 +185,18 @@ def test_lines_around_the_search_window(end: bytes, length: int) -> None:
     assert native.FrameSplitter(1 << 20).feed(frame * 3) == [frame] * 3
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=64) | STREAMS)
 def test_classify_is_the_same_as_the_twin(frame: bytes) -> None:
     assert native.classify(frame) == twin.classify(frame)
     assert native.join_data(frame) == twin.join_data(frame)
 
 
-@settings(deadline=None)
 @given(STREAMS, st.lists(st.integers(0, 200), max_size=6), st.sampled_from([4, 20, 1 << 20]))
 def test_splitter_is_the_same_as_the_twin(data: bytes, cuts: list[int], limit: int) -> None:
     parts = pieces(data, (min(cut, len(data)) for cut in cuts))
     assert split(native, parts, limit) == split(twin, parts, limit)
 
 
-@settings(deadline=None)
 @given(STREAMS)
 def test_every_cut_gives_the_same_events_and_bytes(data: bytes) -> None:
     expected, values = twin.events(data), payloads([data])
@@ -212,7 +209,6 @@ def test_every_cut_gives_the_same_events_and_bytes(data: bytes) -> None:
         assert b"".join(frame for frames, _ in seen for frame in frames) + rest == data
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100), st.lists(st.integers(0, 100), max_size=5))
 def test_parser_is_the_same_as_the_twin_on_bytes(data: bytes, cuts: list[int]) -> None:
     parts = pieces(data, (min(cut, len(data)) for cut in cuts))

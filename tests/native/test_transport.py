@@ -92,7 +92,7 @@ async def exchange(ours: bool, small: bool, steps: list[tuple[str, list[int]]], 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["ours", "the-loops"])
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, small=st.booleans(), seed=st.integers(0, 1000))
 def test_all_that_is_written_arrives_in_order(
     factory: Callable[[], asyncio.AbstractEventLoop],

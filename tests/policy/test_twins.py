@@ -79,7 +79,7 @@ QUESTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(RULES, st.sampled_from(["allow", "deny"]), st.lists(QUESTIONS, min_size=1, max_size=4), st.integers(1, 7))
 def test_both_say_the_same(rules: list[Any], default: Effect, asked: list[Any], tiers: int) -> None:
     policies = [msgspec.convert({"name": f"r{n}", **rule}, Policy) for n, rule in enumerate(rules)]
@@ -89,7 +89,7 @@ def test_both_say_the_same(rules: list[Any], default: Effect, asked: list[Any], 
         assert book.judge(question, tiers) == judge(policies, default, question, tiers)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(RULES, QUESTIONS, st.integers(1, 7))
 def test_one_more_deny_never_allows_more(rules: list[Any], asked: Any, tiers: int) -> None:
     """What lets tenants write rules at all."""

@@ -202,7 +202,7 @@ changes = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes)
 def test_any_sequence_of_publications_is_a_dictionary(
     tmp_path_factory: pytest.TempPathFactory, sequence: list[tuple[list[tuple[int, int]], list[int], str]]

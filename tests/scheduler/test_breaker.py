@@ -246,7 +246,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreakerMachine = BreakerMachine.TestCase
-TestBreakerMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBreakerMachine.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_workers_share_it_and_no_failure_is_lost() -> None:

@@ -480,10 +480,6 @@ class RollingBudgets(Budgets):
 
 
 TestBudgets = Budgets.TestCase
-TestBudgets.settings = settings(
-    max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestBudgets.settings = settings(max_examples=20, stateful_step_count=25, suppress_health_check=list(HealthCheck))
 TestRollingBudgets = RollingBudgets.TestCase
-TestRollingBudgets.settings = settings(
-    max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestRollingBudgets.settings = settings(max_examples=8, stateful_step_count=25, suppress_health_check=list(HealthCheck))

@@ -171,9 +171,7 @@ def _check(make_url: Callable[[Path], str], examples: int) -> None:
     machine = type("BooksHere", (Books,), {"make_url": staticmethod(make_url)})
     run_state_machine_as_test(
         machine,
-        settings=settings(
-            max_examples=examples, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=examples, stateful_step_count=20, suppress_health_check=list(HealthCheck)),
     )
 
 

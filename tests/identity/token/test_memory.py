@@ -146,7 +146,7 @@ CLAIMS: st.SearchStrategy[Mapping[str, Any]] = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(CLAIMS, min_size=2, max_size=8, unique_by=lambda claims: repr(sorted(claims.items()))))
 def test_remembered_tokens_answer_as_if_each_were_the_first(made: list[Mapping[str, Any]]) -> None:
     shelf = Shelf(TRUSTED, JWK)
@@ -157,7 +157,7 @@ def test_remembered_tokens_answer_as_if_each_were_the_first(made: list[Mapping[s
     assert len(warm) == len(set(tokens))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_nothing_but_the_whole_token_finds_what_is_remembered(data: st.DataObject) -> None:
     """Cut off, added to, one byte changed anywhere, one token's beginning with another's end: never a hit."""
