@@ -29,7 +29,7 @@ from fastpath.settings.tenancy import Budget, Limit, Team
 from fastpath.settings.token import KeyHasher, new_token
 from loadtest.rig import Bench, Reply, post
 from loadtest.rig.bench import RecordList, Served, make_settings
-from scheduler.clock import SystemClock
+from tests.gateway.shifted import ShiftedClock
 from tests.idp.server import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, IdentityProvider
 from tests.idp.signer import SigningKey, b64
 
@@ -37,20 +37,6 @@ BODY = {"model": "llama", "messages": [{"role": "user", "content": "x"}]}
 HOUR = 3_600.0
 FETCH = GuardedFetch(resolve_by_system, frozenset({"127.0.0.1"}))
 Open = Callable[..., Awaitable["World"]]
-
-
-class ShiftedClock(SystemClock):
-    """The machine's clocks, which a test can set forward."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0  # of both
-        self.stepped = 0.0  # of the wall clock alone
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.passed
-
-    def now(self) -> float:
-        return super().now() + self.passed + self.stepped
 
 
 class World:

@@ -20,25 +20,11 @@ from fastpath.settings.token import KeyHasher
 from loadtest.rig import Bench, Conversation, Upstream, post
 from loadtest.rig.bench import RecordList, Served, make_settings
 from loadtest.rig.conversation import PATIENCE
-from scheduler.clock import SystemClock
+from tests.gateway.shifted import ShiftedClock
 from tests.idp.server import IdentityProvider
 
 P1 = ("x-fastpath-data-class", "P1")
 Open = Callable[..., Awaitable["World"]]
-
-
-class ShiftedClock(SystemClock):
-    """The machine's clocks, which a test can set forward."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0  # of both
-        self.stepped = 0.0  # of the wall clock alone
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.passed
-
-    def now(self) -> float:
-        return super().now() + self.passed + self.stepped
 
 
 class World:
