@@ -51,9 +51,7 @@ def test_the_supervisor_is_small_and_loads_no_door() -> None:
 def test_a_killed_worker_is_replaced_within_two_seconds_and_counters_do_not_fall(
     start: Start, text: Text, until: Until
 ) -> None:
-    began = time.monotonic()
     node = start(text(workers=2)).serving()
-    start_took = time.monotonic() - began
     for _ in range(20):
         node.get("/pid")
     assert node.metric(REQUESTS) == 20
@@ -64,7 +62,7 @@ def test_a_killed_worker_is_replaced_within_two_seconds_and_counters_do_not_fall
     until(lambda: victim.pid not in {worker.pid for worker in node.workers()})
     assert (node.metric(REQUESTS) or 0) >= 20
     until(lambda: node.admin("/readyz")[0] == 200)
-    assert time.monotonic() - killed < max(2, 2 * start_took), "a slow machine is slow with the whole node too"
+    assert time.monotonic() - killed < 2
     assert "SIGKILL" in node.line("will be replaced")
     assert node.metric("fastpath_worker_restarts_total") == 1
     assert node.metric("fastpath_workers") == 2
