@@ -1,4 +1,5 @@
-"""`python -m bench.run money`: what keeping books costs, whether they keep up, and what a loud tenant does to others.
+"""`python -m bench.run money`: what keeping books costs, whether they keep up, and what a loud tenant or a Redis that
+stands still does to others.
 
 Owns the command line, the verdict and the table. Exits 1 when something is void or a goal is missed, 2 when it cannot
 be run here.
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.e2e.race import Pace
-from bench.money import backlog, neighbour
+from bench.money import backlog, neighbour, stopped
 from bench.money.house import House, Tenant
 from bench.money.race import Round, race_once
 from bench.options import finish, guarded, steps, suite_parser
@@ -28,10 +29,11 @@ from bench.stage.programs import Programs, Void, require
 from bench.stage.upstreams import Upstream, start_plain
 from scheduler.clock import SystemClock
 
-PARTS = ("race", "backlog", "neighbour")
+PARTS = ("race", "backlog", "neighbour", "stopped")
 WORKERS_GOAL, FAMILY_GOAL = 1.35, 2.0
 """Times haproxy's CPU per request."""
 NEIGHBOUR_GOAL = 0.10
+STOPPED_GOAL_MS = 50.0
 ENOUGH = 5
 
 
@@ -41,6 +43,7 @@ class Figures(msgspec.Struct):
     rounds: list[Round] = []
     course: backlog.Course | None = None
     pairs: list[neighbour.Pair] = []
+    halts: list[stopped.Pair] = []
 
 
 class Course(msgspec.Struct, frozen=True):
@@ -91,6 +94,7 @@ class Suite:
             "race": self._race,
             "backlog": self._backlog,
             "neighbour": self._neighbour,
+            "stopped": self._stopped,
         }
         for part in parts:
             try:
@@ -128,12 +132,24 @@ class Suite:
         self.missed += neighbour.misses(self.figures.pairs, seconds, NEIGHBOUR_GOAL)
         self._programs.stop(house.subject.pid)
 
-    def _house(self, name: str, tenants: tuple[Tenant, ...]) -> tuple[House, dict[str, Load]]:
+    def _stopped(self) -> None:
+        redis = stopped.Redis(self._programs, self._programs.folder)
+        payer = Tenant("payer", ({"count": "requests", "most": 1_000_000, "per": "second"},))
+        house, load = self._house("stopped", (payer,), redis.url)
+        client, seconds = OpenLoop(self._programs.folder), self._course.pair_seconds
+        stopped.await_part(house, client, load["payer"])
+        for number in steps(range(self._course.pairs), "stopping Redis", self._course.pairs):
+            pair = stopped.measure_pair(house, redis, client, load["payer"], seconds, first_running=number % 2 == 0)
+            self.figures.halts.append(pair)
+        self.missed += stopped.misses(self.figures.halts, STOPPED_GOAL_MS)
+        self._programs.stop(house.subject.pid)
+
+    def _house(self, name: str, tenants: tuple[Tenant, ...], redis: str = "") -> tuple[House, dict[str, Load]]:
         """A gateway with books, and what each tenant's callers send it."""
         folder = self._programs.folder / name
         folder.mkdir(mode=0o700)
         callers: Callers = make_callers(folder / "state")
-        house = House(self._programs, self._upstream, callers, tenants, name)
+        house = House(self._programs, self._upstream, callers, tenants, name, redis)
         body = make_body("request")
         return house, {
             tenant.name: write_load(folder, tenant.name, callers.tokens[at :: len(tenants)], body)
@@ -148,7 +164,7 @@ def ratio_of(rounds: list[Round], what: str) -> float:
 
 def run(options: argparse.Namespace) -> Record:
     """The parts that were asked for, as a record."""
-    require("haproxy", "nginx", "wrk", "gcc")
+    require("haproxy", "nginx", "wrk", "gcc", "redis-server")
     course, parts = course_of(options), options.part or list(PARTS)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, Programs(Path(folder)) as programs:
         suite = Suite(programs, course)
@@ -180,6 +196,9 @@ def show(record: Record, console: Console) -> None:
             f"beside a tenant at {neighbour.TIMES} times its limit: p95 {neighbour.added_of(figures.pairs):+.1%} "
             f"of {alone:.3f} ms, {count} requests"
         )
+    if figures.halts:
+        running = median(pair.running.latency.p99 for pair in figures.halts)
+        console.print(f"with Redis stopped: p99 {stopped.added_of(figures.halts):+.2f} ms of {running:.2f} ms")
 
 
 def main(arguments: list[str]) -> int:

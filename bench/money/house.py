@@ -54,9 +54,16 @@ class House:
     """One gateway that keeps books, and its admin API."""
 
     def __init__(
-        self, programs: Programs, upstream: Upstream, callers: Callers, tenants: Sequence[Tenant], name: str = "books"
+        self,
+        programs: Programs,
+        upstream: Upstream,
+        callers: Callers,
+        tenants: Sequence[Tenant],
+        name: str = "books",
+        redis: str = "",
     ) -> None:
-        """Starts it. Raises BenchError when it does not start."""
+        """Starts it. redis: URL of the one that it shares limits and budgets through. Raises BenchError when it does
+        not start."""
         port, admin, control = free_ports(3)
         log = programs.folder / f"{name}.access.log"
         tree = fill(Plan(upstream.urls[:1]), callers, log)
@@ -64,6 +71,8 @@ class House:
         tree["control"] = {"port": control}
         tree["models"][0]["price"] = PRICE
         tree["tenants"] = [{"name": one.name, "budgets": [BUDGET], "limits": list(one.limits)} for one in tenants]
+        if redis:
+            tree["shared"] = {"redis": redis}
         tree["keys"] = [key | {"tenant": tenants[n % len(tenants)].name} for n, key in enumerate(tree["keys"])]
         path = programs.write(f"{name}.yaml", json.dumps(tree, indent=1))  # JSON is YAML
         command = [sys.executable, "-P", "-m", "fastpath.cli", "serve", "--config", str(path)]
@@ -76,6 +85,11 @@ class House:
     def workers(self) -> list[int]:
         """Pids of the workers: the others are the supervisor and the control process."""
         return [pid for pid in family(self.subject.pid) if WORKER in _command(pid)]
+
+    def status(self) -> str:
+        """What /readyz says: ready, or degraded."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.subject.admin}/readyz", timeout=10) as answer:
+            return str(json.load(answer)["status"])
 
     def backlog(self) -> Backlog:
         """As of now."""

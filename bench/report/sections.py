@@ -13,6 +13,7 @@ from bench.memory.__main__ import KIB
 from bench.memory.__main__ import Figures as Memory
 from bench.money.__main__ import FAMILY_GOAL, WORKERS_GOAL, ratio_of
 from bench.money.__main__ import Figures as Money
+from bench.money import stopped
 from bench.money.neighbour import TIMES, added_of
 from bench.overload.__main__ import Figures as Overload
 from bench.overload.saturation import Saturation
@@ -207,6 +208,12 @@ def show_money(record: Record) -> str:
         parts.append(
             f"Beside a tenant at {TIMES} times its limit another's p95 changes by {added_of(found.pairs):+.1%} "
             f"({count:,} requests)."
+        )
+    if found.halts:
+        running = median(pair.running.latency.p99 for pair in found.halts)
+        parts.append(
+            f"With the Redis that nodes share through stopped, the p99 changes by {stopped.added_of(found.halts):+.2f} ms "
+            f"from {running:.2f} ms at {stopped.RATE:,.0f} requests/s."
         )
     return "\n\n".join(parts)
 

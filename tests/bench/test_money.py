@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from bench.money import backlog, neighbour
+from bench.money import backlog, neighbour, stopped
 from bench.money.__main__ import course_of, parse, ratio_of
 from bench.money.backlog import Course, Look
 from bench.money.house import Backlog
@@ -79,6 +79,20 @@ def test_a_loud_tenant_that_gets_more_and_a_quiet_one_that_is_refused_are_told(a
     refused = msgspec.structs.replace(refused, beside=msgspec.structs.replace(refused.beside, refused=1))
     (miss,) = neighbour.misses([refused], 1.0, 0.1)
     assert miss == "the quiet tenant, beside: 1 of 100 requests were not answered"
+
+
+def halt(answered: Answers, running: float, still: float, refused: int = 0) -> stopped.Pair:
+    return stopped.Pair(answered(p99=running), msgspec.structs.replace(answered(p99=still), refused=refused))
+
+
+def test_a_redis_that_stands_still_may_cost_so_many_milliseconds(answered: Answers) -> None:
+    pairs = [halt(answered, 1.0, later) for later in (1.0, 50.9, 300.0)]
+    assert stopped.added_of(pairs) == pytest.approx(49.9)
+    assert stopped.misses(pairs, 50.0) == []
+    (miss,) = stopped.misses([halt(answered, 1.0, 52.0)], 50.0)
+    assert miss == "with Redis stopped the p99 rose by 51.0 ms, at most 50 may be"
+    (miss,) = stopped.misses([halt(answered, 1.0, 1.0, refused=2)], 50.0)
+    assert miss == "Redis stopped: 2 of 100 requests were not answered"
 
 
 def test_ratios_are_medians_of_rounds() -> None:

@@ -96,3 +96,6 @@ def test_money(root: Path, tmp_path: Path) -> None:
     (pair,) = figures["pairs"]
     assert pair["loud"]["refused"] > pair["loud"]["ok"] > 0
     assert pair["beside"]["refused"] == 0
+    (halt,) = figures["halts"]
+    for answered in (halt["running"], halt["stopped"]):
+        assert answered["ok"] == answered["offered"] > 0
