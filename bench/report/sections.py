@@ -212,8 +212,8 @@ def show_money(record: Record) -> str:
     if found.halts:
         running = median(pair.running.latency.p99 for pair in found.halts)
         parts.append(
-            f"With the Redis that nodes share through stopped, the p99 changes by {stopped.added_of(found.halts):+.2f} ms "
-            f"from {running:.2f} ms at {stopped.RATE:,.0f} requests/s."
+            f"With the Redis that nodes share through stopped, the p99 changes by "
+            f"{stopped.added_of(found.halts):+.2f} ms from {running:.2f} ms at {stopped.RATE:,.0f} requests/s."
         )
     return "\n\n".join(parts)
 
