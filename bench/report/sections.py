@@ -11,9 +11,9 @@ from bench.e2e.units import UNITS, Goal
 from bench.memory.__main__ import GOALS as MEMORY_GOALS
 from bench.memory.__main__ import KIB
 from bench.memory.__main__ import Figures as Memory
+from bench.money import stopped
 from bench.money.__main__ import FAMILY_GOAL, WORKERS_GOAL, ratio_of
 from bench.money.__main__ import Figures as Money
-from bench.money import stopped
 from bench.money.neighbour import TIMES, added_of
 from bench.overload.__main__ import Figures as Overload
 from bench.overload.saturation import Saturation
