@@ -2,13 +2,14 @@
 
 Owns the one pass over users and keys, and the effective scope of each: the intersection along its owners. Does not own
 the snapshot. Keys come in batches, read at one moment; a batch of 5,000 is the most that is held besides the users.
+Keys that are asked for by their ids come alone.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import Executable, or_, select
+from sqlalchemy import ColumnElement, Executable, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.identity.objects import scope_of
@@ -16,6 +17,8 @@ from controlplane.identity.scope import FIELDS, Scope, meet_all
 from controlplane.identity.tables import KEY_SECRETS, KEYS, TEAMS, TENANTS, USERS
 
 BATCH: Final = 5000
+_ASKED: Final = 500
+"""Ids in one statement."""
 
 _OWNERS: Final = (TENANTS, TEAMS, USERS)
 
@@ -58,6 +61,19 @@ async def read_secrets(
         yield [_secret(row, holders[row.user_id]) for row in rows if row.user_id in holders]
 
 
+async def read_some(
+    connection: AsyncConnection, holders: dict[str, Holder], at: int, keys: Collection[str], users: Collection[str]
+) -> list[KeySecret]:
+    """As `read_secrets`, of these keys, and of all keys of these users."""
+    found: dict[str, KeySecret] = {}
+    for column, ids in ((KEYS.c.id, keys), (KEYS.c.user_id, users)):
+        asked = sorted(ids)
+        for first in range(0, len(asked), _ASKED):
+            rows = await connection.execute(_secrets(at, column.in_(asked[first : first + _ASKED])))
+            found.update({row.hash: _secret(row, holders[row.user_id]) for row in rows if row.user_id in holders})
+    return [found[name] for name in sorted(found)]
+
+
 def _holders() -> Executable:
     joined = USERS.join(TEAMS, TEAMS.c.id == USERS.c.team_id).join(TENANTS, TENANTS.c.id == USERS.c.tenant_id)
     columns: list[Any] = [table.c[name].label(f"{table.name}_{name}") for table in _OWNERS for name in ("id", *FIELDS)]
@@ -65,7 +81,7 @@ def _holders() -> Executable:
     return select(*columns).select_from(joined).where(*good)
 
 
-def _secrets(at: int) -> Executable:
+def _secrets(at: int, *only: ColumnElement[bool]) -> Executable:
     joined = KEY_SECRETS.join(KEYS, KEYS.c.id == KEY_SECRETS.c.key_id)
     columns: list[Any] = [KEY_SECRETS.c.hash, KEY_SECRETS.c.public_id, KEY_SECRETS.c.valid_until]
     of_key: tuple[Any, ...] = (
@@ -77,7 +93,7 @@ def _secrets(at: int) -> Executable:
     )
     ends = [or_(column.is_(None), column > at) for column in (KEYS.c.expires_at, KEY_SECRETS.c.valid_until)]
     good = (KEYS.c.disabled.is_(False), KEYS.c.deleted_at.is_(None))
-    return select(*columns, *of_key).select_from(joined).where(*good, *ends).order_by(KEY_SECRETS.c.hash)
+    return select(*columns, *of_key).select_from(joined).where(*good, *ends, *only).order_by(KEY_SECRETS.c.hash)
 
 
 def _holder(row: Any) -> Holder:

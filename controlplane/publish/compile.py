@@ -1,41 +1,87 @@
 """From the database to a publication: what the admin API has of tenants, keys, policies and models, for the data plane.
 
-Owns the names that the data plane knows them by, the places that rows point at, and which keys are held back. Does not
-own the rows' layout (`_native.keytable`). Reads in one transaction, keeps nothing.
+Owns the names that the data plane knows them by, which keys are held back, and what is read again: after a change only
+what the audit trail says was touched, so that an edit of one key costs the same whether there are a thousand or a
+hundred thousand. Does not own the rows (`rows`). Reads in one transaction; nothing that was handed out is changed.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct, ValidationError
-from sqlalchemy import Table, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from _native.keytable import Row
-from controlplane.identity.roster import KeySecret, read_holders, read_secrets
+from controlplane.identity.objects import TEAM, TENANT, USER
+from controlplane.identity.roster import Holder, KeySecret, read_holders, read_secrets, read_some
 from controlplane.identity.scope import ANY, Scope
-from controlplane.identity.shapes import placement_of
-from controlplane.identity.tables import TEAMS, TENANTS, USERS
+from controlplane.identity.tables import TENANTS
 from controlplane.policies.policies import policy_of
 from controlplane.policies.tables import POLICIES
+from controlplane.publish.names import Names, fit, read_names
+from controlplane.publish.rows import (
+    Difference,
+    Judge,
+    Places,
+    Rows,
+    Stale,
+    add_rows,
+    compare_rows,
+    drop_rows,
+    number,
+    settle_places,
+)
+from controlplane.publish.touched import Mark, Touched, read_mark, read_touched
 from controlplane.registry.published import Reveal, read_registry, reveal_nothing
-from fastpath.settings import DataClass, Policy, Residency, Team, Tenant, User
+from controlplane.registry.registry import ENDPOINT, MODEL
+from fastpath.settings import Policy
+from fastpath.settings.registry import Registered
 from fastpath.settings.roster import Grant, Roster, encode_roster
-from fastpath.settings.syntax import check_label
-from fastpath.settings.tenancy import TokenScope
 
-_MILLI: Final = 1000
-"""Microseconds, as the database has times, per millisecond, as rows have them."""
-_CLASSES: Final = ("P0", "P1", "P2")
-"""By their number in rows."""
+_OWNERS: Final = frozenset({TENANT.name, TEAM.name, USER.name})
+_REGISTRY: Final = frozenset({MODEL, ENDPOINT})
+_MOST_MOVED: Final = 4
+"""All keys are read when more than one user in so many changed what their keys may."""
+
+
+class Scene(Struct, frozen=True):
+    """What was read besides keys, at one moment (`at`, microseconds), and what is said of damaged models."""
+
+    mark: Mark
+    at: int
+    names: Names
+    holders: dict[str, Holder]
+    models: tuple[Registered, ...]
+    damaged: tuple[str, ...]
 
 
 class Compiled(Struct, frozen=True):
-    """`roster`: as `encode_roster`; `rows` point into it, at `places`. `held_back`: a sentence each."""
+    """`roster`: as `encode_roster`; rows point into it, at `places`. `held_back`: a sentence each.
+
+    `difference`: to what was compiled before, None when all rows count as changed. `read`: secrets that were read.
+    """
 
     roster: bytes
-    rows: tuple[Row, ...]
-    places: "Places"
+    kept: Rows
+    places: Places
     held_back: tuple[str, ...]
+    scene: Scene
+    difference: Difference | None
+    read: int
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All of them."""
+        return tuple(self.kept.good.values())
+
+
+class _Keys(Struct, frozen=True):
+    """What became of the keys."""
+
+    rows: Rows
+    places: Places
+    difference: Difference | None
+    read: int
 
 
 async def compile_all(
@@ -43,77 +89,96 @@ async def compile_all(
 ) -> Compiled:
     """Everything that is good at `at` (microseconds) or will be. `pepper_id`: under which this node hashes keys.
     reveal: opens keys of endpoints. Raises SealError when it cannot."""
-    names = await _read_names(connection)
-    holders = await read_holders(connection)
-    secrets = [secret async for batch in read_secrets(connection, holders, at) for secret in batch]
-    held_back = {secret.hash: reason for secret in secrets if (reason := _hold_back(secret, names, pepper_id))}
-    places = _places(names)
-    rows = tuple(_row(secret, places) for secret in secrets if secret.hash not in held_back)
-    policies, silent = await _read_policies(connection, names)
-    models, damaged = await read_registry(connection, reveal)
+    scene = await _read_scene(connection, at, reveal, await read_mark(connection))
+    return await _compose(connection, scene, await _read_keys(connection, scene, pepper_id))
+
+
+async def compile_changes(
+    connection: AsyncConnection, at: int, pepper_id: str, reveal: Reveal, before: Compiled
+) -> Compiled:
+    """As `compile_all`, with what nobody touched since `before` taken from there."""
+    mark = await read_mark(connection)
+    touched = await read_touched(connection, before.scene.mark, mark)
+    if touched is None or at < before.scene.at:  # a clock that went back: keys that had ended are good again
+        return await compile_all(connection, at, pepper_id, reveal)
+    scene = await _read_scene(connection, at, reveal, mark, before.scene, touched)
+    moved = _moved(before.scene.holders, scene.holders)
+    if len(moved) * _MOST_MOVED > len(scene.holders):
+        return await _compose(connection, scene, await _read_keys(connection, scene, pepper_id))
+    stale = Stale(touched.keys, moved, at)
+    return await _compose(connection, scene, await _refresh_keys(connection, scene, pepper_id, stale, before))
+
+
+async def _read_scene(
+    connection: AsyncConnection,
+    at: int,
+    reveal: Reveal,
+    mark: Mark,
+    before: Scene | None = None,
+    touched: Touched | None = None,
+) -> Scene:
+    if before is None or touched is None or touched.kinds & _OWNERS:
+        names, holders = await read_names(connection), await read_holders(connection)
+    else:
+        names, holders = before.names, before.holders
+    if before is None or touched is None or touched.kinds & _REGISTRY:
+        models, damaged = await read_registry(connection, reveal)
+    else:
+        models, damaged = before.models, list(before.damaged)
+    return Scene(mark, at, names, holders, models, tuple(damaged))
+
+
+def _moved(before: dict[str, Holder], after: dict[str, Holder]) -> frozenset[str]:
+    """Users whose keys may something else than before, or who came or went."""
+    if before is after:
+        return frozenset()
+    return frozenset(user for user in before.keys() | after.keys() if before.get(user) != after.get(user))
+
+
+async def _read_keys(connection: AsyncConnection, scene: Scene, pepper_id: str) -> _Keys:
+    """All of them."""
+    batches = read_secrets(connection, scene.holders, scene.at)
+    secrets = [secret async for batch in batches for secret in batch]
+    judge = _judge(scene.names, pepper_id)
+    rows, places = add_rows(Rows({}, {}), secrets, _places(scene.names), judge)
+    return _Keys(rows, places, None, len(secrets))
+
+
+async def _refresh_keys(
+    connection: AsyncConnection, scene: Scene, pepper_id: str, stale: Stale, before: Compiled
+) -> _Keys:
+    """What `before` had, and what is stale as it is now."""
+    left, went = drop_rows(before.kept, stale, before.places)
+    now = before.places if scene.names is before.scene.names else _places(scene.names)
+    settled, places, moved = settle_places(left, before.places, now)
+    secrets = await read_some(connection, scene.holders, scene.at, stale.keys, stale.users)
+    rows, places = add_rows(settled, secrets, places, _judge(scene.names, pepper_id))
+    added = [bytes.fromhex(secret.hash[-64:]) for secret in secrets]
+    return _Keys(rows, places, None if moved else compare_rows(went, rows, added), len(secrets))
+
+
+async def _compose(connection: AsyncConnection, scene: Scene, keys: _Keys) -> Compiled:
+    policies, silent = await _read_policies(connection, scene.names)
     roster = Roster(
-        tenants=tuple(names.tenants.values()),
-        tenant_ids=tuple(places.tenants),
-        team_ids=tuple(places.teams),
-        user_ids=tuple(places.users),
-        grants=tuple(_grant(scope) for scope in places.grants),
+        tenants=tuple(scene.names.tenants.values()),
+        tenant_ids=tuple(keys.places.tenants),
+        team_ids=tuple(keys.places.teams),
+        user_ids=tuple(keys.places.users),
+        grants=tuple(_grant(scope) for scope in keys.places.grants),
         policies=policies,
-        models=models,
+        models=scene.models,
     )
-    return Compiled(encode_roster(roster), rows, places, tuple(sorted({*held_back.values(), *silent, *damaged})))
-
-
-class Names(Struct, frozen=True):
-    """Published objects by their id: tenants whole, and who is below them, in the order in which they stand there."""
-
-    tenants: dict[str, Tenant]
-    teams: dict[str, list[str]]
-    users: dict[str, list[str]]
-
-
-class Places(Struct, frozen=True):
-    """Where everything stands that rows point at: by id, and grants by the scope that they are made of."""
-
-    tenants: dict[str, int]
-    teams: dict[str, int]
-    users: dict[str, int]
-    grants: dict[Scope, int]
-
-
-async def _read_names(connection: AsyncConnection) -> Names:
-    teams, users = await _read_kept(connection, TEAMS), await _read_kept(connection, USERS)
-    team_names = {team.id: team.name for team in teams}
-    below: dict[str, tuple[list[Team], list[User]]] = {}
-    tenants = [row for row in await _read_kept(connection, TENANTS) if row.owner == "api" and not row.disabled]
-    found = Names({}, {row.id: [] for row in tenants}, {row.id: [] for row in tenants})
-    for row in tenants:
-        below[row.id] = [], []
-    for team in teams:
-        if team.tenant_id in below:
-            made = Team(name=team.name, id=team.id, token_models=_token_models(team), token_scope=_token_scope(team))
-            below[team.tenant_id][0].append(made)
-            found.teams[team.tenant_id].append(team.id)
-    for user in users:
-        if user.tenant_id in below and user.team_id in team_names:
-            team_name = team_names[user.team_id]
-            name = _fit(f"{team_name}/{user.name}", user.id)
-            models, scope = _token_models(user), _token_scope(user)
-            listed = User(name=name, team=team_name, id=user.id, token_models=models, token_scope=scope)
-            below[user.tenant_id][1].append(listed)
-            found.users[user.tenant_id].append(user.id)
-    found.tenants.update({row.id: _tenant(row, *below[row.id]) for row in tenants})
-    return found
+    said = {*(one.sentence for one in keys.rows.held_back.values()), *silent, *scene.damaged}
+    return Compiled(
+        encode_roster(roster), keys.rows, keys.places, tuple(sorted(said)), scene, keys.difference, keys.read
+    )
 
 
 def _places(names: Names) -> Places:
     """Of all but the grants, which are added as rows need them."""
     teams = [team for tenant in names.tenants for team in names.teams[tenant]]
     users = [user for tenant in names.tenants for user in names.users[tenant]]
-    return Places(_number(list(names.tenants)), _number(teams), _number(users), {})
-
-
-def _number(ids: list[str]) -> dict[str, int]:
-    return {each: place for place, each in enumerate(ids)}
+    return Places(number(names.tenants), number(teams), number(users), {})
 
 
 async def _read_policies(connection: AsyncConnection, names: Names) -> tuple[tuple[Policy, ...], list[str]]:
@@ -124,7 +189,7 @@ async def _read_policies(connection: AsyncConnection, names: Names) -> tuple[tup
     said: list[str] = []
     for row in await connection.execute(on):
         tenant = names.tenants.get(row.tenant_id or "")
-        label = row.name if tenant is None else _fit(f"{tenant.name}/{row.name}", f"policy:{row.id}")
+        label = row.name if tenant is None else fit(f"{tenant.name}/{row.name}", f"policy:{row.id}")
         if row.tenant_id is not None and tenant is None:
             if row.owner == "file":
                 said.append(f"policy {row.name} ({row.id}) is of a tenant of the settings file: keep it there, too")
@@ -136,56 +201,8 @@ async def _read_policies(connection: AsyncConnection, names: Names) -> tuple[tup
     return tuple(found), said
 
 
-async def _read_kept(connection: AsyncConnection, table: Table) -> list[Any]:
-    """All that were not deleted, disabled ones among them: a token may name those, and is to find them closed.
-
-    In the order in which they were made, so that what is published changes only where something changed.
-    """
-    kept = select(table).where(table.c.deleted_at.is_(None))
-    return list(await connection.execute(kept.order_by(table.c.created_at, table.c.id)))
-
-
-def _token_models(row: Any) -> tuple[str, ...]:
-    """What tokens of identity providers may use for it: none where it is disabled, or may be used for nothing."""
-    if row.disabled or row.paths == [] or row.networks == []:
-        return ()
-    return (ANY,) if row.models is None else tuple(row.models)
-
-
-def _token_scope(row: Any) -> TokenScope | None:
-    """What else limits tokens that are used for it, None when nothing does."""
-    paths = tuple(row.paths) if row.paths and ANY not in row.paths else None
-    networks = tuple(row.networks) if row.networks else None
-    if paths is None and networks is None and row.data_class is None:
-        return None
-    return TokenScope(paths=paths, networks=networks, data_class=row.data_class)
-
-
-def _tenant(row: Any, teams: list[Team], users: list[User]) -> Tenant:
-    data_class, residency = _placement(row)
-    return Tenant(
-        name=row.name,
-        id=row.id,
-        time_zone=row.time_zone,
-        currency=row.currency,
-        data_class=data_class,
-        residency=residency,
-        token_models=_token_models(row),
-        token_scope=_token_scope(row),
-        teams=tuple(teams),
-        users=tuple(users),
-    )
-
-
-def _placement(row: Any) -> tuple[DataClass | None, Residency | None]:
-    """What class a tenant's data is of and where it may go; of a damaged row: the strictest, and nowhere far."""
-    try:
-        said = placement_of(row)
-    except ValidationError:
-        return "P0", Residency(tiers=("L0", "L1"))
-    if said.residency_tiers is None and said.residency_regions is None:
-        return said.default_class, None
-    return said.default_class, Residency(tiers=said.residency_tiers, regions=said.residency_regions)
+def _judge(names: Names, pepper_id: str) -> Judge:
+    return lambda secret: _hold_back(secret, names, pepper_id)
 
 
 def _hold_back(secret: KeySecret, names: Names, pepper_id: str) -> str:
@@ -200,26 +217,7 @@ def _hold_back(secret: KeySecret, names: Names, pepper_id: str) -> str:
     return reason and f"key {secret.name} ({secret.key}) {reason}"
 
 
-def _fit(label: str, otherwise: str) -> str:
-    return label if check_label(label) is None else otherwise
-
-
 def _grant(scope: Scope) -> Grant:
     paths = None if scope.paths is not None and ANY in scope.paths else scope.paths
     models = scope.models if scope.models is not None else (ANY,)
     return Grant(models, paths, scope.networks, scope.data_class)
-
-
-def _row(secret: KeySecret, places: Places) -> Row:
-    """Notes the scope among the places when it is new."""
-    holder, scope = secret.holder, secret.scope
-    return Row(
-        digest=bytes.fromhex(secret.hash[-64:]),
-        key_id=bytes.fromhex(secret.key),
-        tenant=places.tenants[holder.tenant],
-        team=places.teams[holder.team],
-        user=places.users[holder.user],
-        grant=places.grants.setdefault(scope, len(places.grants)),
-        valid_until=0 if secret.ends is None else max(1, secret.ends // _MILLI),
-        data_class=_CLASSES.index(scope.data_class or "P0"),
-    )

@@ -14,13 +14,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from _native.clock import SystemClock
 from _native.keytable import KeyTableError
-from controlplane.audit.tables import AUDIT_HEAD
-from controlplane.publish.compile import Compiled, compile_all
+from controlplane.publish.compile import Compiled, compile_all, compile_changes
+from controlplane.publish.rows import Difference
+from controlplane.publish.touched import read_mark
 from controlplane.registry.published import Reveal, reveal_nothing
 from controlplane.secrets.seal import SealError
 from controlplane.store.database import Database
@@ -74,7 +72,7 @@ class Press:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._last: Compiled | None = None
-        self._seq = -1
+        self._out = False  # whether that is what lies in the folder
         self._told = ""
         self._said: frozenset[str] = frozenset()
 
@@ -106,29 +104,33 @@ class Press:
 
     async def publish(self) -> bool:
         """Compiles and publishes what changed; whether there was anything. Raises StoreError, OSError and the like."""
-        async with self._database.read() as connection:
-            seq = await _read_head(connection)
-            compiled = await compile_all(connection, micros(self._now()), self._pepper_id, self._reveal)
-        fresh = self._last is None or (compiled.roster, compiled.rows) != (self._last.roster, self._last.rows)
+        compiled = await self._compile()
+        fresh = not self._out or self._last is None or _differs(compiled, self._last)
         if fresh:
             # Until it is known that this one is out, nobody knows what the next one would be a change to.
-            before, self._last = self._last, None
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, compiled, before)
+            changes = compiled.difference if self._out else None
+            self._last, self._out = compiled, False
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, compiled, changes)
             self.published += 1
         self._report(compiled)
-        self._last, self._seq = compiled, seq
+        self._last, self._out = compiled, True
         return fresh
 
-    def _write(self, compiled: Compiled, before: Compiled | None) -> None:
+    async def _compile(self) -> Compiled:
+        at = micros(self._now())
+        async with self._database.read() as connection:
+            if self._last is None:
+                return await compile_all(connection, at, self._pepper_id, self._reveal)
+            return await compile_changes(connection, at, self._pepper_id, self._reveal, self._last)
+
+    def _write(self, compiled: Compiled, changes: Difference | None) -> None:
         """The rows that changed, as long as what they point at stands where it stood; else all of them."""
         if self._publisher is None:
             self._publisher = self._open_folder()
-        if before is None or before.places != compiled.places:
+        if changes is None:
             self.version = self._publisher.publish_all(compiled.roster, compiled.rows).version
-            return
-        old = {row.digest: row for row in before.rows}
-        changed = [row for row in compiled.rows if old.pop(row.digest, None) != row]
-        self.version = self._publisher.publish_changes(compiled.roster, changed, old).version
+        else:
+            self.version = self._publisher.publish_changes(compiled.roster, changes.changed, changes.gone).version
 
     async def _try(self) -> bool:
         try:
@@ -151,7 +153,7 @@ class Press:
     async def _stale(self) -> bool:
         try:
             async with self._database.read() as connection:
-                return await _read_head(connection) != self._seq
+                return self._last is None or await read_mark(connection) != self._last.scene.mark
         except StoreError:
             return True  # the next try says it
 
@@ -214,9 +216,11 @@ def open_publisher(folder: Path, pepper: bytes, pepper_id: str) -> Publisher:
     return publisher
 
 
-async def _read_head(connection: AsyncConnection) -> int:
-    """Grows with every change to this database, whoever makes it."""
-    return int((await connection.execute(select(AUDIT_HEAD.c.seq))).scalar_one_or_none() or 0)
+def _differs(compiled: Compiled, last: Compiled) -> bool:
+    """Whether there is anything to publish."""
+    if compiled.difference is None:
+        return (compiled.roster, compiled.kept.good) != (last.roster, last.kept.good)
+    return compiled.roster != last.roster or bool(compiled.difference.changed or compiled.difference.gone)
 
 
 async def _wait(event: asyncio.Event, most: float) -> bool:
