@@ -40,6 +40,9 @@ Models = Annotated[list[str] | None, typer.Option("--model", help="A model it ma
 Paths = Annotated[list[str] | None, typer.Option("--path", help="An API path it may use; may be repeated.")]
 Networks = Annotated[list[str] | None, typer.Option("--network", help="A network it may be used from; repeatable.")]
 DataClass = Annotated[str | None, typer.Option("--data-class", help="Most sensitive class it may send: P0, P1 or P2.")]
+MarkupPpm = Annotated[
+    int | None, typer.Option(help="Millionths added to prices for it: 200000 is a fifth, -100000 a tenth off.")
+]
 DefaultClass = Annotated[str | None, typer.Option("--default-class", help="Least class of its requests: P0, P1 or P2.")]
 Tiers = Annotated[list[str] | None, typer.Option("--tier", help="A tier its requests may go to; may be repeated.")]
 Regions = Annotated[list[str] | None, typer.Option("--region", help="A region its requests may go to; repeatable.")]
@@ -159,11 +162,12 @@ def create_tenant(
     default_class: DefaultClass = None,
     tiers: Tiers = None,
     regions: Regions = None,
+    markup_ppm: MarkupPpm = None,
     url: Url = At,
     key_file: KeyFile = None,
 ) -> None:
     """Make a tenant. Prints its id."""
-    body = {"name": name, "currency": currency, "time_zone": time_zone}
+    body: dict[str, Any] = {"name": name, "currency": currency, "time_zone": time_zone, "markup_ppm": markup_ppm}
     body |= _placement(default_class, tiers, regions)
     _create(url, key_file, "/tenants", body | _scope(models, paths, networks, data_class))
 
@@ -185,6 +189,21 @@ def place_tenant(
     given = {field: value for field, value in _placement(default_class, tiers, regions).items() if value is not None}
     with connect(url, key_file) as client:
         client.call("PATCH", f"/tenants/{_quoted(object_id)}", given | dict.fromkeys(clear or ()))
+
+
+@tenants.command("markup")
+def mark_up_tenant(
+    object_id: Id,
+    ppm: MarkupPpm = None,
+    clear: Annotated[bool, typer.Option("--clear", help="From now on what the model says.")] = False,
+    url: Url = At,
+    key_file: KeyFile = None,
+) -> None:
+    """Say what is added to prices for a tenant: for requests from now on."""
+    if (ppm is None) != clear:
+        stop("give --ppm, or --clear", 2)
+    with connect(url, key_file) as client:
+        client.call("PATCH", f"/tenants/{_quoted(object_id)}", {"markup_ppm": ppm})
 
 
 @teams.command("create")

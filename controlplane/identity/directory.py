@@ -68,19 +68,19 @@ class Directory:
                 statement = statement.where(kind.table.c[column] == check_id(wanted, column.removesuffix("_id")))
         async with self._database.read() as connection:
             rows = list(await connection.execute(cut(statement, kind.table, page)))
-        return Listing(data=[kind.view(row) for row in rows[: page.limit]], next=next_of(rows, page))
+        return Listing(data=[_shown(kind.view(row), who) for row in rows[: page.limit]], next=next_of(rows, page))
 
     async def get(self, kind: Kind[V], who: Principal, text: str) -> V:
         """One object."""
         async with self._database.read() as connection:
-            return kind.view(await find(connection, kind, text, who.reach))
+            return _shown(kind.view(await find(connection, kind, text, who.reach)), who)
 
     async def create_tenant(self, who: Principal, draft: TenantDraft) -> TenantView:
         """A new tenant, with any scope: nothing is above it."""
         check_time_zone(draft.time_zone)
         async with self._trail.change(who.actor) as change:
             values = first_values(draft, change.at) | {"currency": draft.currency, "time_zone": draft.time_zone}
-            values |= {field: getattr(draft, field) for field in PLACEMENT}
+            values |= {field: getattr(draft, field) for field in (*PLACEMENT, "markup_ppm")}
             return await self._create(change, TENANT, who, values)
 
     async def create_team(self, who: Principal, draft: TeamDraft) -> TeamView:
@@ -104,7 +104,7 @@ class Directory:
         async with self._trail.change(who.actor) as change:
             row = await find(change.connection, kind, text, who.reach)
             await edit(change, kind, row, who, edits)
-            return kind.view(await find(change.connection, kind, text, who.reach))
+            return _shown(kind.view(await find(change.connection, kind, text, who.reach)), who)
 
     async def delete(self, kind: Kind[Any], who: Principal, text: str) -> None:
         """Deletes an object that owns nothing any more."""
@@ -118,6 +118,13 @@ class Directory:
         view = kind.view(row)
         await change.record(f"{kind.name}.create", subject_of(kind, row), None, view)
         return view
+
+
+def _shown(view: V, who: Principal) -> V:
+    """As `who` may see it: what a tenant pays is settled between others, like the prices of models."""
+    if isinstance(view, TenantView) and who.role.in_tenant:
+        return msgspec.structs.replace(view, markup_ppm=msgspec.UNSET)
+    return view
 
 
 async def _check_draft(change: Change, above: Kind[Any], row: Any, who: Principal, draft: Draft) -> None:

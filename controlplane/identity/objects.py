@@ -50,7 +50,9 @@ def view_fields(row: Any) -> dict[str, Any]:
 def view_tenant(row: Any) -> TenantView:
     """A tenant as the API shows it."""
     said = msgspec.structs.asdict(placement_of(row))
-    return TenantView(**view_fields(row), currency=row.currency, time_zone=row.time_zone, **said)
+    return TenantView(
+        **view_fields(row), currency=row.currency, time_zone=row.time_zone, markup_ppm=row.markup_ppm, **said
+    )
 
 
 def view_team(row: Any) -> TeamView:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     ForeignKeyConstraint,
     Index,
+    Integer,
     String,
     Table,
     Text,
@@ -68,6 +69,8 @@ TENANTS: Final = Table(
     Column("default_class", String(2)),  # of its requests, at least; data_class is the most that may be sent
     Column("residency_tiers", JSON(none_as_null=True)),
     Column("residency_regions", JSON(none_as_null=True)),
+    Column("markup_ppm", Integer),  # what is added to prices for it; None: what the model says
+    CheckConstraint("markup_ppm BETWEEN -1000000 AND 1000000000", name="markup_ppm"),
     CheckConstraint("default_class IN ('P0', 'P1', 'P2')", name="default_class"),
 )
 

@@ -168,7 +168,7 @@ async def _compose(connection: AsyncConnection, scene: Scene, keys: _Keys) -> Co
         policies=policies,
         models=scene.models,
     )
-    said = {*(one.sentence for one in keys.rows.held_back.values()), *silent, *scene.damaged}
+    said = {*(one.sentence for one in keys.rows.held_back.values()), *silent, *scene.names.said, *scene.damaged}
     return Compiled(
         encode_roster(roster), keys.rows, keys.places, tuple(sorted(said)), scene, keys.difference, keys.read
     )

@@ -6,7 +6,7 @@ nothing.
 
 from typing import Any
 
-from msgspec import Struct, ValidationError
+from msgspec import Struct, ValidationError, convert
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,7 +15,7 @@ from controlplane.identity.shapes import placement_of
 from controlplane.identity.tables import TEAMS, TENANTS, USERS
 from fastpath.settings import DataClass, Residency, Team, Tenant, User
 from fastpath.settings.syntax import check_label
-from fastpath.settings.tenancy import TokenScope
+from fastpath.settings.tenancy import Ppm, TokenScope
 
 
 class Names(Struct, frozen=True):
@@ -24,6 +24,7 @@ class Names(Struct, frozen=True):
     tenants: dict[str, Tenant]
     teams: dict[str, list[str]]
     users: dict[str, list[str]]
+    said: tuple[str, ...] = ()  # of damaged rows
 
 
 async def read_names(connection: AsyncConnection) -> Names:
@@ -32,7 +33,8 @@ async def read_names(connection: AsyncConnection) -> Names:
     team_names = {team.id: team.name for team in teams}
     below: dict[str, tuple[list[Team], list[User]]] = {}
     tenants = [row for row in await _read_kept(connection, TENANTS) if row.owner == "api" and not row.disabled]
-    found = Names({}, {row.id: [] for row in tenants}, {row.id: [] for row in tenants})
+    said = tuple(sentence for row in tenants if (sentence := _odd_markup(row)))
+    found = Names({}, {row.id: [] for row in tenants}, {row.id: [] for row in tenants}, said)
     for row in tenants:
         below[row.id] = [], []
     for team in teams:
@@ -89,6 +91,7 @@ def _tenant(row: Any, teams: list[Team], users: list[User]) -> Tenant:
         id=row.id,
         time_zone=row.time_zone,
         currency=row.currency,
+        markup_ppm=_markup(row),
         data_class=data_class,
         residency=residency,
         token_models=_token_models(row),
@@ -96,6 +99,20 @@ def _tenant(row: Any, teams: list[Team], users: list[User]) -> Tenant:
         teams=tuple(teams),
         users=tuple(users),
     )
+
+
+def _markup(row: Any) -> int | None:
+    """What is added to prices for a tenant; of a damaged row what models say, as for one that says nothing."""
+    return None if _odd_markup(row) else row.markup_ppm
+
+
+def _odd_markup(row: Any) -> str:
+    """What is said of a damaged row; "" when it is good."""
+    try:
+        convert(row.markup_ppm, Ppm | None)
+    except ValidationError as error:
+        return f"tenant {row.name} ({row.id}) pays by its models' markup, its own is damaged ({error}): write it anew"
+    return ""
 
 
 def _placement(row: Any) -> tuple[DataClass | None, Residency | None]:

@@ -59,6 +59,10 @@ def test_from_nothing_to_a_key_and_a_backup(shell: Shell, tmp_path: Path) -> Non
     assert "made before" in shell.run("init", *STATE, status=1)
     shell.environ["FASTPATH_ADMIN_KEY"] = token
     tenant = shell.run("tenants", "create", "acme", "--model", "small", "--currency", "EUR")
+    for said, markup in ((("--ppm", "-100000"), -100_000), (("--clear",), None)):
+        shell.run("tenants", "markup", tenant, *said)
+        assert json.loads(shell.run("tenants", "show", tenant))["markup_ppm"] == markup
+    assert "--clear" in shell.run("tenants", "markup", tenant, status=2)
     team = shell.run("teams", "create", "core", "--tenant", tenant)
     user = shell.run("users", "create", "ann", "--team", team, "--network", "10.0.0.0/8")
     key = shell.run("keys", "create", "laptop", "--user", user)

@@ -23,7 +23,7 @@ COMMON: dict[str, Any] = {
     "data_class": "P2",
 }
 FIELDS = {
-    "tenant": COMMON | {"time_zone": "Europe/Berlin"},
+    "tenant": COMMON | {"time_zone": "Europe/Berlin", "markup_ppm": -100_000},
     "team": COMMON,
     "user": COMMON,
     "key": COMMON | {"expires_at": LIVING},

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from _native.keytable import ROW_SIZE, KeyTable, build
 from controlplane.app import Rooms
@@ -17,6 +18,8 @@ from controlplane.publish.compile import Compiled, compile_all
 from controlplane.publish.press import LOOK_EVERY, Press, open_press, open_publisher
 from controlplane.settings import ControlSettings
 from controlplane.store.metadata import micros
+from fastpath.account.tariff import Accounts
+from fastpath.app import join_published
 from fastpath.identity.published import Published, PublishedKeys
 from fastpath.publication import Folder, Manifest, PublicationError, Publisher, make_signer, read_trust
 from fastpath.settings import Key, Residency, Settings
@@ -264,6 +267,43 @@ async def test_a_tenant_is_published_with_its_class_and_residency(rooms: Rooms, 
     assert (tenant.data_class, tenant.residency) == (None, None)
     for wrong in ({"default_class": "P3"}, {"residency_tiers": []}, {"residency_tiers": ["L9"]}):
         assert (await api.patch(path, json=wrong)).status_code == 400
+
+
+async def test_a_tenant_is_published_with_its_markup_and_billed_by_it(rooms: Rooms, api: httpx.AsyncClient) -> None:
+    tree = await make_tree(api, markup_ppm=200_000)
+    path = f"/tenants/{tree['tenant']['id']}"
+    assert (await api.get(path)).json()["markup_ppm"] == 200_000
+    key = await key_of(rooms, tree["token"])
+    settings = Settings.for_upstream("http://127.0.0.1:9/v1")
+
+    async def billed() -> int | None:
+        return Accounts(join_published(settings, await published(rooms))).of(key).markup_ppm
+
+    assert await billed() == 200_000
+    for say in (-1_000_000, 1_000_000_000, 0, None):
+        assert (await api.patch(path, json={"markup_ppm": say})).json()["markup_ppm"] == say
+        assert await billed() == say
+    for wrong in (-1_000_001, 1_000_000_001, 1.5, "much", True):
+        assert (await api.patch(path, json={"markup_ppm": wrong})).status_code == 400
+    told = (await api.get("/audit", params={"object_id": tree["tenant"]["id"]})).json()["data"]
+    assert [(one["before"], one["after"]) for one in told[:2]] == [
+        ({"markup_ppm": 0}, {"markup_ppm": None}),
+        ({"markup_ppm": 1_000_000_000}, {"markup_ppm": 0}),
+    ]
+
+
+async def test_a_damaged_markup_is_said_and_not_used(rooms: Rooms, api: httpx.AsyncClient) -> None:
+    if rooms.database.dialect == "postgresql":
+        pytest.skip("an INTEGER is one there")
+    await make_tree(api, markup_ppm=200_000)
+    async with rooms.database.begin() as connection:
+        await connection.execute(text("UPDATE tenants SET markup_ppm = 1.5"))
+    found = await compiled(rooms)
+    assert decode_roster(found.roster).tenants[0].markup_ppm is None
+    assert "markup" in found.held_back[0]
+    with pytest.raises(IntegrityError):
+        async with rooms.database.begin() as connection:
+            await connection.execute(text("UPDATE tenants SET markup_ppm = -1000001"))
 
 
 async def test_a_damaged_row_keeps_its_data_at_home(rooms: Rooms, api: httpx.AsyncClient) -> None:

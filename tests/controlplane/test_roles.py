@@ -294,6 +294,18 @@ def test_what_is_another_tenants_is_as_missing_as_what_never_was(cast: Cast) -> 
         assert cast.admin.call("GET", f"/{KIND_OF[what]}/{cast.other[what]}").json()["disabled"] is False
 
 
+def test_who_belongs_to_a_tenant_is_not_shown_its_markup_and_only_an_admin_says_it(cast: Cast) -> None:
+    path = f"/tenants/{cast.ids['tenant']}"
+    assert cast.admin.edit(path, {"markup_ppm": 200_000})["markup_ppm"] == 200_000
+    for role, caller in cast.callers.items():
+        (listed,) = [one for one in caller.get("/tenants")["data"] if one["id"] == cast.ids["tenant"]]
+        shown = 200_000 if role in ("admin", "operator", "auditor") else None
+        assert (listed.get("markup_ppm"), caller.get(path).get("markup_ppm")) == (shown, shown), role
+        if role != "admin":
+            assert caller.call("PATCH", path, {"markup_ppm": 0}).status_code == 403, role
+    assert cast.admin.get(path)["markup_ppm"] == 200_000
+
+
 def test_an_alert_of_another_tenant_is_none(cast: Cast) -> None:
     chief = cast.callers["tenant-admin"]
     assert {one["id"] for one in chief.get("/alerts")["data"]} == {cast.ids["alert"]}
