@@ -110,7 +110,14 @@ def reconcile_statement(
         typer.echo(f"{statement}:{line.number}: {line.problem}", err=True)
     typer.echo(_differences(result.differences), nl=False)
     typer.echo(f"{result.matched} lines agree, {len(result.differences)} differ, {len(bad)} are no lines", err=True)
-    raise typer.Exit(1 if bad else 0)
+    unplaced = sum(one.verdict.value == "which_attempt" for one in result.differences)
+    if unplaced:
+        typer.echo(
+            f"{unplaced} lines were not used: they say no attempt, and their requests made more than one. Add the "
+            "column `attempt` (1 for the first that was sent) to those, and reconcile again",
+            err=True,
+        )
+    raise typer.Exit(1 if bad or unplaced else 0)
 
 
 async def _reconcile(

@@ -4,7 +4,7 @@ Owns the comparison. Does not own the text of statements (`statement`). A statem
 and by two at once: what it says is compared with the books as they are then, under the lock of each request.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from enum import Enum
 from itertools import islice
 from typing import Final
@@ -18,9 +18,10 @@ from controlplane.ledger.fold import Record
 from controlplane.ledger.journal import write_postings
 from controlplane.ledger.originals import Original, Where, find_originals
 from controlplane.ledger.posting import Numbering, Posting
-from controlplane.ledger.statement import Line
+from controlplane.ledger.statement import UNSAID, Line
 from controlplane.ledger.states import OPEN, State
 from controlplane.ledger.tables import ATTEMPTS, NO_CURRENCY, REQUESTS, STATED, TRANSACTIONS, Book, Flag, Kind
+from controlplane.ledger.unsaid import list_wanted, place_line
 from controlplane.store import bulk
 from controlplane.store.bulk import Found, Insert
 from controlplane.store.database import Database
@@ -42,11 +43,12 @@ class Verdict(Enum):
     OPEN = "open"  # the request is not over: send the statement again later
     UNKNOWN_REQUEST = "unknown_request"  # not one of ours
     UNKNOWN_ATTEMPT = "unknown_attempt"  # of one of ours, but never made
+    WHICH_ATTEMPT = "which_attempt"  # the line says none, and there was not just one: add it, and send it again
     OTHER_CURRENCY = "other_currency"  # nothing to compare
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Nano-units of `currency`. `transaction`: the one that made the books say what was stated."""
+    """Nano-units of `currency`. `attempt` 0: the line says none. `transaction`: the one that made the books say it."""
 
     verdict: Verdict
     request: bytes
@@ -87,35 +89,37 @@ class Reconciler:
     async def reconcile(self, statement: Statement) -> Reconciliation:
         """After it the cost book says what the statement says, wherever the two can be compared."""
         result = Reconciliation()
+        named = {(line.request, line.attempt) for line in statement.lines if line.attempt != UNSAID}
         for batch in _batches(statement.lines):
-            await self._compare_in_transaction(statement, batch, result, missing=False)
+            await self._compare_in_transaction(statement, batch, named, result)
         if statement.complete is not None:
             absent = await self._find_absent(statement, statement.complete)
             for batch in _batches(absent):
-                await self._compare_in_transaction(statement, batch, result, missing=True)
+                await self._compare_in_transaction(statement, batch, None, result)
         return result
 
     async def _compare_in_transaction(
-        self, statement: Statement, lines: Sequence[Line], result: Reconciliation, *, missing: bool
+        self, statement: Statement, lines: Sequence[Line], named: Set[Where] | None, result: Reconciliation
     ) -> None:
-        found = await self._database.run(lambda connection: self._compare(connection, statement, lines, missing))
-        result.matched += 0 if missing else len(lines) - len(found)
+        """named: attempts that lines of the statement say; None: `lines` are what it lacks."""
+        found = await self._database.run(lambda connection: self._compare(connection, statement, lines, named))
+        result.matched += 0 if named is None else len(lines) - len(found)
         result.differences.extend(found)
 
     async def _compare(
-        self, connection: AsyncConnection, statement: Statement, lines: Sequence[Line], missing: bool
+        self, connection: AsyncConnection, statement: Statement, lines: Sequence[Line], named: Set[Where] | None
     ) -> list[Difference]:
         requests = sorted({line.request for line in lines})
         rows = await bulk.select(connection, REQUESTS, "request", requests, lock=True)
         records = {bytes(row.request): Record(*row) for row in rows}
-        where = [(line.request, line.attempt) for line in lines]
-        originals = await find_originals(connection, self._numbering, Book.COST, where)
+        originals = await find_originals(connection, self._numbering, Book.COST, list_wanted(lines, records))
         differences: list[Difference] = []
         postings: list[Posting] = []
         accepted: list[Line] = []
-        for line in lines:
+        for said in lines:
+            line = place_line(said, records.get(said.request), originals, statement.provider, named or set())
             original = originals.get((line.request, line.attempt))
-            verdict = _judge(line, records.get(line.request), original, missing)
+            verdict = _judge(line, records.get(line.request), original, missing=named is None)
             posting = None
             if verdict in (Verdict.CORRECTED, Verdict.UNBILLED, Verdict.MISSING):
                 posting = self._posting(statement, line, records[line.request], original)
@@ -173,6 +177,7 @@ class Reconciler:
     async def _find_absent(self, statement: Statement, period: Period) -> list[Line]:
         """What we booked for this provider in the period and the statement does not name, as lines of nothing."""
         told = {(line.request, line.attempt) for line in statement.lines}
+        unsaid = {line.request for line in statement.lines if line.attempt == UNSAID}
         table = TRANSACTIONS.c
         query = (
             select(table.request, table.attempt, table.currency)
@@ -182,15 +187,21 @@ class Reconciler:
         )
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
-        return [Line(bytes(row[0]), row[1], row[2], 0) for row in rows if (bytes(row[0]), row[1]) not in told]
+        return [
+            Line(bytes(row[0]), row[1], row[2], 0)
+            for row in rows
+            if (bytes(row[0]), row[1]) not in told and bytes(row[0]) not in unsaid
+        ]
 
 
-def _judge(line: Line, record: Record | None, original: Original | None, missing: bool) -> Verdict | None:
+def _judge(line: Line, record: Record | None, original: Original | None, *, missing: bool) -> Verdict | None:
     """None: the books say what the line says."""
     if record is None:
         return Verdict.UNKNOWN_REQUEST
     if record.state in OPEN:
         return Verdict.OPEN
+    if line.attempt == UNSAID:
+        return Verdict.WHICH_ATTEMPT
     if not 1 <= line.attempt <= record.attempts:
         return Verdict.UNKNOWN_ATTEMPT
     if original is None or original.currency == NO_CURRENCY:

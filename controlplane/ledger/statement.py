@@ -1,8 +1,9 @@
 """A provider's statement as text: CSV with one line for each attempt that it charged.
 
-Columns, by the names in its first line: `request` (`req_` and 32 hex digits, or the digits), `attempt` (1 when the
-column is absent), `amount` (a decimal of the currency, at most nine decimals), `currency` (ISO 4217). Others are left
-alone. Owns the parsing; a line that is none is told by its number and does not stop the others. Pure.
+Columns, by the names in its first line: `request` (`req_` and 32 hex digits, or the digits), `attempt` (may be absent:
+then only requests with one attempt at that provider can be compared), `amount` (a decimal of the currency, at most nine
+decimals), `currency` (ISO 4217). Others are left alone. Owns the parsing; a line that is none is told by its number and
+does not stop the others. Pure.
 """
 
 import csv
@@ -20,11 +21,15 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 _ATTEMPT: Final = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 
 
+UNSAID: Final = 0
+"""The attempt of a line that says none."""
+
+
 class Line(msgspec.Struct, frozen=True):
     """What the provider charged for one attempt."""
 
     request: bytes
-    attempt: int
+    attempt: int  # from 1, or UNSAID
     currency: str
     amount: int  # nano-units
 
@@ -64,11 +69,11 @@ def parse_statement(text: Iterable[str]) -> tuple[list[Line], list[BadLine]]:
 
 def _parse_line(row: dict[str, str | None]) -> Line | str:
     request = _REQUEST.fullmatch((row["request"] or "").strip())
-    attempt = (row.get("attempt") or "1").strip()
+    attempt = (row.get("attempt") or "").strip()
     currency = (row["currency"] or "").strip()
     if request is None:
         return "the request is not 32 hex digits"
-    if _ATTEMPT.fullmatch(attempt) is None:
+    if attempt and _ATTEMPT.fullmatch(attempt) is None:
         return "the attempt is no number from 1 to 999"
     if _CURRENCY.fullmatch(currency) is None:
         return "the currency is no ISO 4217 code"
@@ -78,4 +83,4 @@ def _parse_line(row: dict[str, str | None]) -> Line | str:
         return f"the amount {error}"
     if not 0 <= amount <= MOST_NANO:
         return "the amount is below zero or beyond what a ledger holds"
-    return Line(bytes.fromhex(request[1]), int(attempt), currency, amount)
+    return Line(bytes.fromhex(request[1]), int(attempt or UNSAID), currency, amount)

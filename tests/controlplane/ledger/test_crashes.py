@@ -120,7 +120,7 @@ class Books(RuleBasedStateMachine):
     def _finish(self) -> None:
         """As after any crash: what was sent is sent again."""
         assert self._act(lambda: self._ledger.settlement.settle(SCRIPTS), None)
-        for name, order in self._orders.items():
+        for name, order in list(self._orders.items()):  # one that is refused now is taken out
             if name not in self._done:
                 self._order(name, order, None)
         for number in self._stated:

@@ -7,7 +7,7 @@ import pytest
 from controlplane.ledger.balances import Period, Subject
 from controlplane.ledger.books import Ledger
 from controlplane.ledger.reconciliation import Difference, Statement, Verdict
-from controlplane.ledger.statement import BadLine, Line, StatementError, parse_statement
+from controlplane.ledger.statement import UNSAID, BadLine, Line, StatementError, parse_statement
 from controlplane.ledger.tables import QUARTER_MICROS
 from fastpath.money.price import Billable
 from tests.controlplane.ledger.facts import (
@@ -146,6 +146,48 @@ async def test_a_statement_that_came_before_what_it_is_about(ledger: Ledger) -> 
     assert await ledger.violations(at_rest=True) == []
 
 
+async def test_a_line_without_an_attempt_is_only_taken_when_there_was_one(ledger: Ledger) -> None:
+    await ledger.settlement.settle([intent(1), end(1)])  # one attempt, here
+    await ledger.settlement.settle([intent(2, endpoint="other"), end(2)])  # one attempt, elsewhere
+    await ledger.settlement.settle([intent(3), intent(3, 2), end(3, failed(1), delivered(2))])  # the first cost nothing
+    usage = Billable(input=1)
+    both = end(4, failed(1, usage), delivered(2))
+    await ledger.settlement.settle([intent(4, endpoint="other"), intent(4, 2), both])  # one here, one elsewhere
+    await ledger.settlement.settle([intent(5), intent(5, 2), end(5, failed(1, usage), delivered(2))])  # two here
+    await ledger.settlement.settle([intent(6), mark(6)])
+    before = await cost_of(ledger)
+    result = await ledger.reconciler.reconcile(statement(*(line(n, COST + n, UNSAID) for n in range(1, 8))))
+    assert verdicts(result.differences) == [
+        (Verdict.CORRECTED, 1, 1),
+        (Verdict.WHICH_ATTEMPT, 2, UNSAID),
+        (Verdict.WHICH_ATTEMPT, 3, UNSAID),
+        (Verdict.CORRECTED, 4, 2),
+        (Verdict.WHICH_ATTEMPT, 5, UNSAID),
+        (Verdict.OPEN, 6, 1),
+        (Verdict.UNKNOWN_REQUEST, 7, UNSAID),
+    ]
+    assert await cost_of(ledger) == before + 1 + 4
+    again = await ledger.reconciler.reconcile(statement(line(1, COST + 1, UNSAID), line(3, COST + 3, 2)))
+    assert (again.matched, verdicts(again.differences)) == (1, [(Verdict.CORRECTED, 3, 2)])
+    assert await ledger.violations() == []
+
+
+async def test_a_line_without_an_attempt_is_not_a_second_one_for_what_another_says(ledger: Ledger) -> None:
+    await ledger.settlement.settle([intent(1), end(1)])
+    result = await ledger.reconciler.reconcile(statement(line(1, 7, UNSAID), line(1, 9)))
+    assert verdicts(result.differences) == [(Verdict.WHICH_ATTEMPT, 1, UNSAID), (Verdict.CORRECTED, 1, 1)]
+    assert await cost_of(ledger) == 9
+
+
+async def test_what_a_complete_statement_left_open_is_not_missing(ledger: Ledger) -> None:
+    await ledger.settlement.settle([intent(1), intent(1, 2), end(1, failed(1, Billable(input=1)), delivered(2))])
+    await ledger.settlement.settle([intent(2), end(2)])
+    before = await cost_of(ledger)
+    result = await ledger.reconciler.reconcile(statement(line(1, 5, UNSAID), line(2, COST, UNSAID), complete=DAY))
+    assert (result.matched, verdicts(result.differences)) == (1, [(Verdict.WHICH_ATTEMPT, 1, UNSAID)])
+    assert await cost_of(ledger) == before
+
+
 HEAD = "request,attempt,amount,currency,note\n"
 HEX = request_id(1).hex()
 
@@ -153,7 +195,7 @@ HEX = request_id(1).hex()
 def test_a_statement_is_parsed() -> None:
     text = f"{HEAD}{HEX},2,0.000000001,USD,x\nreq_{request_id(2).hex()},,12,EUR,\n"
     lines, bad = parse_statement(text.splitlines())
-    assert lines == [line(1, 1, 2), line(2, 12 * 10**9, 1, "EUR")]
+    assert lines == [line(1, 1, 2), line(2, 12 * 10**9, UNSAID, "EUR")]
     assert bad == []
 
 

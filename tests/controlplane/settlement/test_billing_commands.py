@@ -86,6 +86,11 @@ def test_from_usage_to_an_exact_cost(control: ControlProcess, tmp_path: Path) ->
     actions = [entry["actor_name"] for entry in cast.admin.get("/audit")["data"]]
     assert actions[:2] == ["fastpath reconcile"] * 2
 
+    statement.write_text(f"request,amount,currency\n{first},0.000008,USD\n{first},0.000008,USD\n")
+    assert "the same request and attempt" in run(control, cast, *command, status=1)
+    assert run(control, cast, "usage", "--by", "model").split()[-1] == "0.000015"
+    statement.write_text(f"request,attempt,amount,currency\n{first},,0.000009,USD\n{first},1,0.000008,USD\n")
+    assert "1 lines were not used" in run(control, cast, *command, status=1)
     statement.write_text("request,amount,currency\nnonsense,1,USD\n")
     assert "statement.csv:2: the request is not 32 hex digits" in run(control, cast, *command, status=1)
     statement.write_text("a,b\n")
