@@ -79,6 +79,7 @@ class Witness:
             transactions=figures.posted,
             quarantined=figures.quarantined,
             lost=figures.lost,
+            lost_bound=self._service.lost_bound,
             failures=figures.failures,
             publication=self._press.version,
             database_errors=dict(self._database.errors),

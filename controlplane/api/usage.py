@@ -57,11 +57,20 @@ class Stake(msgspec.Struct, frozen=True):
     amount: Amount
 
 
+class Unaccounted(msgspec.Struct, frozen=True):
+    """Requests settled by estimate because their end is lost, and at most how much more they used. XXX: not known."""
+
+    currency: str
+    requests: int
+    amount: Amount
+
+
 class SettlementView(Figures, frozen=True, kw_only=True):
     """How settling gets on."""
 
     object: Literal["settlement"] = "settlement"
     quarantine: list[Stake]
+    lost_bound: list[Unaccounted]
 
 
 class RefundDraft(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
@@ -168,7 +177,10 @@ async def get_settlement(billing: TheBilling) -> SettlementView:
     """Show how far usage is settled, what waits, and what is in quarantine."""
     stakes = await billing.ledger.stakes()
     shown = [Stake(stake.currency, stake.facts, format_nano(stake.amount)) for stake in stakes]
-    return SettlementView(**msgspec.structs.asdict(billing.service.figures()), quarantine=shown)
+    bounds = await billing.ledger.lost_bound()
+    lost = [Unaccounted(bound.currency, bound.requests, format_nano(bound.amount)) for bound in bounds]
+    figures = msgspec.structs.asdict(billing.service.figures())
+    return SettlementView(**figures, quarantine=shown, lost_bound=lost)
 
 
 def _answer(view: Any, lines: Any, shape: type[msgspec.Struct], form: str, name: str) -> Response[Any]:

@@ -15,6 +15,7 @@ from controlplane.ledger.quarantine import Stake
 from controlplane.ledger.reconciliation import Reconciler
 from controlplane.ledger.rules import Policy
 from controlplane.ledger.settlement import Settlement
+from controlplane.ledger.unaccounted import LostBound, bound_lost
 from controlplane.store.database import Database
 from controlplane.store.metadata import micros
 
@@ -50,6 +51,11 @@ class Ledger:
         """What is in quarantine, by currency."""
         async with self._database.read() as connection:
             return await quarantine.stakes(connection)
+
+    async def lost_bound(self) -> list[LostBound]:
+        """At most how much requests used beyond the estimate they were settled by, by currency."""
+        async with self._database.read() as connection:
+            return await bound_lost(connection)
 
     async def resolve(self, key: bytes, resolution: str, actor: str) -> bool:
         """A person has dealt with a fact in quarantine. False: none has this id, or it was resolved before."""

@@ -68,6 +68,7 @@ class SettlementService:
         self._booked = 0  # of its letters
         self._done = Settled()
         self._abandoned = self._failures = 0
+        self.lost_bound: dict[str, int] = {}  # nano-units by currency, as of the last sweep
         self._is_behind = False
         self._quiet = 0  # rounds that found nothing more to do at once
         self._clear_at = clocks.monotonic()
@@ -232,6 +233,7 @@ class SettlementService:
             return
         old = await self._ledger.settlement.open_requests(self._clocks.now() - self._plan.lease)
         await self._abandon(await self._inbox.without_holder(old))
+        self.lost_bound = {bound.currency: bound.amount for bound in await self._ledger.lost_bound()}
         self._sweep_at = self._clocks.monotonic() + self._plan.sweep_every
 
     async def _abandon(self, requests: Sequence[bytes]) -> None:

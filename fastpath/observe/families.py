@@ -230,6 +230,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _counter("fastpath_settlement_records_total", "Records that the control process read."),
     _counter("fastpath_settlement_failures_total", "Batches that could not be booked and were tried again."),
     _counter("fastpath_settlement_lost_total", "Records, at least, that damage to segments has cost."),
+    _gauge(
+        "fastpath_settlement_lost_bound",
+        "Money at most that requests used beyond their bill because their end is lost, looked at every minute; XXX "
+        "stands for those of which nobody can tell.",
+        ("currency",),
+        16,
+    ),
     _counter("fastpath_settlement_quarantined_total", "Records set aside because they cannot be booked."),
     _counter("fastpath_ledger_transactions_total", "Transactions written to the ledger."),
     _counter(

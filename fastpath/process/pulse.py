@@ -143,6 +143,10 @@ def _by(counts: dict[str, int]) -> Readings:
     return {(name,): float(count) for name, count in counts.items()}
 
 
+def _money(nano: dict[str, int]) -> Readings:
+    return {(currency,): amount / 1e9 for currency, amount in nano.items()}
+
+
 _SHOWN: Final[dict[str, Callable[[Vitals], Readings]]] = {
     "fastpath_outbox_bytes": lambda vitals: _one(vitals.outbox_bytes),
     "fastpath_outbox_backlog_bytes": lambda vitals: _one(vitals.backlog_bytes),
@@ -151,6 +155,7 @@ _SHOWN: Final[dict[str, Callable[[Vitals], Readings]]] = {
     "fastpath_settlement_records_total": lambda vitals: _one(vitals.records),
     "fastpath_settlement_failures_total": lambda vitals: _one(vitals.failures),
     "fastpath_settlement_lost_total": lambda vitals: _one(vitals.lost),
+    "fastpath_settlement_lost_bound": lambda vitals: _money(vitals.lost_bound),
     "fastpath_settlement_quarantined_total": lambda vitals: _one(vitals.quarantined),
     "fastpath_ledger_transactions_total": lambda vitals: _one(vitals.transactions),
     "fastpath_publication_version": lambda vitals: _one(vitals.publication),

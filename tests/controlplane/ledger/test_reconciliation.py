@@ -9,11 +9,13 @@ from controlplane.ledger.books import Ledger
 from controlplane.ledger.reconciliation import Difference, Statement, Verdict
 from controlplane.ledger.statement import UNSAID, BadLine, Line, StatementError, parse_statement
 from controlplane.ledger.tables import QUARTER_MICROS
+from controlplane.ledger.unaccounted import LostBound
 from fastpath.money.price import Billable
 from tests.controlplane.ledger.facts import (
     ALWAYS,
     CHARGE,
     COST,
+    RESERVED,
     T0,
     delivered,
     end,
@@ -144,6 +146,20 @@ async def test_a_statement_that_came_before_what_it_is_about(ledger: Ledger) -> 
     (balance,) = await ledger.balances(Subject("acme"), ALWAYS)
     assert (balance.charge, balance.cost, balance.requests) == (2 * CHARGE, 900, 2)
     assert await ledger.violations(at_rest=True) == []
+
+
+async def test_what_was_held_bounds_what_an_estimate_may_lack(ledger: Ledger) -> None:
+    assert await ledger.lost_bound() == []
+    await ledger.settlement.settle([intent(1), end(1), intent(2), mark(2), intent(3), mark(3, usage=Billable(input=1))])
+    await ledger.settlement.settle([intent(4, price=None), mark(4), mark(5), intent(6), intent(6, 2)])
+    assert await ledger.lost_bound() == [], "what runs may still tell everything"
+    await ledger.settlement.settle_abandoned([request_id(n) for n in range(2, 7)])
+    (balance,) = [found for found in await ledger.balances(Subject("acme"), ALWAYS) if found.currency == "USD"]
+    charged = balance.charge - CHARGE
+    assert 0 < charged < 3 * RESERVED
+    assert await ledger.lost_bound() == [LostBound("USD", 3, 3 * RESERVED - charged), LostBound("XXX", 2, 0)]
+    await ledger.settlement.settle([end(3)])
+    assert [(one.currency, one.requests) for one in await ledger.lost_bound()] == [("USD", 2), ("XXX", 2)]
 
 
 async def test_a_line_without_an_attempt_is_only_taken_when_there_was_one(ledger: Ledger) -> None:

@@ -26,7 +26,20 @@ from controlplane.store.errors import Unavailable
 from fastpath.outbox.facts import Fact, encode
 from scheduler.clock import ManualClock
 from tests.conftest import ROOT
-from tests.controlplane.ledger.facts import ALWAYS, CHARGE, COST, PRICE, T0, Now, end, intent, mark, refused, request_id
+from tests.controlplane.ledger.facts import (
+    ALWAYS,
+    CHARGE,
+    COST,
+    PRICE,
+    RESERVED,
+    T0,
+    Now,
+    end,
+    intent,
+    mark,
+    refused,
+    request_id,
+)
 from tests.controlplane.settlement.conftest import MakeService, Statements, Worker
 
 SCRIPT = Path(__file__).with_name("workers.py")
@@ -233,9 +246,11 @@ async def test_what_nobody_holds_is_settled_when_it_is_older_than_a_lease(
     now.seconds += 101
     await service.step()
     assert await state_of(database, 1) == State.DISPATCHED, "swept again too soon"
+    assert service.lost_bound == {}
     clock.advance(10)
     await service.step()
     assert await state_of(database, 1) == State.ESTIMATED
+    assert service.lost_bound == {"USD": RESERVED - CHARGE}
     assert await sums(ledger) == (CHARGE, COST, 1)
 
 

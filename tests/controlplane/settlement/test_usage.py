@@ -22,7 +22,7 @@ from controlplane.settlement.reports import BYS, Filter, Reports, _from_requests
 from controlplane.settlement.sheets import UsageLine, as_csv
 from fastpath.outbox.facts import Payer
 from tests.controlplane.conftest import make_tree
-from tests.controlplane.ledger.facts import ALWAYS, end, failed, intent
+from tests.controlplane.ledger.facts import ALWAYS, end, failed, intent, request_id
 from tests.controlplane.settlement.spending import spend
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -202,6 +202,12 @@ async def test_settling_shows_what_waits_and_what_is_set_aside(api: httpx.AsyncC
     await rooms.billing.ledger.settlement.settle([intent(1, ts=0.0)])
     found = await get(api, "/settlement")
     assert found["quarantine"] == [{"currency": "USD", "facts": 1, "amount": "0.00005"}]
+    assert found["lost_bound"] == []
+    await rooms.billing.ledger.settlement.settle([intent(2)])
+    await rooms.billing.ledger.settlement.settle_abandoned([request_id(2)])
+    (bound,) = (await get(api, "/settlement"))["lost_bound"]
+    assert (bound["currency"], bound["requests"]) == ("USD", 1)
+    assert 0 < float(bound["amount"]) < 0.00005
     assert (found["backlog_bytes"], found["problem"]) == (0, "")
     assert found["lag_seconds"] < 60
 
