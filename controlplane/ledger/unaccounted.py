@@ -1,8 +1,8 @@
 """At most how much was used and is in no bill: of requests whose end nobody recorded.
 
-Such a request was settled by estimate, from its last Mark or its End without prices. No request is charged more than was
-held for it at admission, so what a bill may lack is at most the hold less the charge. Of a request none of whose records
-is left nothing is known, and nothing is summed here: those are counted as lost records. Owns the sum; reads only.
+Such a request was settled by estimate, from its last Mark or its End without prices. No request is charged more than
+was held for it at admission, so what a bill may lack is at most the hold less the charge. Of a request none of whose
+records is left nothing is known, and nothing is summed here: those are counted as lost records. Owns the sum.
 """
 
 from typing import Final

@@ -3,9 +3,11 @@
 import shutil
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from fastpath.settings.control import TRUSTED
@@ -62,6 +64,33 @@ def test_a_key_made_at_one_node_works_at_another_until_it_is_deleted(
             redis.signal(signal.SIGCONT)
             until(lambda: two.ask(later) == 401, "the deleted key went on working elsewhere", IN_FORCE * SLACK)
             assert not (two.state / "outbox").exists()  # nobody would read it
+
+
+def status(node: ControlledNode, token: str) -> int:
+    """What a caller gets, over a connection of its own."""
+    return httpx.get(f"{node.url}/models", headers={"authorization": f"Bearer {token}"}, timeout=30).status_code
+
+
+def is_refused(node: ControlledNode, token: str) -> bool:
+    return status(node, token) == 401
+
+
+@pytest.mark.alone
+def test_a_revocation_reaches_another_node_within_two_seconds(
+    tmp_path: Path, model_server: ModelServer, redis: Server
+) -> None:
+    shared = {"redis": redis.url, "node": "publisher"}
+    with ControlledNode(tmp_path / "one", model_server.url, shared=shared) as one:
+        api = one.admin_api()
+        _, first = make_key(api)
+        issued = [api.make("/keys", {"name": f"key-{n}", "user_id": first["user_id"]}) for n in range(6)]
+        with FollowingNode(tmp_path / "two", model_server.url, redis.url, one.state) as two:
+            until(lambda: status(two, issued[-1]["token"]) == 200, "the keys never worked elsewhere")
+            for each in issued:
+                assert status(two, each["token"]) == 200
+                assert api.call("DELETE", f"/keys/{each['key']['id']}").status_code == 204
+                refused = partial(is_refused, two, each["token"])
+                until(refused, "the revoked key works elsewhere", IN_FORCE)
 
 
 def test_a_node_that_trusts_nobody_yet_says_what_it_needs(

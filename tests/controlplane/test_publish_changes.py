@@ -217,7 +217,7 @@ async def test_a_trail_that_does_not_go_on_from_there_makes_it_read_everything(
 
 
 async def test_a_publication_that_was_not_written_is_made_up_for(
-    rooms: Rooms, api: httpx.AsyncClient, tmp_path: Path
+    rooms: Rooms, api: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, pepper_id = tmp_path / "other", rooms.hasher.pepper_id
     press = Press(rooms.database, lambda: open_publisher(state, PEPPER, pepper_id), pepper_id, time.time)
@@ -225,12 +225,11 @@ async def test_a_publication_that_was_not_written_is_made_up_for(
     assert await press.publish()
     publisher = press._publisher
     assert publisher is not None
-    commit = publisher._writer.commit
-    publisher._writer.commit = _no_space  # type: ignore[method-assign]  # the disk of a bad day
+    monkeypatch.setattr(publisher._writer, "commit", _no_space)
     await api.delete(f"/keys/{trees[0]['key']['id']}")
     with pytest.raises(OSError, match="No space"):
         await press.publish()
-    publisher._writer.commit = commit  # type: ignore[method-assign]
+    monkeypatch.undo()
     await api.delete(f"/keys/{trees[1]['key']['id']}")
     assert await press.publish()
     assert publisher._base is not None
