@@ -102,7 +102,7 @@ def _reserve(ctx: RequestContext, clamp: Clamp, bounds: Bounds, price: Price | N
     path = ctx.path
     assert path is not None
     if ctx.members is None:
-        return _of_upload(price, path.api == "images")
+        return _of_upload(price, clamp.n if path.api == "images" else 0)
     return reserve(_ask(ctx, price), path.api, bounds, clamp, price)
 
 
@@ -119,9 +119,11 @@ def _ask(ctx: RequestContext, price: Price | None) -> Ask:
     )
 
 
-def _of_upload(price: Price | None, pictures: bool) -> Reservation:
-    """Sound or pictures: what their tokens are is known when it is settled, so only what is by the piece is held."""
-    images = UPLOAD_IMAGES if pictures else 0
+def _of_upload(price: Price | None, most: int | None) -> Reservation:
+    """Sound or pictures: what their tokens are is known when it is settled, so only what is by the piece is held.
+
+    most: pictures that may be asked for, None: nobody says."""
+    images = UPLOAD_IMAGES if most is None else min(UPLOAD_IMAGES, most)
     worst = Billable(images=images)
     pico = 0 if price is None else pico_of(price, worst)
     return Reservation(CONTEXT_ASSUMED, ANSWER_ASSUMED, images, worst, pico, assumed=True)

@@ -1,5 +1,8 @@
 """Multipart requests: the `model` part is read, then the rest streams to the model server as it arrives.
 
+What a form asks for is not rewritten, because it is on its way: of pictures, more than the model's clamp lets pass is
+refused, before it is sent where `n` came before the file, and else by cutting the form off.
+
 Owns what was read before the model was known, at most the path's body limit. A body that is complete by then is sent
 like any other (and may be retried); one still arriving is sent once, and is cut off when it turns out to be malformed:
 a second `model` part behind the file would be another request than the one that was decided about.
@@ -25,18 +28,25 @@ if TYPE_CHECKING:
 
 #: A model name is shorter than this, in bytes.
 NAME_LIMIT = 512
+#: And so is a number.
+_NUMBER_LIMIT = 32
 
 
 class ModelPart:
-    """Finds the value of the form's `model` part and its byte span, push by push."""
+    """Finds the value of the form's `model` part and its byte span, push by push, and the number in its `n` part.
+
+    `count`: None while none came, the largest when several did, -1 when one of them is no whole number.
+    """
 
     def __init__(self, boundary: bytes) -> None:
         self.span: tuple[int, int] | None = None
+        self.count: int | None = None
         self.ended = False
         self._base = 0
         self._field = b""
         self._value = b""
-        self._inside = False
+        self._inside = self._counting = False
+        self._number = b""
         self._start = -1
         self._end = -1
         self._parser = MultipartParser(
@@ -58,7 +68,8 @@ class ModelPart:
         self._base += len(data)
 
     def _on_part_begin(self) -> None:
-        self._inside = False
+        self._inside = self._counting = False
+        self._number = b""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._field += data[start:end]
@@ -73,9 +84,12 @@ class ModelPart:
                 if self.span is not None or self._start >= 0:
                     raise MultipartParseError("the model part appears twice")
                 self._inside = True
+            self._counting = options.get(b"name") == b"n"
         self._field = self._value = b""
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._counting and len(self._number) < _NUMBER_LIMIT:
+            self._number += data[start:end]
         if self._inside:
             if b"\r" in data[start:end] or b"\n" in data[start:end]:
                 # No name has one, and the parser reports a CR that ended a push at no position of its own.
@@ -87,6 +101,10 @@ class ModelPart:
                 raise MultipartParseError("the model part is too long")
 
     def _on_part_end(self) -> None:
+        if self._counting:
+            text, before = self._number.strip(), self.count
+            known = len(text) < _NUMBER_LIMIT and text.isdigit() and before != -1
+            self.count = max(int(text), before or 0) if known else -1
         if self._inside:
             self._inside = False
             self.span = (max(self._start, 0), max(self._end, 0))
@@ -147,6 +165,7 @@ class Upload:
             return
         try:
             self._check(data, last)
+            self._check_count()
         except GatewayError as error:
             self._delivery.refuse(error)
             return
@@ -178,6 +197,18 @@ class Upload:
         if last and not self._part.ended:
             raise errors.invalid_request("The multipart body ends before its closing boundary.")
 
+    def _check_count(self) -> None:
+        """Raises 400 for more pictures than the clamp of the model that is asked lets pass."""
+        ctx, count = self._ctx, self._part.count
+        tariff = ctx.route.tariff if ctx.route is not None else None
+        if count is None or tariff is None or tariff.clamp.n is None or ctx.path is None or ctx.path.api != "images":
+            return
+        most = tariff.clamp.n
+        if count < 0:
+            raise errors.invalid_request(f"n must be a whole number, at most {most} for this model.", "n")
+        if count > most:
+            raise errors.invalid_request(f"n may be at most {most} for this model: ask for less.", "n")
+
     def _look(self, data: bytes, last: bool) -> None:
         """Before the model is known."""
         self._check(data, last)
@@ -208,6 +239,7 @@ class Upload:
         ctx, span = self._ctx, self._part.span
         assert span is not None
         assert ctx.path is not None
+        self._check_count()
         head = bytes(self._read)
         if target.model is not None:
             head = head[: span[0]] + target.model.encode() + head[span[1] :]

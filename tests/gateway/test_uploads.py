@@ -12,7 +12,7 @@ from python_multipart.exceptions import MultipartParseError
 
 from backends.mock import Fault
 from fastpath.endpoints.upload import NAME_LIMIT, ModelPart
-from fastpath.settings import Endpoint, Model
+from fastpath.settings import Endpoint, Model, ModelClamp, ModelPrice
 from loadtest.rig import Bench
 from loadtest.rig.bench import make_settings
 
@@ -330,4 +330,90 @@ async def test_what_waits_for_its_model_is_counted_in_memory(bench: Bench, raw: 
         while quiet(served).facts()["memory"] < 800_000:
             await asyncio.sleep(0.001)
     client.leave()
+    await quiet(served).wait()
+
+
+# -- what a form asks for
+
+
+PICTURES = "/v1/images/edits"
+JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+
+
+def number(text: bytes) -> tuple[bytes, bytes]:
+    return b'form-data; name="n"', text
+
+
+def counted(*parts: tuple[bytes, bytes]) -> int | None:
+    found = []
+    body = form(*parts)
+    for size in (1, 7, len(body)):
+        part = ModelPart(BOUNDARY)
+        for at in range(0, len(body), size):
+            part.push(body[at : at + size])
+        found.append(part.count)
+    assert len({*found}) == 1, "it depends on the cuts"
+    return found[0]
+
+
+def test_the_number_of_pictures_is_found_at_any_cut() -> None:
+    assert counted(MODEL, FILE) is None
+    assert counted(MODEL, number(b"3"), FILE) == 3
+    assert counted(number(b"2"), MODEL, FILE, number(b" 7 ")) == 7
+    for odd in (b"", b"three", b"-1", b"1.5", b"9" * 32, b"1\r\n2", "\u0663".encode()):
+        assert counted(MODEL, number(odd), number(b"1")) == -1, odd
+
+
+async def clamped(bench: Bench, url: str, **clamp: Any) -> Any:
+    price = ModelPrice(image=0.04)
+    endpoint = Endpoint(url=url, tier="L1")
+    return await bench.serve(
+        make_settings([Model(name="llama", endpoints=(endpoint,), price=price, clamp=ModelClamp(**clamp))])
+    )
+
+
+@pytest.mark.parametrize("mode", ["lower", "refuse"])
+@pytest.mark.parametrize("asked", [b"3", b"many"])
+async def test_a_form_that_asks_for_too_many_pictures_is_refused_before_it_is_sent(
+    bench: Bench, raw: Any, quiet: Any, mode: str, asked: bytes
+) -> None:
+    served = await clamped(bench, raw.url, n=2, mode=mode)
+    for parts in ((MODEL, number(asked), FILE), (number(asked), FILE, MODEL)):
+        reply = await served.ask(request(form(*parts), PICTURES))
+        assert (reply.status, reply.error["param"]) == (400, "n")
+        assert "2 for this model" in reply.error["message"]
+    assert raw.requests == []
+    await quiet(served).wait()
+
+
+async def test_one_that_says_so_behind_its_file_is_cut_off(bench: Bench, raw: Any, quiet: Any) -> None:
+    served = await clamped(bench, raw.url, n=2)
+    body = form(MODEL, FILE, number(b"3"))
+    client = await served.open()
+    client.send(request(body[:150], PICTURES, length=len(body)))
+    await raw.until(lambda: raw.peers and b"llama" in raw.peers[0].received)
+    await client.push(body[150:])
+    assert (await client.reply()).status == 400
+    assert raw.requests == [], "the model server had it whole"
+    await quiet(served).wait()
+    client.leave()
+
+
+async def test_pictures_of_a_form_are_billed_by_the_piece_within_what_may_be_asked(
+    bench: Bench, raw: Any, quiet: Any
+) -> None:
+    served = await clamped(bench, raw.url, n=2)
+    for came in (1, 2, 9):
+        body = b'{"data": [%b]}' % b", ".join([b"{}"] * came)
+        raw.answer = JSON % (len(body), body)
+        assert (await served.ask(request(form(MODEL, number(b"2"), FILE), PICTURES))).status == 200
+    records = await served.records.wait(3)
+    assert [record.cost_nano for record in records] == [40_000_000, 80_000_000, 80_000_000]
+    await quiet(served).wait()
+
+
+async def test_sound_has_no_number_of_answers(bench: Bench, raw: Any, quiet: Any) -> None:
+    raw.answer = JSON % (2, b"{}")
+    served = await clamped(bench, raw.url, n=2)
+    assert (await served.ask(request(form(MODEL, number(b"3"), FILE)))).status == 200
     await quiet(served).wait()
