@@ -342,24 +342,25 @@ cdef class Appender:
         source.end(source.durable if at == source.tail else source.tail, False)
 
 
-cdef int nibble(uint32_t digit) noexcept nogil:
-    """What a hexadecimal digit stands for, -1 for anything else."""
-    if 48 <= digit <= 57:
-        return <int> digit - 48
-    digit |= 32
-    return <int> digit - 87 if 97 <= digit <= 102 else -1
+cdef enum:
+    NO_NIBBLE = 0x80
+
+#: What a hexadecimal digit stands for, NO_NIBBLE for anything else.
+cdef uint8_t[256] NIBBLES = [int(chr(c), 16) if chr(c) in "0123456789abcdefABCDEF" else NO_NIBBLE for c in range(256)]
 
 
 cpdef bytes id_bytes(str id):
     cdef uint8_t[16] raw
-    cdef int i, high, low
+    cdef int i
+    cdef uint8_t high, low, wrong = 0
     cdef Py_ssize_t size = 0
     cdef const char* text = PyUnicode_AsUTF8AndSize(id, &size) if id is not None else NULL
     if size != 36 or memcmp(text, b"req_", 4):
         raise ValueError(f"not the id of a request: {id!r}")
     for i in range(16):
-        high, low = nibble(<uint8_t> text[4 + 2 * i]), nibble(<uint8_t> text[5 + 2 * i])
-        if high < 0 or low < 0:
-            raise ValueError(f"not the id of a request: {id!r}")
-        raw[i] = <uint8_t> (high << 4 | low)
+        high, low = NIBBLES[<uint8_t> text[4 + 2 * i]], NIBBLES[<uint8_t> text[5 + 2 * i]]
+        wrong |= high | low
+        raw[i] = high << 4 | low
+    if wrong & NO_NIBBLE:
+        raise ValueError(f"not the id of a request: {id!r}")
     return <bytes> (<char*> raw)[:16]

@@ -13,9 +13,9 @@ from fastpath.record import DecisionRecord
 
 if TYPE_CHECKING:
     from backends.dialects.openai import Decision, Edit
-    from fastpath.account.books import Booking
     from fastpath.account.held import Held
     from fastpath.account.tariff import Terms
+    from fastpath.account.wording import Booking
     from fastpath.endpoints.paths import ApiPath
     from fastpath.guard.label import Label
     from fastpath.idempotency.claim import Claim
