@@ -26,10 +26,12 @@ cdef class Segment:
     cdef readonly uint32_t durable_count
     cdef readonly bint bad              # a sync failed: what is behind `durable` may never reach the disk
     cdef readonly bint sealed
+    cdef uint32_t reached       # pages before it were made writable once
     cdef fpo_key key
 
     cdef void put(self, uint32_t kind, const void* data, uint32_t size) noexcept nogil
     cdef void end(self, uint32_t end, bint last) noexcept nogil
+    cdef int reach(self, uint32_t tail) noexcept nogil
     cdef int populate(self, uint32_t start, uint32_t end) noexcept nogil
 
 

@@ -46,12 +46,15 @@ def find(data: Buffer, offset: int, token: int, sequence: int) -> int:
 def unseal(word: int, token: int, sequence: int) -> tuple[int, bool] | None:
     """Where a sealed segment's records end, and whether its writer ended with it; None when this is no seal."""
 
+def write_zeros(fd: int, start: int, end: int) -> int:
+    """Writes zeros to a file, a page at a time. Gives `end`. Blocks, without the interpreter lock. Raises OSError."""
+
 @final
 class Segment:
     """A segment that this process appends to. In Cython: `put`."""
 
     def __init__(self, fd: int, size: int, token: int, sequence: int) -> None:
-        """Maps a file of `size` bytes, all of them allocated and zero behind the header, and touches every page.
+        """Maps a file of `size` bytes, all of them allocated and zero behind the header.
 
         Takes the descriptor over. Raises OSError when it cannot be mapped, ValueError unless `size` is a multiple of
         4096 from 8192 to LARGEST; then the descriptor is still the caller's.

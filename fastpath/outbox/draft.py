@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from _native.outbox import Segment
+from _native.outbox import Segment, write_zeros
 from fastpath.outbox.folder import DRAFT, Stream
 from fastpath.outbox.header import Header
 from fastpath.settings.private import sync_folder
@@ -45,7 +45,7 @@ class Draft:
         """Writes one slice; gives the segment when that was the last."""
         if self._written < self._header.size:
             end = min(self._written + SLICE, self._header.size)
-            self._written += os.pwrite(self._fd, bytes(end - self._written), self._written)
+            self._written = write_zeros(self._fd, self._written, end)
             os.fdatasync(self._fd)
             return None
         return self._finish()

@@ -122,18 +122,20 @@ def test_F28_a_worker_starts_on_a_full_disk_and_waits_for_room(volume: Path) -> 
         writer.close()
 
 
-# -- a disk that fails: fdatasync gives EIO, as strace makes it --------------------------------------------------------
+# -- a disk that fails: msync and fdatasync give EIO, as strace makes it -----------------------------------------------
 
 
-def run_traced(folder: Path, steps: int, when: str, call: str = "fdatasync", error: str = "EIO") -> list[list[object]]:
-    """What `lives.sync_steps` says while that system call fails when it is made for the `when`-th time.
+def run_traced(folder: Path, steps: int, failing: dict[str, str], error: str = "EIO") -> list[list[object]]:
+    """What `lives.sync_steps` says while these system calls fail when each is made for the so-many-th time.
 
-    Making a segment of one slice takes one fdatasync, and two are made before the first record is.
+    A sync of records is one msync. Making a segment of one slice takes one fdatasync, and two are made at first.
     """
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("needs strace")
-    inject = ["-e", f"trace={call}", "-e", f"inject={call}:error={error}:when={when}"]
+    inject = ["-e", f"trace={','.join(failing)}"]
+    for call, when in failing.items():
+        inject += ["-e", f"inject={call}:error={error}:when={when}"]
     program = [sys.executable, "-m", "tests.outbox.lives", "sync", str(folder), str(steps)]
     command = [strace, "-f", "-qq", "-o", os.devnull, *inject, *program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -146,7 +148,7 @@ def run_traced(folder: Path, steps: int, when: str, call: str = "fdatasync", err
 
 def test_F29_a_sync_that_failed_is_never_taken_for_one_that_did_not(folder: Path) -> None:
     """Step 2's sync fails: its records go to a new segment, and count as synced only with that."""
-    steps = run_traced(folder, 4, "4")
+    steps = run_traced(folder, 4, {"msync": "2"})
     assert [step[0] for step in steps] == [10, 20, 30, 40]
     assert [step[1] for step in steps] == [0, 1, 1, 1]
     assert [step[4] for step in steps] == [0, 10, 10, 10]
@@ -157,7 +159,7 @@ def test_F29_a_sync_that_failed_is_never_taken_for_one_that_did_not(folder: Path
 
 def test_F29_a_disk_that_goes_on_failing_is_told(folder: Path) -> None:
     """Nothing is synced, nothing is healthy, and still every record is there for a reader; afterwards all is well."""
-    steps = run_traced(folder, 6, "4..8")
+    steps = run_traced(folder, 6, {"msync": "2..3", "fdatasync": "3..5"})
     assert [step[0] for step in steps] == [10, 10, 10, 10, 50, 60]
     assert [step[2] for step in steps] == [True, False, False, False, True, True]
     assert steps[1][3] == steps[3][3] == "records could not be synced: Input/output error"
@@ -167,9 +169,18 @@ def test_F29_a_disk_that_goes_on_failing_is_told(folder: Path) -> None:
     reader.close()
 
 
+def test_F29_the_sync_of_a_full_segment_fails_like_any_other(folder: Path) -> None:
+    """That one is an fdatasync, which the seal is part of: the third, when the first segment is full."""
+    steps = run_traced(folder, 30, {"fdatasync": "3"})
+    assert steps[-1][1:4] == [1, True, ""]
+    reader = OutboxReader(folder)
+    assert read_all(reader) == [lives.record_of(number) for number in range(300)], "each once, in order"
+    reader.close()
+
+
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EDQUOT"])
 def test_F28_a_disk_that_gives_no_new_segment_is_told(folder: Path, error: str) -> None:
-    steps = run_traced(folder, 3, "2+", "fallocate", error)
+    steps = run_traced(folder, 3, {"fallocate": "2+"}, error)
     assert all("no room for records" in str(step[3]) for step in steps)
     assert steps[-1][0] == 30, "what there is goes on being used"
     reader = OutboxReader(folder)

@@ -177,3 +177,25 @@ def test_descriptors_and_maps_are_given_back(write: Write) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
     writer.close()
     assert writer.stream.name not in Path("/proc/self/maps").read_text()
+
+
+def written_bytes() -> int:
+    """Bytes of pages that this process has made dirty; 0 where the file system has no disk."""
+    (line,) = (line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("write_bytes"))
+    return int(line.split()[1])
+
+
+def test_a_sync_writes_what_was_appended_and_not_what_lies_around_it(folder: Path) -> None:
+    """A segment that was written in large pieces is synced in large pieces: 1 MiB for each record."""
+    writer = OutboxWriter(folder, SystemClock(), thread=False)
+    try:
+        writer.put(b"x")
+        writer.step()  # and the pages ahead are made writable, which counts as written
+        before = written_bytes()
+        for _ in range(50):
+            assert writer.put(bytes(100))
+            writer.step()
+        assert writer.syncs == 51
+        assert written_bytes() - before <= 50 * 2 * 4096, "the page of its tail, and the next one"
+    finally:
+        writer.close()
