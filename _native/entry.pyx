@@ -55,7 +55,7 @@ cdef class Entry:
         """Where the next value goes: there is room for so many bytes."""
         cdef Py_ssize_t room = self._room
         cdef void* grown
-        if self._size + size > room:
+        if self._data == NULL or self._size + size > room:
             room = max(FIRST_ROOM, 2 * room, self._size + size)
             grown = PyMem_Realloc(self._data, room)
             if grown == NULL:

@@ -1,5 +1,8 @@
+from _native.keyed cimport KeyedHash
+
+
 cdef class KeyHasher:
-    cdef object _state
+    cdef KeyedHash _hash
     cdef readonly str pepper_id
 
     cpdef bytes digest(self, bytes token)

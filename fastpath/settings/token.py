@@ -8,6 +8,7 @@ changes after it is made, so any thread may use it.
 import hashlib
 import secrets
 
+from _native.keyed import KeyedHash
 from fastpath.settings.secret import Secret
 
 DIGEST_SIZE = 32
@@ -33,17 +34,15 @@ def pepper_id(pepper: bytes) -> str:
 
 
 class KeyHasher:
-    """Hashes tokens under one pepper. Hashing copies a state that already holds the pepper."""
+    """Hashes tokens under one pepper."""
 
     def __init__(self, pepper: bytes) -> None:
-        self._state = hashlib.blake2b(key=pepper, digest_size=DIGEST_SIZE)
+        self._hash = KeyedHash(pepper, DIGEST_SIZE)
         self.pepper_id = pepper_id(pepper)
 
     def digest(self, token: bytes) -> bytes:
         """32 bytes for a token of any length."""
-        state = self._state.copy()
-        state.update(token)
-        return state.digest()
+        return self._hash.digest(token)
 
     def hash_bytes(self, token: bytes) -> str:
         """The hash of what somebody presented, as it is stored and as it stands in a settings file."""

@@ -61,6 +61,9 @@ def test_a_buffer_that_was_used_shows_nothing_of_it(all_of_them: list[Any]) -> N
 
 def test_what_is_messagepack_already_is_copied() -> None:
     entry = Entry()
+    assert entry.take() == b""
+    entry.raw(b"")
+    assert entry.take() == b""
     entry.begin()
     entry.array(2)
     entry.raw(msgspec.msgpack.encode({"a": 1}))
