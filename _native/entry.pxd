@@ -1,7 +1,7 @@
 """A record of the outbox while it is written: MessagePack, value by value, into one buffer that is used again."""
 
 cimport cython
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t
 
 
 @cython.final

@@ -6,7 +6,7 @@ them. Belongs to one event loop.
 
 from typing import Protocol, final
 
-class Writer(Protocol):
+class _Writer(Protocol):
     """Where records go: an `_native.outbox.Appender`, which takes them out of the buffer, or whatever stands for it."""
 
     def put(self, data: bytes, /) -> bool: ...
@@ -40,11 +40,11 @@ class Entry:
     def take(self) -> bytes:
         """What was written since `begin`."""
 
-    def put(self, writer: Writer) -> bool:
+    def put(self, writer: _Writer) -> bool:
         """Hands it over as the writer's method of this name does."""
 
-    def put_opening(self, writer: Writer) -> bool: ...
-    def put_closing(self, writer: Writer) -> bool: ...
+    def put_opening(self, writer: _Writer) -> bool: ...
+    def put_closing(self, writer: _Writer) -> bool: ...
 
 @final
 class Memo:

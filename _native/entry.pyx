@@ -3,7 +3,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from _native.outbox cimport Appender
@@ -174,7 +174,7 @@ cdef class Entry:
 cdef class Memo:
     """Two places for each object, so that few push each other out: with 1,000 in them, one look-up in 40 finds none."""
 
-    def __init__(self):
+    def __cinit__(self):
         self._of = [None] * PLACES
         self._made = [None] * PLACES
 

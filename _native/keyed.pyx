@@ -13,7 +13,7 @@ cdef extern from "blake2b.h" nogil:
 
 
 cdef class KeyedHash:
-    def __cinit__(self, bytes key not None, Py_ssize_t size=32):
+    def __init__(self, bytes key not None, Py_ssize_t size=32):
         cdef Py_ssize_t given = PyBytes_GET_SIZE(key)
         if given > FPB_MOST_KEY or not 1 <= size <= FPB_MOST_OUT:
             raise ValueError(f"BLAKE2b has no key of {given} bytes, or no digest of {size}")

@@ -5,7 +5,7 @@ A request whose Intent finds no room is refused before it is sent: nothing is di
 the worker's loop and never waits.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from _native.entry import Entry
 from fastpath.account.cost import progress_of
@@ -14,14 +14,21 @@ from fastpath.context import RequestContext
 from fastpath.outbox.facts import Mark, encode
 
 if TYPE_CHECKING:
-    from _native.entry import Writer
     from fastpath.snapshot import Target
+
+
+class Writer(Protocol):
+    """Where records go: an `_native.outbox.Appender`, or whatever stands for it."""
+
+    def put(self, data: bytes, /) -> bool: ...
+    def put_opening(self, data: bytes, /) -> bool: ...
+    def put_closing(self, data: bytes, /) -> bool: ...
 
 
 class Books:
     """The facts of one worker's requests."""
 
-    def __init__(self, writer: "Writer") -> None:
+    def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._entry = Entry()
         self._wording = Wording()
