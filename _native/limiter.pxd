@@ -41,15 +41,17 @@ cdef class Limiter:
     cdef int n_rates
     cdef int n_slots
     cdef int n_budgets
-    cdef fp_rate rates[32]    # these and slots in the order of their rows
-    cdef weights units[32]
-    cdef int64_t scales[32]
-    cdef int families[32]
-    cdef int rate_order[32]   # place in `rates` -> place the caller gave
-    cdef fp_slot slots[8]
-    cdef int slot_order[8]
-    cdef fp_allowance budgets[8]
-    cdef int64_t notices[8]   # what settle() reports as reached
+    # All of it lies in one piece of memory of just that size: there is a limiter for each key, and a request of one that
+    # was not heard of lately waits for memory, not for arithmetic.
+    cdef fp_rate* rates       # these and slots in the order of their rows; the first in that piece
+    cdef weights* units
+    cdef int64_t* scales
+    cdef int* families
+    cdef int* rate_order      # place in `rates` -> place the caller gave
+    cdef fp_slot* slots
+    cdef int* slot_order
+    cdef fp_allowance* budgets
+    cdef int64_t* notices     # what settle() reports as reached
 
     cpdef object admit(self, int64_t now, int64_t expires, int64_t input, int64_t output, int64_t money)
     cpdef (int, int64_t, int64_t) nearest(self, int64_t now, int family) noexcept

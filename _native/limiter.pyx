@@ -1,6 +1,7 @@
 """The limiter as Python sees it. See limiter.pyi for the contract, arena_budgets.h for everything that is subtle."""
 
 cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -181,6 +182,25 @@ cdef int check(bint sound, object what) except -1:
     return 0
 
 
+cdef int allocate(Limiter self, size_t rates, size_t slots, size_t budgets) except -1:
+    """Room for so many of each, those of eight bytes before those of four."""
+    cdef size_t of_rate = sizeof(fp_rate) + sizeof(weights) + sizeof(int64_t) + 2 * sizeof(int)
+    cdef size_t of_slot = sizeof(fp_slot) + sizeof(int)
+    cdef size_t of_budget = sizeof(fp_allowance) + sizeof(int64_t)
+    self.rates = <fp_rate*> PyMem_Calloc(1, rates * of_rate + slots * of_slot + budgets * of_budget)
+    if self.rates == NULL:
+        raise MemoryError
+    self.units = <weights*> (self.rates + rates)
+    self.scales = <int64_t*> (self.units + rates)
+    self.budgets = <fp_allowance*> (self.scales + rates)
+    self.notices = <int64_t*> (self.budgets + budgets)
+    self.slots = <fp_slot*> (self.notices + budgets)
+    self.slot_order = <int*> (self.slots + slots)
+    self.families = self.slot_order + slots
+    self.rate_order = self.families + rates
+    return 0
+
+
 cdef int set_rate(Limiter self, int i, int place, object rate) except -1:
     check(min(rate.period, rate.burst, rate.per, rate.scale) > 0, rate)
     check(min(rate.request, rate.input, rate.output, rate.depth) >= 0, rate)
@@ -230,19 +250,27 @@ cdef class Limiter:
 
     def __init__(self, Arena arena not None, rates=(), slots=(), budgets=()):
         cdef int i
+        rate_order = in_row_order([(<Bucket?> rate.bucket).row for rate in rates], MOST_RATES)
+        slot_order = in_row_order([(<Limit?> limit).row for limit, _ in slots], FP_MOST)
+        in_row_order([(<Budget?> allowance.budget).rows.rows[0] for allowance in budgets], FP_MOST)
+        if self.rates != NULL:
+            raise RuntimeError("a limiter is made once")
+        allocate(self, len(rates), len(slots), len(budgets))
         self.arena, self.pairs = arena, []
-        for i, place in enumerate(in_row_order([(<Bucket?> rate.bucket).row for rate in rates], 32)):
+        for i, place in enumerate(rate_order):
             set_rate(self, i, place, rates[place])
         self.n_rates = len(rates)
-        for i, place in enumerate(in_row_order([(<Limit?> limit).row for limit, _ in slots], FP_MOST)):
+        for i, place in enumerate(slot_order):
             limit, self.slots[i].most = slots[place]
             self.slots[i].row = (<Limit> limit).row
             self.slot_order[i] = place
         self.n_slots = len(slots)
-        in_row_order([(<Budget?> allowance.budget).rows.rows[0] for allowance in budgets], FP_MOST)
         for i, allowance in enumerate(budgets):
             set_budget(self, i, allowance)
         self.n_budgets = len(budgets)
+
+    def __dealloc__(self):
+        PyMem_Free(self.rates)
 
     def turn(self, int place, int64_t period, int64_t previous):
         check(0 <= place < self.n_budgets and 0 <= previous < period <= FP_PERIODS, f"the period {period} at {place}")

@@ -23,3 +23,4 @@ cdef class Rates:
 
 
 cpdef bytes nano_text(int64_t nano)
+cpdef bytes decimal_text(int64_t number)

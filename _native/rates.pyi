@@ -31,3 +31,6 @@ class Rates:
 
 def nano_text(nano: int) -> bytes:
     """Nano-units as a decimal text of whole units, exactly: `fastpath.money.amount.format_nano`, for a header."""
+
+def decimal_text(number: int) -> bytes:
+    """A whole number of 64 bits as its digits."""

@@ -99,3 +99,17 @@ cpdef bytes nano_text(int64_t nano):
         at -= 1
         text[at] = c"-"
     return PyBytes_FromStringAndSize(text + at, 32 - at)
+
+
+cpdef bytes decimal_text(int64_t number):
+    cdef char text[20]
+    cdef int at = 20
+    cdef uint64_t left = <uint64_t> number if number >= 0 else <uint64_t> 0 - <uint64_t> number
+    while left or at == 20:
+        at -= 1
+        text[at] = <char> (c"0" + left % 10)
+        left = left // 10
+    if number < 0:
+        at -= 1
+        text[at] = c"-"
+    return PyBytes_FromStringAndSize(text + at, 20 - at)

@@ -6,6 +6,7 @@ looked up when a plan is made.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -117,12 +118,22 @@ def owners_of(settings: Settings) -> Iterator[Key | Tenant | Team | User]:
 
 
 def resolved_keys(settings: Settings) -> tuple[Key, ...]:
-    """The keys, each with the team of its user where it names none: bills go to that team, as limits do."""
+    """The keys, each with the team of its user where it names none: bills go to that team, as limits do.
+
+    What keys have in common is one object for all of them: a request of any key then finds it in the processor's cache.
+    """
     teams = {(tenant.name, user.name): user.team for tenant in settings.tenants for user in tenant.users}
-    return tuple(
-        key if key.team or not key.user else msgspec.structs.replace(key, team=teams.get((key.tenant or "", key.user)))
-        for key in settings.keys
-    )
+    seen: dict[object, Any] = {}
+    return tuple(_resolved(key, teams, seen) for key in settings.keys)
+
+
+def _resolved(key: Key, teams: dict[tuple[str, str], str | None], seen: dict[object, Any]) -> Key:
+    """seen: what keys before this one had."""
+    team = key.team if key.team or not key.user else teams.get((key.tenant or "", key.user))
+    tenant, models = seen.setdefault(key.tenant, key.tenant), seen.setdefault(key.models, key.models)
+    if team is key.team and tenant is key.tenant and models is key.models:
+        return key
+    return msgspec.structs.replace(key, tenant=tenant, team=team, models=models)
 
 
 def _own(key: Key, home: Tenant | None) -> Member:

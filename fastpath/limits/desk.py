@@ -9,7 +9,7 @@ from _native.limiter import NO_BOUND
 from fastpath.errors import Header
 from fastpath.limits.admission import Rejection, Ticket, admit
 from fastpath.limits.book import Book, Caller, Holder, owners_of
-from fastpath.limits.meters import Meters
+from fastpath.limits.meters import Meters, likeness_of
 from fastpath.limits.plan import Capacity, Plan
 from fastpath.limits.seeding import CLOSED, seal_of
 from fastpath.limits.thresholds import Alert, degraded_model
@@ -22,9 +22,9 @@ MOST_KEPT = 16_384
 class Standing:
     """How one key stands with one model."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, meters: Meters) -> None:
         self.plan = plan
-        self.meters = Meters(plan)
+        self.meters = meters
         self.free = not (plan.rates or plan.slots or plan.funds)  # nothing limits it
         self.capped = any(fund.stop < NO_BOUND for fund in plan.funds)  # a budget may refuse it
         self.money = any(fund.kind == "money" for fund in plan.funds)
@@ -43,8 +43,8 @@ class Standing:
     def headers(self, dialect: str, now: float, wall: float) -> list[Header]:
         """What is left, in the names of the caller's dialect. now: monotonic seconds; wall: Unix seconds."""
         if dialect == "messages":
-            return self.meters.messages_headers(now, wall)
-        return self.meters.headers(now)
+            return self.meters.messages_headers(self.plan.limiter, now, wall)
+        return self.meters.headers(self.plan.limiter, now)
 
 
 def caller_of(key: Key | None) -> Caller:
@@ -63,6 +63,7 @@ class Desk:
         self._alert = alert
         self._seal = seal
         self._standings: dict[tuple[Caller, str], Standing] = {}
+        self._meters: dict[tuple[object, ...], Meters] = {}  # by likeness, at most one for each standing
 
     @staticmethod
     def open(settings: Settings, arena: Arena, alert: Alert, capacity: Capacity | None = None) -> "Desk | None":
@@ -86,8 +87,17 @@ class Desk:
         if found is None:
             if len(self._standings) >= MOST_KEPT:
                 self._standings.clear()
-            found = self._standings[pair] = Standing(self._book.plan(caller, model))
+                self._meters.clear()
+            found = self._standings[pair] = self._make(caller, model)
         return found
+
+    def _make(self, caller: Caller, model: str) -> Standing:
+        plan = self._book.plan(caller, model)
+        likeness = likeness_of(plan)
+        meters = self._meters.get(likeness)
+        if meters is None:
+            meters = self._meters[likeness] = Meters(plan)
+        return Standing(plan, meters)
 
     def admit(
         self, standing: Standing, now: float, wall: float, input: int, output: int, money: int

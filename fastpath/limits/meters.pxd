@@ -1,6 +1,7 @@
 cimport cython
 
 from _native.limiter cimport Limiter
+from _native.rates cimport decimal_text
 
 
 cdef class Meter:
@@ -15,17 +16,16 @@ cdef tuple _SHORT
 
 
 cdef class Meters:
-    cdef Limiter _limiter
     cdef list _messages
     cdef list _openai
     cdef long long _day
     cdef bytes _date
 
-    cpdef list headers(self, double now)
-    cpdef list messages_headers(self, double now, double wall)
+    cpdef list headers(self, Limiter limiter, double now)
+    cpdef list messages_headers(self, Limiter limiter, double now, double wall)
 
     @cython.locals(meter=Meter, place=int, left=cython.longlong, wait=cython.longlong, moment=cython.longlong)
-    cdef list _told(self, list meters, double now, double wall)
+    cdef list _told(self, list meters, Limiter limiter, double now, double wall)
     cdef bytes _rfc3339(self, double wall)
 
 

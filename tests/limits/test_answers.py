@@ -27,9 +27,10 @@ def fields(error: GatewayError) -> dict[bytes, bytes]:
 
 def test_openai_headers_tell_the_tightest_limit_of_each_kind(gate) -> None:
     gate = gate(LIMITS)
-    meters = Meters(gate.plan())
+    plan = gate.plan()
+    meters = Meters(plan)
     gate.take("k", 100, 500)
-    assert meters.headers(gate.clock.monotonic()) == [
+    assert meters.headers(plan.limiter, gate.clock.monotonic()) == [
         (b"x-ratelimit-limit-requests", b"60"),
         (b"x-ratelimit-remaining-requests", b"59"),
         (b"x-ratelimit-reset-requests", b"1s"),
@@ -37,13 +38,14 @@ def test_openai_headers_tell_the_tightest_limit_of_each_kind(gate) -> None:
         (b"x-ratelimit-remaining-tokens", b"5400"),
         (b"x-ratelimit-reset-tokens", b"6s"),
     ]
-    assert dict(meters.headers(gate.clock.monotonic() + 0.5))[b"x-ratelimit-reset-requests"] == b"500ms"
+    assert dict(meters.headers(plan.limiter, gate.clock.monotonic() + 0.5))[b"x-ratelimit-reset-requests"] == b"500ms"
 
 
 def test_anthropic_headers_have_their_names_and_moments(gate) -> None:
     gate = gate(LIMITS)
     gate.take("k", 100, 500)
-    found = dict(Meters(gate.plan()).messages_headers(gate.clock.monotonic(), 1_790_000_000.0))
+    plan = gate.plan()
+    found = dict(Meters(plan).messages_headers(plan.limiter, gate.clock.monotonic(), 1_790_000_000.0))
     assert found[b"anthropic-ratelimit-requests-limit"] == b"60"
     assert found[b"anthropic-ratelimit-requests-reset"] == b"2026-09-21T14:13:21Z"
     assert found[b"anthropic-ratelimit-tokens-remaining"] == b"5400"
@@ -53,7 +55,8 @@ def test_anthropic_headers_have_their_names_and_moments(gate) -> None:
 
 def test_input_limits_stand_for_tokens_where_there_are_no_others(gate) -> None:
     gate = gate("keys: [{name: k, hash: HASH, limits: [{count: input_tokens, most: 50}]}]")
-    assert dict(Meters(gate.plan()).headers(1.0))[b"x-ratelimit-remaining-tokens"] == b"50"
+    plan = gate.plan()
+    assert dict(Meters(plan).headers(plan.limiter, 1.0))[b"x-ratelimit-remaining-tokens"] == b"50"
 
 
 def test_what_all_callers_share_is_told_to_nobody(gate) -> None:
@@ -66,7 +69,8 @@ def test_what_all_callers_share_is_told_to_nobody(gate) -> None:
             limits: [{count: requests, most: 5}, {count: tokens, most: 5}, {count: concurrency, most: 1}]
         """
     )
-    assert Meters(gate.plan()).headers(1.0) == []
+    plan = gate.plan()
+    assert Meters(plan).headers(plan.limiter, 1.0) == []
     running = gate.take("k", 5)
     for rejection in (gate.refuse("k", 1), gate.refuse("k", 0)):
         error = describe(rejection)

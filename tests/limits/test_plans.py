@@ -201,7 +201,8 @@ def test_before_anything_is_measured_the_number_holds(gate) -> None:
     assert passed(gate(SHARE.replace("share: 0.2", "share: 0.2, most: 7"), capacity), "k") == 7
     gate = gate(SHARE.replace("name: k", "name: free"), capacity)
     assert [isinstance(gate.ask("free"), Ticket) for _ in range(500)] == [True] * 500
-    assert Meters(gate.plan("free")).headers(gate.clock.monotonic()) == []
+    plan = gate.plan("free")
+    assert Meters(plan).headers(plan.limiter, gate.clock.monotonic()) == []
 
 
 def test_nothing_measured_at_all_admits_nearly_nothing(gate) -> None:

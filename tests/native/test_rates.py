@@ -1,10 +1,10 @@
 """Prices as a request multiplies them, against the arithmetic that everything else bills by."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from _native.rates import Rates, nano_text
+from _native.rates import Rates, decimal_text, nano_text
 from fastpath.account.tariff import rates_of
 from fastpath.money.amount import format_nano
 from scheduler.money import MOST_NANO, Billable, Price, nano_of, pico_of
@@ -89,3 +89,10 @@ def test_a_half_goes_to_the_even_one(pico: int, nano: int, markup: int) -> None:
 @given(st.integers(-(2**63), 2**63 - 1) | st.integers(-(10**12), 10**12).map(lambda n: n * 10**6))
 def test_an_amount_is_written_as_everywhere(nano: int) -> None:
     assert nano_text(nano).decode() == format_nano(nano)
+
+
+@given(st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 18).map(lambda n: 10 ** abs(n) - 1))
+@example(-(2**63))
+@example(0)
+def test_a_whole_number_is_written_as_python_does(number: int) -> None:
+    assert decimal_text(number) == b"%d" % number
