@@ -19,6 +19,15 @@ cdef enum ParserState:
     DONE
 
 
+cdef enum:
+    MOST_LINES = 64
+
+
+cdef struct Lines:
+    int count
+    Py_ssize_t ends[MOST_LINES]     # of the first lines of a head, line ends included
+
+
 cpdef bytes length_field(long long size)
 cpdef bytes write_request(bytes fixed, bytes fields, long long length, bytes body)
 cdef char* put(char* out, bytes piece) noexcept
@@ -61,7 +70,7 @@ cdef class MessageParser:
     cdef int _check_prefix(self) except -1
 
     # parse: a complete piece
-    cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size) except -1
+    cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size, const Lines* lines) except -1
     cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1
     cdef int _parse_field(self, const unsigned char* p, Py_ssize_t size) except -1
     cdef int _parse_chunk_size(self, const unsigned char* p, Py_ssize_t size) except -1

@@ -3,6 +3,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
@@ -58,23 +59,24 @@ cdef class FieldNames:
 
     cdef bytes find(self, const unsigned char* name, Py_ssize_t size):
         """The name object that is spelt like this, in any letter case; None when it is not one of ours."""
-        cdef unsigned char lower[MAX_NAME]
-        cdef bytes known
+        cdef PyObject* known
         cdef int i
         if not 0 < size <= MAX_NAME or not self.lengths >> size & 1:
             return None
-        fp_lower(lower, name, size)
-        i = self.first[_name_slot(lower, size)]
+        i = self.first[_name_slot(name, size)]
         while i >= 0:
-            known = <bytes> self.names[i]
-            if PyBytes_GET_SIZE(known) == size and memcmp(PyBytes_AS_STRING(known), lower, size) == 0:
-                return known
+            known = PyTuple_GET_ITEM(self.names, i)
+            if PyBytes_GET_SIZE(<object> known) == size and fp_is_spelt(
+                name, <const unsigned char*> PyBytes_AS_STRING(<object> known), size
+            ):
+                return <bytes> known
             i = self.next[i]
         return None
 
 
 cdef inline int _name_slot(const unsigned char* name, Py_ssize_t size) noexcept nogil:
-    return (size * 5 + name[0] * 3 + name[size - 1]) & (NAME_SLOTS - 1)
+    # Letters in either case have the same slot.
+    return (size * 5 + (name[0] | 32) * 3 + (name[size - 1] | 32)) & (NAME_SLOTS - 1)
 
 
 cdef bint _is_token(bytes name):
@@ -107,6 +109,19 @@ cdef extern from *:
         return (((x - ones * 32) | (del - ones) | x) & tops) != 0;
     }
 
+    /* Whether all eight bytes are letters, digits or dashes, of which nearly all names of fields are made. */
+    static inline int fp_usual(const unsigned char *p) {
+        const uint64_t ones = UINT64_C(0x0101010101010101), tops = UINT64_C(0x8080808080808080);
+        uint64_t x, low, small, letter, digit, dash;
+        memcpy(&x, p, 8);
+        low = x & ~tops;
+        small = low | ones * 32;
+        letter = (small + ones * (128 - 'a')) & ~(small + ones * (127 - 'z'));
+        digit = (low + ones * (128 - '0')) & ~(low + ones * (127 - '9'));
+        dash = ~((low ^ ones * '-') + ~tops);
+        return ((letter | digit | dash) & ~x & tops) == tops;
+    }
+
     /* Capital ASCII letters as small ones, the rest as it is. */
     static inline uint64_t fp_lower_8(uint64_t x) {
         const uint64_t ones = UINT64_C(0x0101010101010101), tops = UINT64_C(0x8080808080808080);
@@ -129,24 +144,60 @@ cdef extern from *:
             memcpy(out + at, &x, 8);
         }
     }
+
+    /* Whether a text is `known` (in small letters) in any letter case. */
+    static inline int fp_is_spelt(const unsigned char *p, const unsigned char *known, ptrdiff_t size) {
+        ptrdiff_t at = 0;
+        uint64_t x, y;
+        if (size < 8) {
+            for (; at < size; at++) if ((p[at] >= 'A' && p[at] <= 'Z' ? p[at] | 32 : p[at]) != known[at]) return 0;
+            return 1;
+        }
+        for (; at < size; at += 8) {
+            if (at > size - 8) at = size - 8;
+            memcpy(&x, p + at, 8);
+            memcpy(&y, known + at, 8);
+            if (fp_lower_8(x) != y) return 0;
+        }
+        return 1;
+    }
     """
     int fp_suspicious(const unsigned char* p) noexcept nogil
+    int fp_usual(const unsigned char* p) noexcept nogil
+    int fp_is_spelt(const unsigned char* p, const unsigned char* known, Py_ssize_t size) noexcept nogil
     void fp_lower(unsigned char* out, const unsigned char* p, Py_ssize_t size) noexcept nogil
 
 
 cdef bint _has_control(const unsigned char* p, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t i = 0, stop
-    while i + 8 <= size:
-        if fp_suspicious(p + i):
-            for stop in range(i, i + 8):
-                if CONTROL[p[stop]]:
-                    return True
-        i += 8
+    if size >= 8:
+        while i < size:
+            i = min(i, size - 8)  # the last eight overlap those before
+            if fp_suspicious(p + i):
+                for stop in range(i, i + 8):
+                    if CONTROL[p[stop]]:
+                        return True
+            i += 8
+        return False
     while i < size:
         if CONTROL[p[i]]:
             return True
         i += 1
     return False
+
+
+cdef inline bint _is_name(const unsigned char* p, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t at = 0
+    if size >= 8:
+        while fp_usual(p + at):
+            if at == size - 8:
+                return True
+            at = min(at + 8, size - 8)  # the last eight overlap those before
+    while at < size:
+        if not TOKEN[p[at]]:
+            return False
+        at += 1
+    return size > 0
 
 
 cdef int _check_trailer(const unsigned char* p, Py_ssize_t size) except -1:
@@ -311,9 +362,11 @@ cdef class MessageParser:
         """Finds the blank line; a head that came in one piece is parsed where it lies."""
         cdef Py_ssize_t start = at, line = at
         cdef const unsigned char* nl
+        cdef Lines lines
         cdef Py_ssize_t held = len(self.held) if self.held is not None else 0
         cdef const unsigned char* q
         if held == 0:
+            lines.count = 0
             while True:
                 nl = <const unsigned char*> memchr(p + line, 10, size - line)
                 if nl == NULL:
@@ -325,9 +378,12 @@ cdef class MessageParser:
                         raise ProtocolError("no start line")
                     if nl + 1 - p - start > MAX_HEAD:
                         raise HeadTooLarge("a head larger than 64 KiB")
-                    self._parse_head(p + start, line - start)
+                    self._parse_head(p + start, line - start, &lines)
                     return nl + 1 - p
                 line = nl + 1 - p
+                if lines.count < MOST_LINES:
+                    lines.ends[lines.count] = line - start
+                    lines.count += 1
             self.held = bytearray(data[start:])
             self.scanned = line - start
         else:
@@ -349,7 +405,7 @@ cdef class MessageParser:
                     at = start + (nl + 1 - q) - held
                     whole = bytes(self.held[:line])
                     self.held = None
-                    self._parse_head(<const unsigned char*> PyBytes_AS_STRING(whole), line)
+                    self._parse_head(<const unsigned char*> PyBytes_AS_STRING(whole), line, NULL)
                     return at
                 line = nl + 1 - q
             self.scanned = line
@@ -405,27 +461,30 @@ cdef class MessageParser:
                 raise ProtocolError("trailers larger than 64 KiB")
         return stop
 
-    cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size) except -1:
-        """`p[:size]` is the start line and the field lines, each with its CR LF."""
-        cdef Py_ssize_t at = 0
-        cdef const unsigned char* nl
-        cdef bint first = True
+    cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size, const Lines* lines) except -1:
+        """`p[:size]` is the start line and the field lines, each with its CR LF. lines: where the first of them end, as
+        far as that is known."""
+        cdef Py_ssize_t at = 0, end
+        cdef int line = 0
         self.length = -1
         self.fields_seen = 0
         self.coding = self.connection = None
         while at < size:
-            nl = <const unsigned char*> memchr(p + at, 10, size - at)
-            if first:
-                self._parse_start(p + at, nl - 1 - p - at)
-                first = False
+            if lines != NULL and line < lines.count:
+                end = lines.ends[line]
             else:
-                self._parse_field(p + at, nl - 1 - p - at)
-            at = nl + 1 - p
+                end = <const unsigned char*> memchr(p + at, 10, size - at) + 1 - p
+            if line == 0:
+                self._parse_start(p + at, end - 2 - at)
+            else:
+                self._parse_field(p + at, end - 2 - at)
+            at = end
+            line += 1
         self._take_head()
         return 0
 
     cdef int _parse_field(self, const unsigned char* p, Py_ssize_t size) except -1:
-        cdef Py_ssize_t colon, start, end = size, at = 0
+        cdef Py_ssize_t colon, start, end = size
         cdef const unsigned char* mark
         cdef bytes name
         self.fields_seen += 1
@@ -437,9 +496,7 @@ cdef class MessageParser:
         colon = mark - p
         name = self.known.find(p, colon)
         if name is None:  # one that is known is well-formed
-            while at < colon and TOKEN[p[at]]:
-                at += 1
-            if colon == 0 or at < colon:
+            if not _is_name(p, colon):
                 raise ProtocolError("malformed header field name")
             if self.keeps_all:
                 name = _lowered(p, colon)
@@ -650,9 +707,9 @@ cdef class RequestParser(MessageParser):
         self.rest += data[at:]
         return size
 
-    cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size) except -1:
+    cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size, const Lines* lines) except -1:
         self.head = PyBytes_FromStringAndSize(<const char*> p, size)
-        return MessageParser._parse_head(self, p, size)
+        return MessageParser._parse_head(self, p, size, lines)
 
     cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1:
         cdef Py_ssize_t i = 0, start

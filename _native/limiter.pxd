@@ -55,6 +55,7 @@ cdef class Limiter:
 
     cpdef object admit(self, int64_t now, int64_t expires, int64_t input, int64_t output, int64_t money)
     cpdef (int, int64_t, int64_t) nearest(self, int64_t now, int family) noexcept
+    cpdef void fetch(self) noexcept
     cdef void charge(self, int64_t* costs, int64_t input, int64_t output) noexcept nogil
 
 

@@ -114,6 +114,9 @@ class Limiter:
         Raises ValueError for a negative amount, RuntimeError when it needs a lease and the process did not `join`.
         """
 
+    def fetch(self) -> None:
+        """Has the rows that it counts in brought into the processor's cache while something else is done."""
+
     def tightest(self, now: int, family: int) -> tuple[int, int, int] | None:
         """Place, units left and ns until it is full again of the rate of a family with the fewest left."""
 

@@ -67,6 +67,7 @@ cdef extern from "arena.h" nogil:
     enum:
         FP_BUDGETS
         FP_BUCKETS
+        FP_LIMITS
         FP_LEASES
         FP_TOKENS
         FP_MONEY
@@ -102,6 +103,16 @@ cdef extern from "arena.h" nogil:
     void fp_spend(fp_map* map, const fp_allowance* budget, int64_t amount)
     void fp_seed(fp_map* map, const fp_allowance* budget, int64_t period, int64_t spent)
     uint32_t fp_cross(fp_marks* marks, int64_t period, uint32_t crossed, uint32_t days)
+
+cdef extern from *:
+    """
+    #if defined(__GNUC__)
+    #define fp_fetch(row) __builtin_prefetch(row, 1)
+    #else
+    #define fp_fetch(row) ((void) (row))
+    #endif
+    """
+    void fp_fetch(const void* row) noexcept nogil
 
 MOST_RATES = 32
 MOST_SLOTS = FP_MOST
@@ -291,6 +302,15 @@ cdef class Limiter:
         for i in range(self.n_slots):
             if self.slot_order[i] == place:
                 self.slots[i].most = most
+
+    cpdef void fetch(self) noexcept:
+        cdef int i
+        for i in range(self.n_rates):
+            if self.rates[i].row != FP_NO_ROW:
+                fp_fetch(fp_at(self.arena.map, FP_BUCKETS, self.rates[i].row))
+        for i in range(self.n_slots):
+            if self.slots[i].row != FP_NO_ROW:
+                fp_fetch(fp_at(self.arena.map, FP_LIMITS, self.slots[i].row))
 
     cdef void charge(self, int64_t* costs, int64_t input, int64_t output) noexcept nogil:
         cdef int i

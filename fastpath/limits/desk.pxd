@@ -24,9 +24,10 @@ cdef class Desk:
     cdef object _alert
     cdef object _seal
     cdef dict _standings
+    cdef Py_ssize_t _kept
     cdef dict _meters
 
-    @cython.locals(found=Standing)
+    @cython.locals(found=Standing, known=dict)
     cpdef Standing standing(self, object caller, str model)
     cdef Standing _make(self, object caller, str model)
     cpdef admit(self, Standing standing, double now, double wall, long long input, long long output, long long money)

@@ -62,7 +62,8 @@ class Desk:
         self._book = book
         self._alert = alert
         self._seal = seal
-        self._standings: dict[tuple[Caller, str], Standing] = {}
+        self._standings: dict[str, dict[Caller, Standing]] = {}  # by model
+        self._kept = 0
         self._meters: dict[tuple[object, ...], Meters] = {}  # by likeness, at most one for each standing
 
     @staticmethod
@@ -82,22 +83,23 @@ class Desk:
 
     def standing(self, caller: Caller, model: str) -> Standing:
         """How a caller stands with a model, whose names are as the settings have them."""
-        pair = (caller, model)
-        found = self._standings.get(pair)
-        if found is None:
-            if len(self._standings) >= MOST_KEPT:
-                self._standings.clear()
-                self._meters.clear()
-            found = self._standings[pair] = self._make(caller, model)
-        return found
+        known = self._standings.get(model)
+        found = known.get(caller) if known is not None else None
+        return self._make(caller, model) if found is None else found
 
     def _make(self, caller: Caller, model: str) -> Standing:
+        if self._kept >= MOST_KEPT:
+            self._standings.clear()
+            self._meters.clear()
+            self._kept = 0
         plan = self._book.plan(caller, model)
         likeness = likeness_of(plan)
         meters = self._meters.get(likeness)
         if meters is None:
             meters = self._meters[likeness] = Meters(plan)
-        return Standing(plan, meters)
+        made = self._standings.setdefault(model, {})[caller] = Standing(plan, meters)
+        self._kept += 1
+        return made
 
     def admit(
         self, standing: Standing, now: float, wall: float, input: int, output: int, money: int

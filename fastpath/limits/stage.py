@@ -25,6 +25,8 @@ def limit(ctx: RequestContext, runtime: Runtime) -> None:
     """Sets ctx.ticket, and headers that say what is left. Raises 429 for the caller's own limits, 503 for shared."""
     desk = ctx.snapshot.desk
     standing = None if desk is None else _standing(ctx, desk)
+    if standing is not None:
+        standing.plan.limiter.fetch()
     route, path = ctx.route, ctx.path
     assert route is not None
     assert path is not None

@@ -280,6 +280,46 @@ def test_names_that_cannot_be_looked_for(names: list[bytes]) -> None:
         native.FieldNames(names)
 
 
+#: Bytes beside the borders of what names are made of, and of what values may have.
+BORDERS = b"\0\x08\t\x1f !'()*+,-./09;<@AZ[\\]^_`az{|}~\x7f\x80\xad\xc1\xe1\xff"
+
+
+@pytest.mark.parametrize("size", [*range(1, 19), 24, 25, 40, 41])
+def test_every_byte_of_a_name_and_of_a_value_is_looked_at(size: int) -> None:
+    """Eight at a time, the last eight overlapping those before; whether the name is asked for or not."""
+    usual = (b"ab-09z" * 8)[:size]
+    known = native.FieldNames([usual[:40]])
+    for place in range(size):
+        for byte in BORDERS:
+            odd = usual[:place] + bytes([byte]) + usual[place + 1 :]
+            for line in (odd + b": v", b"x: " + odd):
+                data = OK + line + b"\r\ncontent-length: 0\r\n\r\n"
+                assert read([data]) == expect(data), line
+                everything, few = parsed(native.ResponseParser(), data), parsed(native.ResponseParser(known), data)
+                assert few[1:] == everything[1:], line
+                kept = (usual[:40], b"content-length")
+                assert few[0] == [field for field in everything[0] if field[0] in kept], line
+
+
+@pytest.mark.parametrize("size", range(1, 41))
+def test_a_name_is_found_in_any_letter_case_and_no_other_is(size: int) -> None:
+    name = (b"content-type-09~_|" * 3)[:size]
+    known = native.FieldNames([name])
+    for place in range(size):
+        for byte in (name[place] ^ 32, name[place] ^ 1, name[place] ^ 128):
+            asked = name[:place] + bytes([byte]) + name[place + 1 :]
+            data = OK + asked + b": v\r\ncontent-length: 0\r\n\r\n"
+            found = parsed(native.ResponseParser(known), data)
+            assert ((name, b"v") in found[0]) == (asked.lower() == name), asked
+
+
+@pytest.mark.parametrize("count", [1, 62, 63, 64, 65, 66, 126, 127])
+def test_a_head_of_many_lines_is_read_as_one_of_few(count: int) -> None:
+    data = OK + b"".join(b"x-%d: %d\r\n" % (n, n) for n in range(count)) + b"content-length: 2\r\n\r\nok"
+    assert read([data]) == expect(data) == read([data[:-40], data[-40:]])
+    assert len(read([data])[1]) == count + 1
+
+
 @given(length=st.integers(min_value=-1, max_value=2**63 - 1), body=st.none() | st.binary(max_size=64))
 def test_a_request_is_written_in_one_piece(length: int, body: bytes | None) -> None:
     parts = b"POST / HTTP/1.1\r\nhost: a\r\n", b"accept: */*\r\n", length, body
