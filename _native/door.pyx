@@ -8,6 +8,7 @@ from libc.string cimport memchr, memcpy
 
 from _native.http1 cimport RequestParser, length_field, put
 from _native.relay cimport Sink, Source
+from _native.transport cimport give
 
 from _native.http1 import HeadTooLarge, ProtocolError
 
@@ -24,9 +25,12 @@ cdef dict STATUS_LINES = {
 }
 STATUS_LINES[499] = b"HTTP/1.1 499 Client Closed Request\r\n"
 STATUS_LINES[529] = b"HTTP/1.1 529 Overloaded\r\n"
+cdef bytes OK_LINE = STATUS_LINES[200]
 
 
 cdef bytes status_line(int status):
+    if status == 200:  # as nearly all are
+        return OK_LINE
     line = STATUS_LINES.get(status)
     return line if line is not None else b"HTTP/1.1 %d Unknown\r\n" % status
 
@@ -398,9 +402,9 @@ cdef class CallerExchange(Exchange):
             return
         cdef bytes framing = length_field(len(body))
         if self.method == "HEAD":
-            self.connection.transport.write(self._head(status, headers, framing, b""))
+            give(self.connection.transport, self._head(status, headers, framing, b""))
         elif PyBytes_GET_SIZE(body) < 16384:
-            self.connection.transport.write(self._head(status, headers, framing, body))
+            give(self.connection.transport, self._head(status, headers, framing, body))
         else:
             self.connection.transport.writelines([self._head(status, headers, framing, b""), body])
         self._finish()
@@ -420,7 +424,7 @@ cdef class CallerExchange(Exchange):
         framing = b"transfer-encoding: chunked\r\n" if self.chunked else b""
         if self.connection.full:
             source.pause()
-        self.connection.transport.write(self._head(status, headers, framing, b""))
+        give(self.connection.transport, self._head(status, headers, framing, b""))
         return self
 
     cdef bytes _head(self, int status, object headers, bytes framing, bytes body):
@@ -449,13 +453,13 @@ cdef class CallerExchange(Exchange):
     cpdef void write(self, bytes data):
         if self.over or self.connection is None:
             return
-        self.connection.transport.write(_chunk(data) if self.chunked else data)
+        give(self.connection.transport, _chunk(data) if self.chunked else data)
 
     cpdef void finish(self):
         if self.over or self.connection is None:
             return
         if self.chunked:
-            self.connection.transport.write(b"0\r\n\r\n")
+            give(self.connection.transport, b"0\r\n\r\n")
         self._finish()
 
     cpdef void fail(self, object error):

@@ -41,8 +41,8 @@ cdef class Limiter:
     cdef int n_rates
     cdef int n_slots
     cdef int n_budgets
-    # All of it lies in one piece of memory of just that size: there is a limiter for each key, and a request of one that
-    # was not heard of lately waits for memory, not for arithmetic.
+    # All of it lies in one piece of memory of just that size: there is a limiter for each key, and a request of one
+    # that was not heard of lately waits for memory, not for arithmetic.
     cdef fp_rate* rates       # these and slots in the order of their rows; the first in that piece
     cdef weights* units
     cdef int64_t* scales

@@ -6,6 +6,7 @@ from libc.string cimport memcmp
 from _native.http1 cimport FieldNames, ResponseParser
 from _native.jsonscan cimport FRAME_ERROR, FRAME_FINISHED, FRAME_NO_CHOICES, FRAME_USAGE, FrameFacts, scan_frame
 from _native.sse cimport frame_data, frame_end
+from _native.transport cimport give
 
 from _native.http1 import ProtocolError
 from _native.sse import join_data
@@ -273,7 +274,7 @@ cdef class Connection(Source):
         self.exchanges += 1
         self.sent = complete
         if body is None:
-            self.transport.write(data)
+            give(self.transport, data)
         else:
             self.transport.writelines([data, body])
 

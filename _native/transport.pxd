@@ -79,3 +79,12 @@ cdef class Transport(Watched):
 
 
 cdef double seconds() noexcept
+
+
+cdef inline int give(object transport, bytes data) except -1:
+    """transport.write(data), without a Python call where the transport is one of ours: there are others under TLS."""
+    if type(transport) is Transport:
+        (<Transport> transport).write(data)
+    else:
+        transport.write(data)
+    return 0

@@ -1,3 +1,9 @@
+cdef double RECENT
+cdef double USUAL
+cdef long long OWN_LEAST
+cdef int _BITS
+
+
 cdef class Pace:
     cdef readonly double slow_factor
     cdef readonly double slow_start

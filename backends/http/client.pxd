@@ -7,6 +7,9 @@ from backends.call cimport Call
 from backends.http.pool cimport Pool, Waiting
 
 
+cdef Py_ssize_t ONE_WRITE
+
+
 cdef class HttpCall(Waiting):
     cdef HttpBackend _backend
     cdef Call _call

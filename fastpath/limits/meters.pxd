@@ -12,6 +12,8 @@ cdef class Meter:
 
 
 cdef double SECOND
+cdef double NEVER
+cdef long long UNBOUNDED
 cdef tuple _SHORT
 
 
@@ -29,4 +31,5 @@ cdef class Meters:
     cdef bytes _rfc3339(self, double wall)
 
 
+@cython.locals(milliseconds=cython.longlong)
 cpdef bytes go_duration(long long nanoseconds)

@@ -98,7 +98,7 @@ def go_duration(nanoseconds: int) -> bytes:
     if milliseconds < 1_000:
         return _SHORT[milliseconds]
     if milliseconds < 60_000:
-        return b"%gs" % (milliseconds / 1_000)
+        return b"%gs" % (milliseconds / 1_000.0)
     minutes, seconds = divmod((milliseconds + 999) // 1_000, 60)
     hours, minutes = divmod(minutes, 60)
     return b"%dh%dm%ds" % (hours, minutes, seconds) if hours else b"%dm%ds" % (minutes, seconds)

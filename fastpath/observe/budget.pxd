@@ -1,3 +1,6 @@
+cdef long long LARGE
+
+
 cdef class MemoryBudget:
     cdef long long _limit
     cdef readonly long long _used

@@ -22,6 +22,7 @@ ELSEWHERE = frozenset({401, 403, 408, 429, 500, 502, 503, 504, 529})
 OPENING = ord("{")
 #: The field by which a server says how busy it is.
 LOAD = orca.FIELD
+JSON = b"application/json"
 #: A refusal's body is passed to the caller, so it is bounded.
 REFUSAL_LIMIT = 1 << 20
 
@@ -183,7 +184,7 @@ class Attempt(Sink):
     # -- steps
 
     def _accept(self, content_type: bytes) -> Sink:
-        events = content_type[:1] in (b"t", b"T") and content_type[:17].lower() == b"text/event-stream"
+        events = content_type != JSON and content_type[:17].lower() == b"text/event-stream"
         if events:
             if not self._delivery.streaming and self._delivery.wants_json:
                 return self._reject(_bad("an event stream where JSON was asked for"))
