@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.e2e.race import Pace, race
-from bench.e2e.ratios import Measurement, Ratio, missed_goals, summarise
-from bench.e2e.syscalls import Calls, count_calls, judge_calls
+from bench.e2e.ratios import Measurement, Ratio, judge_goals, missed_goals, summarise
+from bench.e2e.syscalls import FUTEX_LIMIT, Calls, count_calls, judge_calls
 from bench.e2e.units import GOALS, GRANIAN, NATIVE, TWO_WORKERS, UNITS, Goal
 from bench.options import finish, guarded, steps, suite_parser
 from bench.record import Record, make_record
@@ -28,7 +28,7 @@ QUICK = Pace(seconds=1, warm_up=1, connections=16, streams=20)
 
 
 class Figures(msgspec.Struct):
-    """Of a race: every measurement, the ratios to the anchors, the goals, and the system calls where strace is."""
+    """Of a race: every measurement, the ratios to the anchors, the goals, and the system calls where perf is."""
 
     rounds: list[list[Measurement]]
     summary: list[Ratio]
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> Record:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         measured = list(steps(race(Path(folder), names, units, rounds, pace), "racing", rounds))
     problems = voids(measured)
-    calls = trace(pace.seconds, problems) if "request" in units and program_path("strace") else None
+    calls = trace(pace.seconds, problems) if "request" in units and program_path("perf") else None
     figures = Figures(
         measured, summarise(measured, {name: unit.anchor for name, unit in UNITS.items()}), list(GOALS), calls
     )
@@ -110,6 +110,24 @@ def show(record: Record, console: Console) -> None:
             "calls per request, loop:", {name: round(n, 3) for name, n in list(figures.calls.loop.items())[:8]}
         )
         console.print("all threads:", {name: round(n, 3) for name, n in list(figures.calls.all_threads.items())[:8]})
+
+    console.print(verdicts(figures))
+
+
+def verdicts(figures: Figures) -> Table:
+    """Every goal of the race with what was reached: a goal that nobody measured is seen to be that."""
+    table = Table(title="goals")
+    for heading in ("unit", "proxy", "against", "at most", "reached", "verdict"):
+        table.add_column(heading, justify="right" if heading in ("at most", "reached") else "left")
+    for one in judge_goals(figures.rounds, figures.goals):
+        reached = "" if one.reached is None else f"{one.reached:.2f}"
+        table.add_row(one.goal.unit, one.goal.name, one.goal.anchor, f"{one.goal.limit:g}", reached, one.text)
+    calls, verdict = figures.calls, "not measured"
+    if calls:
+        verdict = "missed" if judge_calls(calls) else "met"
+    futex = f"{calls.loop.get('futex', 0.0):.4f}" if calls else ""
+    table.add_row("futex calls per request", NATIVE, "", f"{FUTEX_LIMIT:g}", futex, verdict)
+    return table
 
 
 def main(arguments: list[str]) -> int:

@@ -75,11 +75,30 @@ def _counted(measured: Sequence[Measurement], unit: str) -> dict[str, dict[str, 
     return {m.name: m.figures for m in measured if m.unit == unit and m.figures and m.void is None}
 
 
+class Verdict(msgspec.Struct, frozen=True):
+    """A goal and the median that was reached; None when its contestants did not meet."""
+
+    goal: Goal
+    reached: float | None
+
+    @property
+    def text(self) -> str:
+        """`met`, `missed` or `not measured`."""
+        if self.reached is None:
+            return "not measured"
+        return "missed" if self.reached > self.goal.limit else "met"
+
+
+def judge_goals(rounds: Rounds, goals: Sequence[Goal]) -> list[Verdict]:
+    """Every goal in turn."""
+    found = [(goal, compare(rounds, goal.unit, goal.name, goal.anchor)) for goal in goals]
+    return [Verdict(goal, ratio.median if ratio else None) for goal, ratio in found]
+
+
 def missed_goals(rounds: Rounds, goals: Sequence[Goal]) -> list[str]:
     """Goals whose median is over the limit, in words. A goal whose contestants did not meet is neither."""
-    found = [(goal, compare(rounds, goal.unit, goal.name, goal.anchor)) for goal in goals]
+    missed = [verdict for verdict in judge_goals(rounds, goals) if verdict.text == "missed"]
     return [
-        f"{goal.unit}, {goal.name}: {ratio.median:.2f} times {goal.anchor}, at most {goal.limit}"
-        for goal, ratio in found
-        if ratio is not None and ratio.median > goal.limit
+        f"{one.goal.unit}, {one.goal.name}: {one.reached:.2f} times {one.goal.anchor}, at most {one.goal.limit}"
+        for one in missed
     ]

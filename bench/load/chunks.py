@@ -24,6 +24,9 @@ from bench.stage.gateway import Subject
 from bench.stage.proc import cpu_seconds, family, rss_mb
 from bench.stage.programs import HOME, Void
 
+APART = 0.003
+"""Seconds between two streams that are opened: a proxy that has to shake hands with a model server for each of them, on
+a machine with other work, is overloaded by a crowd, and may turn most of it away."""
 SETTLE = 2.0
 """Seconds until all streams run."""
 MERGED = 0.95
@@ -31,7 +34,7 @@ MERGED = 0.95
 
 
 class Chunks(msgspec.Struct, kw_only=True):
-    """What was measured; `begun` counts every request sent, those before and after the measured span too."""
+    """What was measured; `begun` counts every request sent, those before the measured span too."""
 
     streams: int
     chunks: int
@@ -46,10 +49,11 @@ class Chunks(msgspec.Struct, kw_only=True):
 
 
 class Tally:
-    """Counts of all streams since the last `reset`."""
+    """Counts of all streams since the last `reset`; of requests, since the start. Once it is over nothing is asked."""
 
     def __init__(self) -> None:
         self.begun = 0
+        self.over = False
         self.reset()
 
     def reset(self) -> None:
@@ -105,7 +109,7 @@ class Stream(asyncio.Protocol):
         tally.reads += 1
         tally.chunks += data.count(b"data: ")
         self._tail = (self._tail + data)[-5:]
-        if self._tail == b"0\r\n\r\n":
+        if self._tail == b"0\r\n\r\n" and not tally.over:
             self._ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -118,11 +122,15 @@ async def hold(pid: int, port: int, load: Load, streams: int, seconds: float, me
     tally, writer = Tally(), Writer(load)
     for _ in range(streams):
         await loop.create_connection(lambda: Stream(writer, tally), "127.0.0.1", port)
+        await asyncio.sleep(APART)
     await asyncio.sleep(SETTLE)
+    if tally.lost or tally.bad:
+        raise Void(f"{tally.lost} streams lost, {tally.bad} refused before it began")
     pids = family(pid)
     tally.reset()
     cpu, began = cpu_seconds(pids), time.monotonic()
     await asyncio.sleep(seconds)
+    tally.over = True  # while the loop is closed down streams go on: what they ask then nobody would have counted
     used, span = cpu_seconds(pids) - cpu, time.monotonic() - began
     check(tally, set(pids) - set(family(pid)), merged)
     ttfb = sorted(tally.ttfb) or [0.0]

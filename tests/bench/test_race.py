@@ -1,18 +1,23 @@
 """The arithmetic of the race, its goals, and its rules for what is void; the race itself needs a quiet machine."""
 
+import asyncio
 import re
+from pathlib import Path
+from typing import cast
 
 import pytest
+from msgspec import structs
 
-from bench.e2e.__main__ import voids
+from bench.e2e.__main__ import Figures, verdicts, voids
 from bench.e2e.books import Books, judge
 from bench.e2e.race import turned
-from bench.e2e.ratios import Measurement, compare, missed_goals, summarise
+from bench.e2e.ratios import Measurement, compare, judge_goals, missed_goals, summarise
 from bench.e2e.syscalls import Calls, judge_calls, per_request
 from bench.e2e.units import GOALS, UNITS, Goal, body_of, takes_part
-from bench.load.chunks import Tally, check
+from bench.load.chunks import Stream, Tally, Writer, check
 from bench.load.requests import percentile, served
-from bench.stage.callers import MARK
+from bench.stage.callers import MARK, make_body, write_load
+from bench.stage.model_server import PHASES, next_due
 from bench.stage.programs import Void
 
 ANCHORS = {name: unit.anchor for name, unit in UNITS.items()}
@@ -25,14 +30,14 @@ Running 6s test @ http://127.0.0.1:1/
      99%    3.00ms
   120000 requests in 6.00s, 80.00MB read
 """
-STRACE = """\
-% time     seconds  usecs/call     calls    errors syscall
------- ----------- ----------- --------- --------- ----------------
- 60.00    0.060000           3       200           read
- 30.00    0.030000           3        50        10 futex
- 10.00    0.010000           1       100           epoll_pwait
------- ----------- ----------- --------- --------- ----------------
-100.00    0.100000           2       350        10 total
+PERF = """\
+# started on Sun Nov 22 04:25:00 2026
+
+350,,raw_syscalls:sys_enter,9,100.00,,
+200,,syscalls:sys_enter_read,9,100.00,,
+50,,syscalls:sys_enter_futex,9,100.00,,
+0,,syscalls:sys_enter_connect,9,100.00,,
+100,,syscalls:sys_enter_epoll_pwait,9,100.00,,
 """
 
 
@@ -71,6 +76,15 @@ def test_a_missed_goal_is_named_and_the_others_are_not() -> None:
     assert missed_goals([measured(haproxy=10, ours=20, router=20)], goals) == []
     (missed,) = missed_goals([measured(haproxy=10, ours=21, router=30)], goals)
     assert missed == "request, ours: 2.10 times haproxy, at most 2.0"
+
+
+def test_every_goal_has_a_verdict() -> None:
+    goals = [Goal("request", "ours", "haproxy", 2.0), Goal("request", "ours", "router", 1.0), GOALS[0]]
+    found = judge_goals([measured(haproxy=10, ours=20, router=10)], goals)
+    assert [(one.reached, one.text) for one in found] == [(2.0, "met"), (2.0, "missed"), (None, "not measured")]
+    figures = Figures([measured(haproxy=10, ours=20, router=10)], [], goals, Calls(100, {"futex": 0.02}, {}))
+    assert list(verdicts(figures).columns[-1].cells) == ["met", "missed", "not measured", "missed"]
+    assert list(verdicts(structs.replace(figures, calls=None)).columns[-1].cells)[-1] == "not measured"
 
 
 def test_the_order_turns_from_round_to_round_inside_each_unit() -> None:
@@ -145,10 +159,44 @@ def test_merged_chunks_lost_streams_and_ended_processes_are_void(
         check(tally, ended)
 
 
-def test_calls_per_request_are_read_from_straces_table() -> None:
-    assert per_request(STRACE, 100) == {"read": 2.0, "epoll_pwait": 1.0, "futex": 0.5}
+def test_calls_per_request_are_read_from_perfs_table() -> None:
+    assert per_request(PERF, 100) == {"all": 3.5, "read": 2.0, "epoll_pwait": 1.0, "futex": 0.5}
 
 
 def test_a_futex_per_request_misses_the_goal_on_the_loop_alone() -> None:
     assert judge_calls(Calls(100, {"futex": 0.01}, {"futex": 1.0})) == []
     assert "0.500 futex calls" in judge_calls(Calls(100, {"futex": 0.5}, {}))[0]
+
+
+class Sink:
+    """A transport that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+def test_nobody_asks_once_it_is_over(tmp_path: Path) -> None:
+    """What is asked then reaches the gateway's books and not ours."""
+    tally, sink = Tally(), Sink()
+    stream = Stream(Writer(write_load(tmp_path, "load", ("one",), make_body("request_stream"))), tally)
+    stream.connection_made(cast(asyncio.BaseTransport, sink))
+    stream.data_received(b"HTTP/1.1 200 OK\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+    assert (tally.begun, len(sink.written)) == (2, 2)
+    tally.over = True
+    stream.data_received(b"HTTP/1.1 200 OK\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+    assert (tally.begun, len(sink.written)) == (2, 2)
+
+
+def test_a_model_server_that_was_kept_from_its_work_does_not_pour_it_out_afterwards() -> None:
+    tick = 0.02
+    assert next_due(10.0, 9.9, tick) == pytest.approx(10 + tick / PHASES)
+    assert next_due(10.0, 10.005, tick) == pytest.approx(10 + tick / PHASES)  # a little late: made up for
+    due, at, now = 10.0, [0.0] * PHASES, 10.5
+    for phase in range(2 * PHASES):  # half a second late, and everything is due at once
+        due = next_due(due, now, tick)
+        now = max(now, due)
+        assert now - at[phase % PHASES] >= tick / 2 - 1e-9
+        at[phase % PHASES] = now
