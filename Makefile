@@ -77,4 +77,4 @@ wheel:  ## dist/*.whl
 
 clean:  ## what was built, .venv included
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
-	find _native backends fastpath scheduler \( -name "*.so" -o -name "*.c" \) -delete
+	find _native backends controlplane fastpath scheduler \( -name "*.so" -o -name "*.c" \) -delete

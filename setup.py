@@ -1,6 +1,7 @@
 """Builds what is compiled: the kernels under _native/, and every module that has a .pxd beside its .py.
 
-The latter are the request path (docs/adr/0004): Python that also runs interpreted, with its C types in the .pxd.
+The latter are the request path and the way from the outbox to rows (docs/adr/0004): Python that also runs interpreted,
+with its C types in the .pxd.
 FASTPATH_COMPILE=kernels leaves them interpreted, for a debugger. Stops when it finds no kernels: a wheel without them
 once built silently.
 """
@@ -18,7 +19,9 @@ HEADERS = sorted((HERE / "_native").glob("*.h"))
 if not KERNELS:
     raise SystemExit("no kernels under _native/: refusing to build a wheel that could not run")
 TYPED = [
-    pxd.with_suffix(".py") for root in ("backends", "fastpath", "scheduler") for pxd in (HERE / root).rglob("*.pxd")
+    pxd.with_suffix(".py")
+    for root in ("backends", "controlplane", "fastpath", "scheduler")
+    for pxd in (HERE / root).rglob("*.pxd")
 ]
 if os.environ.get("FASTPATH_COMPILE") == "kernels":
     TYPED = []

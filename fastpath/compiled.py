@@ -6,7 +6,7 @@ Looks at file times only, once at start. A tree without setup.py is an installat
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOTS = ("_native", "backends", "fastpath", "scheduler")
+ROOTS = ("_native", "backends", "controlplane", "fastpath", "scheduler")
 
 
 def outdated(tree: Path) -> list[str]:

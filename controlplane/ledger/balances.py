@@ -6,8 +6,8 @@ key, so writers wait for each other briefly and never in a circle. Owns the rows
 entries.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 from sqlalchemy import func, select
@@ -15,14 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.ledger.posting import Line
 from controlplane.ledger.tables import BALANCES, QUARTER_MICROS, Level
+from controlplane.ledger.tally import tally
 from controlplane.store.bulk import Insert
-from fastpath.outbox.facts import Payer
 
 _KEY: Final = ("tenant", "level", "name", "currency", "quarter")
 _SUMS: Final = ("charge", "cost", "requests", "input_tokens", "output_tokens")
 _ADD: Final = Insert(BALANCES, (*_KEY, *_SUMS), key=_KEY, add=_SUMS)
-
-K = TypeVar("K")
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -71,25 +69,3 @@ async def balances_of(connection: AsyncConnection, subject: Subject, period: Per
 async def add_lines(connection: AsyncConnection, lines: Iterable[Line]) -> None:
     """Adds lines to their payers' balances. Each line once: the caller knows which ones are new."""
     await _ADD.run(connection, tally(lines))
-
-
-def tally(lines: Iterable[Line]) -> Sequence[tuple[str | int, ...]]:
-    """The rows that lines add, in order of key."""
-    by_payer: dict[tuple[Payer, str, int], list[int]] = {}
-    for line in lines:
-        _add(by_payer, (line.payer, line.currency, line.quarter), line.sums)
-    rows: dict[tuple[str, int, str, str, int], list[int]] = {}
-    for (payer, currency, quarter), sums in by_payer.items():
-        for level, name in zip(Level, ("", payer.team, payer.user, payer.key), strict=True):
-            if name or level is Level.TENANT:
-                _add(rows, (payer.tenant, int(level), name, currency, quarter), sums)
-    return [(*key, *rows[key]) for key in sorted(rows)]
-
-
-def _add(rows: dict[K, list[int]], key: K, more: Sequence[int]) -> None:
-    sums = rows.get(key)
-    if sums is None:
-        rows[key] = list(more)
-        return
-    for index, value in enumerate(more):
-        sums[index] += value

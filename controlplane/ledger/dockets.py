@@ -1,7 +1,7 @@
 """Facts by request, checked: what one batch of the outbox says about each.
 
 Owns the grouping and the judgement whether a fact can be booked at all. Does not own what follows from it (`fold`). A
-fact that cannot is set aside with a reason; its neighbours are not held up. Pure.
+fact that cannot is set aside with a reason; its neighbours are not held up. Pure. Compiled, see the .pxd.
 """
 
 from collections.abc import Iterable
@@ -21,14 +21,15 @@ _MOST_MARKUP: Final = 1_000_000_000  # ppm: a thousand times the price
 
 
 class Docket:
-    """What is known of one request. The first Intent of an attempt counts, the last Mark, the first End."""
+    """What is known of one request. The first Intent of an attempt counts, the last Mark, the first End.
 
-    __slots__ = ("end", "intents", "marks", "request")
+    There are thousands at once, and nearly all have one Intent and no Mark: so tuples, which are made anew.
+    """
 
     def __init__(self, request: bytes) -> None:
         self.request = request
-        self.intents: list[Intent] = []
-        self.marks: list[Mark] = []
+        self.intents: tuple[Intent, ...] = ()
+        self.marks: tuple[Mark, ...] = ()
         self.end: End | None = None
 
     @classmethod
@@ -39,13 +40,13 @@ class Docket:
         return docket
 
     def add(self, fact: Fact) -> None:
-        if isinstance(fact, Intent):
-            if all(known.attempt != fact.attempt for known in self.intents):
-                self.intents.append(fact)
-        elif isinstance(fact, Mark):
-            self.marks = [known for known in self.marks if known.attempt != fact.attempt]
-            self.marks.append(fact)
-        elif self.end is None:
+        """Takes note of one more."""
+        if type(fact) is Intent:
+            if fact.attempt not in [known.attempt for known in self.intents]:
+                self.intents = (*self.intents, fact)
+        elif type(fact) is Mark:
+            self.marks = (*[known for known in self.marks if known.attempt != fact.attempt], fact)
+        elif type(fact) is End and self.end is None:
             self.end = fact
 
     def facts(self) -> list[Fact]:
@@ -71,9 +72,10 @@ def sort_facts(facts: Iterable[Fact], now: float, late: float) -> tuple[dict[byt
         if reason is not None:
             rejected.append(Rejected(fact, reason))
             continue
-        docket = dockets.get(fact.request)
+        request = fact.request
+        docket = dockets.get(request)
         if docket is None:
-            docket = dockets[fact.request] = Docket(fact.request)
+            docket = dockets[request] = Docket(request)
         docket.add(fact)
     return dockets, rejected
 
@@ -87,16 +89,19 @@ class Judge:
     def __init__(self, now: float, late: float) -> None:
         self._now = now
         self._late = late
+        self._price: Price | None = None  # the last one, and what was wrong with it
+        self._price_fault: str | None = None
         self._prices: dict[Price, str | None] = {}
 
     def find_fault(self, fact: Fact) -> str | None:
         """None: it can be booked."""
         if len(fact.request) != 16:
             return "the request's id is not 16 bytes"
-        if isinstance(fact, Intent):
+        if type(fact) is Intent:
             return self._fault_of_intent(fact) or self._fault_of_time(fact.ts)
-        if isinstance(fact, Mark):
+        if type(fact) is Mark:
             return _fault_of_attempt(fact.attempt)
+        assert type(fact) is End
         return _fault_of_end(fact) or self._fault_of_time(fact.ts)
 
     def _fault_of_intent(self, fact: Intent) -> str | None:
@@ -114,9 +119,11 @@ class Judge:
     def _fault_of_price(self, price: Price | None) -> str | None:
         if price is None:
             return None
-        if price not in self._prices:
-            self._prices[price] = _fault_of_price(price)
-        return self._prices[price]
+        if price is not self._price and price != self._price:
+            if price not in self._prices:
+                self._prices[price] = _fault_of_price(price)
+            self._price, self._price_fault = price, self._prices[price]
+        return self._price_fault
 
     def _fault_of_time(self, ts: float) -> str | None:
         near = isfinite(ts) and abs(self._now - ts) <= self._late
@@ -143,15 +150,16 @@ def _is_code(code: str) -> bool:
 
 
 def _fault_of_end(fact: End) -> str | None:
-    numbers = [attempt.attempt for attempt in fact.attempts]
-    for number in numbers:
-        fault = _fault_of_attempt(number)
+    attempts = fact.attempts
+    for attempt in attempts:
+        fault = _fault_of_attempt(attempt.attempt)
         if fault is not None:
             return fault
-    if len(set(numbers)) != len(numbers):
-        return "an attempt is named twice"
-    if sum([attempt.delivered for attempt in fact.attempts]) > 1:
-        return "two attempts were delivered"
+    if len(attempts) > 1:
+        if len({attempt.attempt for attempt in attempts}) != len(attempts):
+            return "an attempt is named twice"
+        if sum([attempt.delivered for attempt in attempts]) > 1:
+            return "two attempts were delivered"
     if not 0 <= fact.status <= 999:
         return "the status is no status"
     payer = fact.payer

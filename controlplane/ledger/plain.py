@@ -2,7 +2,7 @@
 
 Owns which requests are plain and what is written for one; nearly all are. Everything else, and whatever the database
 knows already, goes the long way (`fold`), which says the same of a plain request: tests hold the two together. Settling
-one takes 4 us here and 15 there. Pure.
+one takes 4 us here and 15 there. Pure. Compiled, see the .pxd.
 """
 
 import msgspec

@@ -37,6 +37,9 @@ RULES: Final = MappingProxyType(
 )
 
 
+_PAID: Final = Pay.USAGE  # a member is looked up in 0.2 us, and every request asks
+
+
 class Policy(msgspec.Struct, frozen=True):
     """How a ledger decides. `late_seconds`: facts older or further in the future than this go to a person."""
 
@@ -45,7 +48,7 @@ class Policy(msgspec.Struct, frozen=True):
 
     def pays(self, outcome: str) -> bool:
         """Whether the delivered attempt is charged. An outcome nobody made a rule for is not."""
-        return self.rules.get(outcome, Pay.NOTHING) is Pay.USAGE
+        return self.rules.get(outcome) is _PAID
 
 
 class Amount(msgspec.Struct, frozen=True, gc=False):

@@ -52,17 +52,24 @@ class Holders:
 
     def note(self, stream: str, fact: Fact) -> None:
         """A fact of this stream was settled. An End that names a bill and whose Intent never came leaves it open."""
-        if len(fact.request) != _ID:
-            return
-        held = self._held.setdefault(stream, set())
-        is_over = isinstance(fact, End) and (
-            fact.request in held or not any(attempt.usage is not None for attempt in fact.attempts)
-        )
-        if is_over:
-            held.discard(fact.request)
-        else:
-            held.add(fact.request)
-        self._changed = True
+        self.note_all(stream, (fact,))
+
+    def note_all(self, stream: str, facts: Iterable[Fact]) -> None:
+        """The same for many, in their order. What they leave as it was changes nothing: most come with their End."""
+        held = self._held.get(stream, set())
+        before = held.copy()
+        for fact in facts:
+            request = fact.request
+            if not isinstance(fact, End):
+                if len(request) == _ID:
+                    held.add(request)
+            elif request in held:
+                held.remove(request)
+            elif len(request) == _ID and any(attempt.usage is not None for attempt in fact.attempts):
+                held.add(request)
+        if held != before:
+            self._held[stream] = held
+            self._changed = True
 
     def drop(self, streams: Iterable[str]) -> None:
         """What these streams held was settled."""

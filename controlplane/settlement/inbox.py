@@ -19,29 +19,23 @@ from controlplane.settlement.holders import Holders
 from fastpath.outbox.cursor import Cursor
 from fastpath.outbox.facts import Alert, Fact, Message, decode_message
 from fastpath.outbox.folder import count_bytes, list_segments
-from fastpath.outbox.reader import Batch, OutboxReader, Record
+from fastpath.outbox.reader import Batch, OutboxReader, Run
 
 T = TypeVar("T")
 
 _NO_FACT: Final = "it is no fact that this version knows"
 
 
-class Letter(msgspec.Struct, frozen=True, gc=False):
-    """A fact, as it came, and whose it is."""
+class Load(msgspec.Struct):
+    """One read: facts, each with the bytes that it came as, and what is none. `is_full`: there may be more at once."""
 
-    fact: Fact
-    payload: bytes
-    stream: str
-
-
-class Load(msgspec.Struct, frozen=True):
-    """One read. `is_full`: there may be more at once."""
-
-    letters: Sequence[Letter]
-    poison: Sequence[Poison]
     cursor: Cursor
     is_full: bool
-    alerts: Sequence[Alert] = ()
+    facts: list[Fact] = []
+    payloads: list[bytes] = []
+    senders: list[tuple[str, list[Fact]]] = []  # the same facts by the stream that they came in
+    poison: list[Poison] = []
+    alerts: list[Alert] = []
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -126,25 +120,15 @@ class Inbox:
 
     def _sort(self, reader: OutboxReader, batch: Batch, most: int) -> Load:
         self.counts = Counts(reader.delivered, reader.lost, reader.damaged, reader.torn, count_bytes(self._folder))
-        letters: list[Letter] = []
-        poison: list[Poison] = []
-        alerts: list[Alert] = []
-        for record in batch.records:
-            fact = _fact_of(record)
-            if fact is None:
-                poison.append(Poison(record.payload, _NO_FACT, 1))
-            elif not isinstance(fact, Alert):
-                letters.append(Letter(fact, record.payload, _stream_of(record)))
-            elif (fault := fault_of(fact)) is not None:
-                poison.append(Poison(record.payload, fault, 1))
-            else:
-                alerts.append(fact)
-        return Load(letters, poison, batch.cursor, len(batch.records) >= most, alerts)
+        load = Load(batch.cursor, batch.count >= most)
+        for run in batch.runs:
+            _sort_run(run, load)
+        return load
 
     def _give_up(self, load: Load) -> None:
         opened = self._open()
-        for letter in load.letters:
-            opened.holders.note(letter.stream, letter.fact)
+        for stream, facts in load.senders:
+            opened.holders.note_all(stream, facts)
         opened.holders.store()
         opened.reader.ack(load.cursor)
 
@@ -160,14 +144,26 @@ class Inbox:
         holders.store()
 
 
-def _fact_of(record: Record) -> Message | None:
+def _fact_of(payload: bytes) -> Message | None:
     """None for bytes that are no fact: text that is no UTF-8 and nesting without end are told apart from neither."""
     try:
-        return decode_message(record.payload)
+        return decode_message(payload)
     except (ValueError, RecursionError):
         return None
 
 
-def _stream_of(record: Record) -> str:
-    """The name of a segment is its stream's and a number."""
-    return record.segment.rpartition("-")[0]
+def _sort_run(run: Run, load: Load) -> None:
+    facts: list[Fact] = []
+    for _, payload, _ in run.found:
+        message = _fact_of(payload)
+        if message is None:
+            load.poison.append(Poison(payload, _NO_FACT, 1))
+        elif not isinstance(message, Alert):
+            facts.append(message)
+            load.payloads.append(payload)
+        elif (fault := fault_of(message)) is not None:
+            load.poison.append(Poison(payload, fault, 1))
+        else:
+            load.alerts.append(message)
+    load.facts += facts
+    load.senders.append((run.segment.rpartition("-")[0], facts))  # its name is its stream's and a number

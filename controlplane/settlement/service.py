@@ -18,13 +18,13 @@ from controlplane.ledger.books import Ledger
 from controlplane.ledger.quarantine import Poison, add_poison, poison_of
 from controlplane.ledger.settlement import TRIES, Settled
 from controlplane.settlement.figures import Figures
-from controlplane.settlement.inbox import Inbox, Letter, Load
+from controlplane.settlement.inbox import Inbox, Load
 from controlplane.settlement.pace import Pace
 from controlplane.settlement.plan import Plan
 from controlplane.store.database import Database
 from controlplane.store.errors import StoreError
 from controlplane.store.metadata import micros
-from fastpath.outbox.facts import Alert
+from fastpath.outbox.facts import Alert, Fact
 from fastpath.outbox.folder import OutboxError
 
 _log = logging.getLogger("fastpath.settlement")
@@ -65,7 +65,7 @@ class SettlementService:
         self._plan = plan or Plan()
         self._pace = Pace(self._plan.batch, self._plan.linger, self._plan.longest_pause)
         self._load: Load | None = None  # read, and not yet booked
-        self._booked = 0  # of its letters
+        self._booked = 0  # of its facts
         self._done = Settled()
         self._abandoned = self._failures = 0
         self.lost_bound: dict[str, int] = {}  # nano-units by currency, as of the last sweep
@@ -99,7 +99,7 @@ class SettlementService:
     @property
     def unbooked(self) -> int:
         """Records read and not booked yet. More may be unread, see `backlog_bytes`."""
-        return len(self._load.letters) - self._booked if self._load is not None else 0
+        return len(self._load.facts) - self._booked if self._load is not None else 0
 
     def figures(self) -> Figures:
         """As of now; asks neither database nor disk."""
@@ -130,7 +130,7 @@ class SettlementService:
         if load is None:
             load = await self._inbox.read(self._plan.batch)
             self._load, self._booked = load, 0
-            self._is_behind = load.is_full or bool(load.letters) or bool(load.poison)
+            self._is_behind = load.is_full or bool(load.facts) or bool(load.poison)
         else:
             begun = self._clear_at  # what was read long ago says nothing about now
         await self._book(load)
@@ -179,38 +179,38 @@ class SettlementService:
     async def _book(self, load: Load) -> None:
         if load.poison and self._booked == 0:
             self._done.add(await self._set_aside(load.poison))
-        while self._booked < len(load.letters):
-            part = load.letters[self._booked : self._booked + self._pace.size]
-            self._done.add(await self._settle(part))
-            self._booked += len(part)
+        while self._booked < len(load.facts):
+            end = min(self._booked + self._pace.size, len(load.facts))
+            self._done.add(await self._settle(load, self._booked, end))
+            self._booked = end
             self._pace.succeeded()
         if self._take_alerts is not None and load.alerts:
             await self._take_alerts(load.alerts)
         self._pace.succeeded()
 
-    async def _settle(self, letters: Sequence[Letter]) -> Settled:
+    async def _settle(self, load: Load, start: int, end: int) -> Settled:
         """The ledger finds what is poison by itself; what makes it stumble is found here, by halves."""
         try:
-            return await self._ledger.settlement.settle([letter.fact for letter in letters])
+            return await self._ledger.settlement.settle(load.facts[start:end])
         except StoreError:
             raise
         except Exception as error:
-            if len(letters) == 1:
-                return await self._insist(letters[0], error)
-        middle = len(letters) // 2
-        done = await self._settle(letters[:middle])
-        done.add(await self._settle(letters[middle:]))
+            if end - start == 1:
+                return await self._insist(load.facts[start], load.payloads[start], error)
+        middle = (start + end) // 2
+        done = await self._settle(load, start, middle)
+        done.add(await self._settle(load, middle, end))
         return done
 
-    async def _insist(self, letter: Letter, error: Exception) -> Settled:
+    async def _insist(self, fact: Fact, payload: bytes, error: Exception) -> Settled:
         for _ in range(1, TRIES):
             try:
-                return await self._ledger.settlement.settle([letter.fact])
+                return await self._ledger.settlement.settle([fact])
             except StoreError:
                 raise
             except Exception as again:
                 error = again
-        return await self._set_aside([_poison_of(letter, error)])
+        return await self._set_aside([_poison_of(fact, payload, error)])
 
     async def _set_aside(self, poison: Sequence[Poison]) -> Settled:
         now = micros(self._clocks.now())
@@ -244,10 +244,10 @@ class SettlementService:
         self._done.add(done)
 
 
-def _poison_of(letter: Letter, error: Exception) -> Poison:
+def _poison_of(fact: Fact, payload: bytes, error: Exception) -> Poison:
     """With what is at stake, if that can be told of a fact that nobody expected; the bytes as they came, if not."""
     reason = f"could not be settled: {type(error).__name__}"  # its kind only: a message may quote what a log must not
     try:
-        return poison_of(letter.fact, reason, TRIES)
+        return poison_of(fact, reason, TRIES)
     except Exception:
-        return Poison(letter.payload, reason, TRIES)
+        return Poison(payload, reason, TRIES)

@@ -16,7 +16,7 @@ from fastpath.arena import boot_name
 from fastpath.outbox.cursor import Cursor, Position, load_cursor, store_cursor
 from fastpath.outbox.folder import OutboxError, Stream, list_drafts, list_segments, lock_folder, open_folder
 from fastpath.outbox.quarantine import MOST, Quarantine
-from fastpath.outbox.segment_file import Damage
+from fastpath.outbox.segment_file import Damage, Found
 from fastpath.outbox.stream import Alive, StreamReader
 
 _log = logging.getLogger("fastpath.outbox")
@@ -30,12 +30,29 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
 
 
+class Run(msgspec.Struct, frozen=True, gc=False):
+    """Records that lay one behind the other in a segment."""
+
+    segment: str  # the file's name
+    found: list[Found]
+
+
 class Batch(msgspec.Struct, frozen=True):
     """What one `read` gave. `cursor` is for `ack`, once all of it was settled; it may have moved without records."""
 
-    records: list[Record]
+    runs: list[Run]
     damages: list[Damage]
     cursor: Cursor
+
+    @property
+    def records(self) -> list[Record]:
+        """One by one, in the order of the runs."""
+        return [Record(run.segment, end, payload) for run in self.runs for _, payload, end in run.found]
+
+    @property
+    def count(self) -> int:
+        """Records of all runs."""
+        return sum(len(run.found) for run in self.runs)
 
 
 class OutboxReader:
@@ -65,13 +82,14 @@ class OutboxReader:
 
         Damaged regions are kept in the folder `quarantine`, counted, and gone over.
         """
-        records: list[Record] = []
+        runs: list[Run] = []
         damages: list[Damage] = []
+        left = most
         for stream in self._in_turn():
-            if len(records) < most:
-                self._read_stream(stream, most - len(records), records, damages)
-        self.delivered += len(records)
-        return Batch(records, damages, {stream.stream.name: stream.position for stream in self._streams.values()})
+            if left > 0:
+                left -= self._read_stream(stream, left, runs, damages)
+        self.delivered += most - left
+        return Batch(runs, damages, {stream.stream.name: stream.position for stream in self._streams.values()})
 
     def ack(self, cursor: Cursor) -> None:
         """Everything up to `cursor` is settled: removes the segments before it, then stores it, if anything changed.
@@ -115,20 +133,24 @@ class OutboxReader:
         cut = self._turn % len(found) if found else 0
         return found[cut:] + found[:cut]
 
-    def _read_stream(self, stream: StreamReader, most: int, records: list[Record], damages: list[Damage]) -> None:
+    def _read_stream(self, stream: StreamReader, most: int, runs: list[Run], damages: list[Damage]) -> int:
+        """How many records it gave."""
+        count = 0
         try:
             for item in stream.read(most):
                 if isinstance(item, Damage):
                     damages.append(item)
                     self._count(item)
                 else:
-                    records.extend(Record(item[0], end, payload) for _, payload, end in item[1])
+                    runs.append(Run(*item))
+                    count += len(item[1])
         except (OutboxError, OSError) as error:
             if stream.stream not in self._blocked:
                 _log.error("records of process %d cannot be read, others can: %s", stream.stream.pid, error)
             self._blocked.add(stream.stream)
         else:
             self._blocked.discard(stream.stream)
+        return count
 
     def _count(self, damage: Damage) -> None:
         self.torn += damage.torn

@@ -10,7 +10,9 @@ from fastpath.compiled import outdated
 
 ROOT = Path(__file__).parents[2]
 TYPED = sorted(
-    path.with_suffix("") for root in ("backends", "fastpath", "scheduler") for path in (ROOT / root).rglob("*.pxd")
+    path.with_suffix("")
+    for root in ("backends", "controlplane", "fastpath", "scheduler")
+    for path in (ROOT / root).rglob("*.pxd")
 )
 
 

@@ -20,6 +20,7 @@ def imported_roots(text: str) -> set[str]:
 
 #: What each root may import: itself and what is below it. Import-linter holds the same for Python.
 BELOW = {
+    "controlplane": {"controlplane", "fastpath", "_native"},
     "fastpath": {"fastpath", "backends", "scheduler", "_native"},
     "backends": {"backends", "scheduler", "_native"},
     "scheduler": {"scheduler", "_native"},

@@ -1,0 +1,26 @@
+cdef class Docket:
+    cdef readonly bytes request
+    cdef readonly tuple intents
+    cdef readonly tuple marks
+    cdef readonly object end
+
+    cpdef add(self, object fact)
+
+
+cdef class Judge:
+    cdef double _now
+    cdef double _late
+    cdef object _price
+    cdef object _price_fault
+    cdef dict _prices
+
+    cpdef find_fault(self, object fact)
+    cdef object _fault_of_intent(self, object fact)
+    cdef object _fault_of_price(self, object price)
+    cdef object _fault_of_time(self, double ts)
+
+
+cdef object _fault_of_rate(object fact)
+cdef object _fault_of_end(object fact)
+cdef object _fault_of_attempt(object attempt)
+cdef object _fault_of_texts(tuple texts)

@@ -1,0 +1,6 @@
+cpdef tuple prompt_rates(object price)
+cpdef tuple answer_rates(object price)
+cpdef object price_for(object price, object prompt)
+cpdef object pico_of(object price, object usage)
+cpdef object nano_of(object pico, object markup_ppm=*)
+cpdef object divide_half_even(object number, object divisor)
