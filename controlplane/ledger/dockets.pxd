@@ -13,14 +13,17 @@ cdef class Judge:
     cdef object _price
     cdef object _price_fault
     cdef dict _prices
+    cdef dict _named
 
     cpdef find_fault(self, object fact)
     cdef object _fault_of_intent(self, object fact)
+    cdef object _fault_of_end(self, object fact)
     cdef object _fault_of_price(self, object price)
+    cdef object _fault_of_names(self, object payer, str one, str two, str three)
     cdef object _fault_of_time(self, double ts)
 
 
-cdef object _fault_of_rate(object fact)
-cdef object _fault_of_end(object fact)
+cdef object _fault_of_rate(object price, object currency, object rate)
+cdef object _fault_of_attempts(tuple attempts)
 cdef object _fault_of_attempt(object attempt)
 cdef object _fault_of_texts(tuple texts)

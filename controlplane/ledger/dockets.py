@@ -9,10 +9,12 @@ from math import isfinite
 from typing import Final, Self
 
 import msgspec
+from msgspec.structs import astuple
 
 from controlplane.ledger.tables import NO_CURRENCY
+from fastpath.money.currency import Rate
 from fastpath.money.price import MOST_NANO, Price
-from fastpath.outbox.facts import End, Fact, Intent, Mark
+from fastpath.outbox.facts import Attempt, End, Fact, Intent, Mark, Payer
 
 _MOST_ATTEMPTS: Final = 1_000
 _MOST_TEXT: Final = 1_024
@@ -83,7 +85,8 @@ def sort_facts(facts: Iterable[Fact], now: float, late: float) -> tuple[dict[byt
 class Judge:
     """Says why a fact cannot be booked. Types were checked when it was decoded, values are checked here.
 
-    now: Unix seconds; late: seconds around it. It remembers prices, which are the same in most facts of a batch.
+    now: Unix seconds; late: seconds around it. It remembers prices and payers, which are the same in most facts of a
+    batch; where a reader gives them as one object (`_native.recall`), that takes no look into them.
     """
 
     def __init__(self, now: float, late: float) -> None:
@@ -92,29 +95,41 @@ class Judge:
         self._price: Price | None = None  # the last one, and what was wrong with it
         self._price_fault: str | None = None
         self._prices: dict[Price, str | None] = {}
+        # By the identity of a payer, which is kept with it: the texts beside it, and what is wrong with any of them.
+        self._named: dict[int, tuple[Payer, str, str, str, str | None]] = {}
 
     def find_fault(self, fact: Fact) -> str | None:
         """None: it can be booked."""
         if len(fact.request) != 16:
             return "the request's id is not 16 bytes"
         if type(fact) is Intent:
-            return self._fault_of_intent(fact) or self._fault_of_time(fact.ts)
+            return self._fault_of_intent(fact)
         if type(fact) is Mark:
             return _fault_of_attempt(fact.attempt)
         assert type(fact) is End
-        return _fault_of_end(fact) or self._fault_of_time(fact.ts)
+        return self._fault_of_end(fact)
 
     def _fault_of_intent(self, fact: Intent) -> str | None:
-        if not 0 <= fact.reserved <= MOST_NANO:
+        _, attempt, ts, payer, model, endpoint, price, markup, reserved, estimate, _, charge, bill, rate = astuple(fact)
+        if not 0 <= reserved <= MOST_NANO:
             return "the reservation is no amount"
-        if not -1_000_000 <= fact.markup_ppm <= _MOST_MARKUP:
+        if not -1_000_000 <= markup <= _MOST_MARKUP:
             return "the markup is out of range"
-        if not 0 <= fact.input_estimate <= MOST_NANO:
+        if not 0 <= estimate <= MOST_NANO:
             return "the estimate of the prompt is no number of tokens"
-        payer = fact.payer
-        texts = (payer.tenant, payer.team, payer.user, payer.key, fact.model, fact.endpoint)
-        price = self._fault_of_price(fact.price) or self._fault_of_price(fact.charge)
-        return _fault_of_attempt(fact.attempt) or price or _fault_of_rate(fact) or _fault_of_texts(texts)
+        fault = _fault_of_attempt(attempt) or self._fault_of_price(price) or self._fault_of_price(charge)
+        if fault is None and (bill or rate is not None):
+            fault = _fault_of_rate(price if charge is None else charge, bill, rate)
+        return fault or self._fault_of_names(payer, model, endpoint, "") or self._fault_of_time(ts)
+
+    def _fault_of_end(self, fact: End) -> str | None:
+        _, ts, payer, attempts, status, outcome, model, path = astuple(fact)
+        fault = _fault_of_attempts(attempts)
+        if fault is not None:
+            return fault
+        if not 0 <= status <= 999:
+            return "the status is no status"
+        return self._fault_of_names(payer, outcome, model, path) or self._fault_of_time(ts)
 
     def _fault_of_price(self, price: Price | None) -> str | None:
         if price is None:
@@ -125,22 +140,28 @@ class Judge:
             self._price, self._price_fault = price, self._prices[price]
         return self._price_fault
 
+    def _fault_of_names(self, payer: Payer, one: str, two: str, three: str) -> str | None:
+        known = self._named.get(id(payer))
+        if known is None or known[1] != one or known[2] != two or known[3] != three:
+            known = (payer, one, two, three, _fault_of_texts((*astuple(payer), one, two, three)))
+            self._named[id(payer)] = known
+        return known[4]
+
     def _fault_of_time(self, ts: float) -> str | None:
         near = isfinite(ts) and abs(self._now - ts) <= self._late
         return None if near else "its time is too far from now"
 
 
-def _fault_of_rate(fact: Intent) -> str | None:
+def _fault_of_rate(price: Price | None, currency: str, rate: Rate | None) -> str | None:
     """A bill in another currency than its price needs a rate between the two, and nobody guesses one."""
-    price, rate = fact.price if fact.charge is None else fact.charge, fact.rate
     wanted = "" if price is None else price.currency
-    if fact.currency and not _is_code(fact.currency):
+    if currency and not _is_code(currency):
         return "the currency of the bill is no ISO 4217 code"
-    if not fact.currency or fact.currency == wanted:
+    if not currency or currency == wanted:
         return None if rate is None else "it has a rate, and nothing to convert"
     if rate is None or price is None:
-        return f"no rate from {wanted or NO_CURRENCY} to {fact.currency} came with it: add one to the price list"
-    if (rate.source, rate.target) != (wanted, fact.currency) or not 0 < rate.scaled <= MOST_NANO:
+        return f"no rate from {wanted or NO_CURRENCY} to {currency} came with it: add one to the price list"
+    if (rate.source, rate.target) != (wanted, currency) or not 0 < rate.scaled <= MOST_NANO:
         return "its rate is between other currencies, or out of range"
     return None
 
@@ -149,8 +170,7 @@ def _is_code(code: str) -> bool:
     return len(code) == 3 and code.isascii() and code.isalpha() and code.isupper()
 
 
-def _fault_of_end(fact: End) -> str | None:
-    attempts = fact.attempts
+def _fault_of_attempts(attempts: tuple[Attempt, ...]) -> str | None:
     for attempt in attempts:
         fault = _fault_of_attempt(attempt.attempt)
         if fault is not None:
@@ -160,10 +180,7 @@ def _fault_of_end(fact: End) -> str | None:
             return "an attempt is named twice"
         if sum([attempt.delivered for attempt in attempts]) > 1:
             return "two attempts were delivered"
-    if not 0 <= fact.status <= 999:
-        return "the status is no status"
-    payer = fact.payer
-    return _fault_of_texts((payer.tenant, payer.team, payer.user, payer.key, fact.outcome, fact.model, fact.path))
+    return None
 
 
 def _fault_of_attempt(attempt: int) -> str | None:
@@ -173,7 +190,7 @@ def _fault_of_attempt(attempt: int) -> str | None:
 def _fault_of_price(price: Price, tiers: int = 0) -> str | None:
     if tiers > _MOST_TIERS:
         return "the price has too many tiers"
-    rates = [value for value in msgspec.structs.astuple(price) if isinstance(value, int)]
+    rates = [value for value in astuple(price) if isinstance(value, int)]
     if min(rates) < 0 or max(rates) > MOST_NANO:
         return "the price is out of range"
     if not _is_code(price.currency):

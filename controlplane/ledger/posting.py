@@ -4,11 +4,11 @@ Owns the posting rules: which accounts a transaction moves money between. Does n
 (`settlement`, `corrections`, `statement`) nor how it is written (`journal`). Pure.
 """
 
-import hashlib
 from typing import Final
 
 import msgspec
 
+from _native.hmac256 import Keyed
 from controlplane.ledger.tables import NO_CURRENCY, QUARTER_MICROS, Book, Kind
 from fastpath.outbox.facts import Payer
 
@@ -51,24 +51,17 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Numbering:
     """Makes transaction ids: HMAC-SHA256 under the ledger's secret, so that nobody else can guess or occupy one."""
 
-    __slots__ = ("_inner", "_outer")
+    __slots__ = ("_digest",)
 
     def __init__(self, secret: bytes) -> None:
         """Raises ValueError for a secret of another size than 32 bytes."""
         if len(secret) != SECRET_SIZE:
             raise ValueError(f"the ledger's secret has {len(secret)} bytes, not {SECRET_SIZE}: restore it from backup")
-        # Both keyed states once: 0.7 us an id, where hmac.digest takes 1.3.
-        block = secret.ljust(64, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+        self._digest = Keyed(secret).digest
 
     def id_of(self, request: bytes, attempt: int, kind: str) -> bytes:
         """16 bytes. `request` has 16, `attempt` is written as 4: so no two inputs are the same bytes."""
-        inner = self._inner.copy()
-        inner.update(request + attempt.to_bytes(4, "big") + kind.encode())
-        outer = self._outer.copy()
-        outer.update(inner.digest())
-        return outer.digest()[:16]
+        return self._digest(request + attempt.to_bytes(4, "big") + kind.encode())[:16]
 
 
 def accounts_of(posting: Posting) -> tuple[str, str]:

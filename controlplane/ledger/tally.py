@@ -15,16 +15,17 @@ Key = tuple[str, int, str, str, int]  # tenant, level, name, currency, quarter
 
 def tally(lines: Iterable[Line]) -> Sequence[tuple[str | int, ...]]:
     """The rows that lines add, in order of key."""
-    by_payer: dict[tuple[Payer, str, int], list[int]] = {}
+    by_payer: dict[tuple[int, str, int], tuple[Payer, list[int]]] = {}
     for line in lines:
-        key = (line.payer, line.currency, line.quarter)
-        sums = by_payer.get(key)
-        if sums is None:
-            by_payer[key] = list(line.sums)
+        # By identity: a payer is one object in most lines of a batch, and its texts are hashed once. It is kept.
+        key = (id(line.payer), line.currency, line.quarter)
+        known = by_payer.get(key)
+        if known is None:
+            by_payer[key] = (line.payer, list(line.sums))
         else:
-            _add(sums, line.sums)
+            _add(known[1], line.sums)
     rows: dict[Key, list[int]] = {}
-    for (payer, currency, quarter), sums in by_payer.items():
+    for (_, currency, quarter), (payer, sums) in by_payer.items():
         for level, name in zip(_LEVELS, ("", payer.team, payer.user, payer.key), strict=True):
             if name or level == _LEVELS[0]:
                 _add_row(rows, (payer.tenant, level, name, currency, quarter), sums)

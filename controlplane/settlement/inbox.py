@@ -13,11 +13,13 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from _native.recall import Recall
 from controlplane.alerts.facts import fault_of
 from controlplane.ledger.quarantine import Poison
 from controlplane.settlement.holders import Holders
+from fastpath.money.price import Billable
 from fastpath.outbox.cursor import Cursor
-from fastpath.outbox.facts import Alert, Fact, Message, decode_message
+from fastpath.outbox.facts import Alert, Attempt, End, Fact, Intent, Message, decode_message
 from fastpath.outbox.folder import count_bytes, list_segments
 from fastpath.outbox.reader import Batch, OutboxReader, Run
 
@@ -61,6 +63,7 @@ class Inbox:
         self._thread = ThreadPoolExecutor(1, "outbox-reader")
         self._opened: _Opened | None = None
         self._is_closed = False
+        self._read_fact = Recall(decode_message, (Intent, End, Attempt, Billable)).read
         self.counts = Counts()
 
     async def read(self, most: int) -> Load:
@@ -122,8 +125,32 @@ class Inbox:
         self.counts = Counts(reader.delivered, reader.lost, reader.damaged, reader.torn, count_bytes(self._folder))
         load = Load(batch.cursor, batch.count >= most)
         for run in batch.runs:
-            _sort_run(run, load)
+            self._sort_run(run, load)
         return load
+
+    def _sort_run(self, run: Run, load: Load) -> None:
+        facts: list[Fact] = []
+        for _, payload, _ in run.found:
+            message = self._fact_of(payload)
+            if message is None:
+                load.poison.append(Poison(payload, _NO_FACT, 1))
+            elif not isinstance(message, Alert):
+                facts.append(message)
+                load.payloads.append(payload)
+            elif (fault := fault_of(message)) is not None:
+                load.poison.append(Poison(payload, fault, 1))
+            else:
+                load.alerts.append(message)
+        load.facts += facts
+        load.senders.append((run.segment.rpartition("-")[0], facts))  # its name is its stream's and a number
+
+    def _fact_of(self, payload: bytes) -> Message | None:
+        """None for bytes that are no fact: text that is no UTF-8 and nesting without end are among them."""
+        try:
+            found: Message = self._read_fact(payload)
+        except (ValueError, RecursionError):
+            return None
+        return found
 
     def _give_up(self, load: Load) -> None:
         opened = self._open()
@@ -142,28 +169,3 @@ class Inbox:
         holders = self._open().holders
         holders.drop(streams)
         holders.store()
-
-
-def _fact_of(payload: bytes) -> Message | None:
-    """None for bytes that are no fact: text that is no UTF-8 and nesting without end are told apart from neither."""
-    try:
-        return decode_message(payload)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _sort_run(run: Run, load: Load) -> None:
-    facts: list[Fact] = []
-    for _, payload, _ in run.found:
-        message = _fact_of(payload)
-        if message is None:
-            load.poison.append(Poison(payload, _NO_FACT, 1))
-        elif not isinstance(message, Alert):
-            facts.append(message)
-            load.payloads.append(payload)
-        elif (fault := fault_of(message)) is not None:
-            load.poison.append(Poison(payload, fault, 1))
-        else:
-            load.alerts.append(message)
-    load.facts += facts
-    load.senders.append((run.segment.rpartition("-")[0], facts))  # its name is its stream's and a number

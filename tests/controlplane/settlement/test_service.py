@@ -340,11 +340,11 @@ async def test_a_second_service_waits_until_the_folder_is_free(
     assert await sums(ledger) == (CHARGE, COST, 1)
 
 
-@pytest.mark.parametrize("name", ["count_bytes", "_fact_of"])
+@pytest.mark.parametrize("name", ["count_bytes", "Inbox._fact_of"])
 async def test_what_was_read_when_reading_failed_is_read_again(
     name: str, worker: Worker, make_service: MakeService, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Any) -> Any:
+    def fail(*_: Any) -> Any:
         raise OSError(24, "too many open files")
 
     service = make_service()

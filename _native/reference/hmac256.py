@@ -1,0 +1,17 @@
+"""The pure twin of `_native.hmac256`: the standard library's."""
+
+import hmac
+
+BLOCK = 64
+
+
+class Keyed:
+    """As the kernel's."""
+
+    def __init__(self, secret: bytes, plain: bool = False) -> None:
+        if len(secret) > BLOCK:
+            raise ValueError(f"a key has at most {BLOCK} bytes")
+        self._secret = secret
+
+    def digest(self, message: bytes) -> bytes:
+        return hmac.digest(self._secret, message, "sha256")
