@@ -1,7 +1,7 @@
 """HMAC-SHA-256 (RFC 2104, FIPS 180-4) of short messages under one key.
 
-The ledger makes two ids of each request with it: one took 0.92 us by two contexts of OpenSSL, and takes 0.33 so, most of
-it the message (x86 with SHA instructions). Immutable once made: any thread may use it.
+The ledger makes two ids of each request with it: one took 0.92 us by two contexts of OpenSSL, and takes 0.33 so, most
+of it the message (x86 with SHA instructions). Immutable once made: any thread may use it.
 """
 
 from typing import final

@@ -31,7 +31,7 @@ from controlplane.store.errors import StoreError
 from fastpath.settings.private import PrivateFileError
 
 BACKLOG: Final = 128
-YOUNG: Final = 20_000
+YOUNG: Final = 100_000
 """Objects made more than freed between two looks of the collector at the young ones."""
 GRACE: Final = 10.0
 """Seconds that running requests may take after the order to stop."""

@@ -9,17 +9,18 @@ import msgspec
 from msgspec.structs import astuple
 
 from controlplane.ledger.dockets import Docket
-from controlplane.ledger.posting import Line, Numbering
+from controlplane.ledger.posting import ID_SIZE, Line, Numbering, suffix_of
 from controlplane.ledger.rules import Policy
 from controlplane.ledger.states import State
 from controlplane.ledger.tables import QUARTER_MICROS, Book, Kind
-from controlplane.store.metadata import micros
 from fastpath.money.price import MOST_NANO, Billable, divide_half_even, pico_of
 from fastpath.outbox.facts import Attempt
 
 _PPM = 1_000_000
+_MICROS = 1_000_000
 _PICO_PER_NANO = 1_000
 _SETTLED, _ORIGINAL, _COST, _CHARGE = int(State.SETTLED), int(Kind.ORIGINAL), int(Book.COST), int(Book.CHARGE)
+_CHARGED, _COSTED = suffix_of(1, "charge"), suffix_of(1, "cost")
 _json = msgspec.json.Encoder().encode
 
 
@@ -52,18 +53,20 @@ def settle_plain(docket: Docket, policy: Policy, numbering: Numbering, now: int)
     if charge > most or cost > most:
         return None
     tenant, team, user, key = astuple(payer)
-    admitted, text, prompt, answer = micros(ts), _json(used).decode(), used.prompt, used.answer
+    fresh, cached, write, output, reasoning, _, write_long, heard, spoken = astuple(used)
+    prompt, answer = fresh + cached + write + write_long + heard, output + reasoning + spoken
+    admitted, text, digest = round(ts * _MICROS), _json(used).decode(), numbering.digest
     # The columns of the tables, in their order.
     row = (
-        request, _SETTLED, tenant, team, user, key, model, end.path, admitted, micros(end.ts),
+        request, _SETTLED, tenant, team, user, key, model, end.path, admitted, round(end.ts * _MICROS),
         end.status, outcome, 0, 1, currency, reserved, charge, 0, prompt, answer, None,
     )  # fmt: skip
     charged = (
-        numbering.id_of(request, 1, "charge"), _CHARGE, _ORIGINAL, request, 1, None, currency, charge, None,
+        digest(request + _CHARGED)[:ID_SIZE], _CHARGE, _ORIGINAL, request, 1, None, currency, charge, None,
         now, admitted, tenant, model, endpoint, price.version, text, 0, "", "",
     )  # fmt: skip
     costed = (
-        numbering.id_of(request, 1, "cost"), _COST, _ORIGINAL, request, 1, None, currency, cost, None,
+        digest(request + _COSTED)[:ID_SIZE], _COST, _ORIGINAL, request, 1, None, currency, cost, None,
         now, admitted, tenant, model, endpoint, price.version, text, 0, "", "",
     )  # fmt: skip
     owed = charge, 0, 1, prompt, answer
