@@ -85,6 +85,25 @@ async def test_many_writers_each_count(things: Database) -> None:
     assert await amounts(things) == [140, 100]
 
 
+async def test_who_wrote_last_writes_next(tmp_path: Path) -> None:
+    """Another connection's cache would be made old by it."""
+    database = await Database.open(f"sqlite:///{tmp_path / 'kept.db'}")
+    async with database.read() as one, database.read() as two, database.read() as three:
+        assert len({await driver_of(one), await driver_of(two), await driver_of(three)}) == 3
+    writers = set()
+    for _ in range(4):
+        async with database.begin() as connection:
+            writers.add(await driver_of(connection))
+            async with database.read() as beside:
+                assert await driver_of(beside) not in writers
+    assert len(writers) == 1
+    await database.close()
+
+
+async def driver_of(connection: AsyncConnection) -> int:
+    return id((await connection.get_raw_connection()).driver_connection)
+
+
 async def test_another_process_writing_is_waited_for(things: Database, url: str) -> None:
     other = await Database.open(url)
 
