@@ -46,6 +46,22 @@ def test_nothing_is_written_when_nothing_changed(folder: Path) -> None:
     assert (folder / NAME).stat().st_mode & 0o777 == 0o600
 
 
+def test_what_began_and_ended_in_one_batch_leaves_the_file_alone(folder: Path) -> None:
+    holders = Holders(folder)
+    holders.note_all("a", [intent(1), intent(2), mark(2), end(1), end(2), refused(3)])
+    holders.store()
+    assert not (folder / NAME).exists()
+    holders.note_all("a", [intent(4), intent(5), end(4)])
+    holders.store()
+    before = (folder / NAME).stat().st_ino
+    holders.note_all("a", [intent(6), end(6)])
+    holders.store()
+    assert (folder / NAME).stat().st_ino == before
+    holders.note_all("a", [end(5)])
+    holders.store()
+    assert Holders(folder).held_by("a") == frozenset()
+
+
 def test_a_file_with_any_wrong_byte_is_not_believed(folder: Path) -> None:
     holders = Holders(folder)
     holders.note("a", intent(1))
