@@ -1,6 +1,6 @@
 """A judge that remembers judges every fact as one that never saw another."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -30,6 +30,9 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
 
 
 @given(st.lists(FACTS, max_size=12))
+@example([intent(1), intent(1, endpoint="\0"), intent(1)])
+@example([end(1), replace(end(1), model="\0"), replace(end(1), path="\0"), end(1)])
+@example([intent(1), intent(1, price=DEAR), intent(1), replace(intent(1), charge=DEAR)])
 def test_it_judges_each_as_if_it_were_the_first(facts: list[Fact]) -> None:
     judge = Judge(T0, 3_600.0)
     assert [judge.find_fault(fact) for fact in facts] == [Judge(T0, 3_600.0).find_fault(fact) for fact in facts]

@@ -14,16 +14,16 @@ from controlplane.ledger.rules import RULES, Policy
 from fastpath.money.currency import Rate
 from fastpath.money.price import MOST_NANO, Billable, Price
 from fastpath.outbox.facts import Attempt, End, Fact, Intent, Mark, Payer
-from tests.controlplane.ledger.facts import SECRET, end, intent, mark, request_id
+from tests.controlplane.ledger.facts import SECRET, delivered, end, intent, mark, request_id
 
 NUMBERS, POLICY, NOW = Numbering(SECRET), Policy(), 5_000_000
 ID = request_id(1)
 COUNTS = st.integers(0, 2_000) | st.sampled_from([-1, MOST_NANO, MOST_NANO + 1])
-USAGES = st.builds(Billable, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
+USAGES = st.builds(Billable, *[COUNTS] * 9)
 PICO = st.integers(0, 10_000_000)
 PRICES = st.builds(
     Price, version=st.just("v"), currency=st.sampled_from(["USD", "EUR"]), input=PICO, output=PICO,
-    cached=st.none() | PICO, request=PICO,
+    cached=st.none() | PICO, cache_write_long=st.none() | PICO, audio_output=st.none() | PICO, request=PICO,
     long_from=st.sampled_from([0, 1_000]), long=st.none() | st.builds(Price, st.just("l"), st.just("USD"), PICO, PICO),
 )  # fmt: skip
 PAYERS = st.builds(Payer, st.sampled_from(["", "acme"]), st.sampled_from(["", "core"]), st.just("ann"), st.just("k"))
@@ -66,6 +66,7 @@ def assert_same(docket: Docket) -> bool:
 
 @given(st.lists(INTENTS | MARKS | ENDS, max_size=5))
 @example([intent(1), end(1)])
+@example([intent(1), end(1, delivered(1, Billable(1, 2, 4, 8, 16, 32, 64, 128, 256)))])
 def test_both_ways_say_the_same(facts: list[Fact]) -> None:
     assert_same(docket_of(*facts))
 
