@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.ledger.posting import Numbering
@@ -53,6 +53,7 @@ async def _check_all(connection: AsyncConnection, numbering: Numbering) -> Async
     for rule, query, detail in (
         ("J1", _unbalanced(), "its entries do not sum to zero, or are not two and its amount"),
         ("J1", _orphans(), "entries without a transaction"),
+        ("J1", _misplaced(), "its accounts are not those of its book"),
         ("J1", _wrong_requests(), "its transactions do not sum to what it says was charged and refunded"),
         ("J1", _over_refunded(), "more was refunded than charged"),
         ("J2", _unknown_requests(), "a transaction of a request that is not in the books"),
@@ -92,6 +93,16 @@ def _unbalanced() -> Select[tuple[object]]:
 def _orphans() -> Select[tuple[object]]:
     missing = ENTRIES.outerjoin(TRANSACTIONS, _E.transaction == _T.seq)
     return select(_E.transaction).select_from(missing).where(_T.seq.is_(None))
+
+
+def _misplaced() -> Select[tuple[object]]:
+    """`posting.accounts_of`, said again in SQL."""
+    receivable, refunded = literal("receivable:") + _T.tenant, _T.kind == int(Kind.REFUNDED)
+    cost = and_(_T.debit == literal("expense:") + _T.endpoint, _T.credit == literal("payable:") + _T.endpoint)
+    refund = and_(_T.debit == literal("refunds:") + _T.model, _T.credit == receivable)
+    charge = and_(_T.debit == receivable, _T.credit == literal("revenue:") + _T.model)
+    rule = case((_T.book == int(Book.COST), cost), (refunded, refund), else_=charge)
+    return select(_T.id).where(not_(rule))
 
 
 def _sum_of(*kinds: Kind) -> ColumnElement[int]:

@@ -1,6 +1,7 @@
-"""Writing postings: transactions, their entries and the balances they change, each once however often it is asked.
+"""Writing postings: transactions and the balances they change, each once however often it is asked.
 
-Owns the insertion. Does not own the transaction of the database around it: all of a call commits, or nothing.
+Owns the insertion of what may be there already. Does not own what is certainly new (`fresh`), nor the transaction of
+the database around it: all of a call commits, or nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,13 +10,12 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.ledger.balances import add_lines
-from controlplane.ledger.posting import Line, Posting, entries_of, line_of
-from controlplane.ledger.tables import ENTRIES, TRANSACTIONS
+from controlplane.ledger.posting import Line, Posting, line_of, row_of
+from controlplane.ledger.tables import TRANSACTIONS
 from controlplane.store.bulk import Insert
 
 _COLUMNS: Final = tuple(column.name for column in TRANSACTIONS.c if column.name != "seq")
-_ADD_TRANSACTIONS: Final = Insert(TRANSACTIONS, _COLUMNS, key=("id",), returning=("seq", "id"))
-_ADD_ENTRIES: Final = Insert(ENTRIES, ("transaction", "account", "amount"))
+_ADD_TRANSACTIONS: Final = Insert(TRANSACTIONS, _COLUMNS, key=("id",), returning=("id",))
 
 
 async def write_postings(connection: AsyncConnection, postings: Iterable[Posting]) -> int:
@@ -29,8 +29,7 @@ async def write_lines(connection: AsyncConnection, lines: Sequence[Line]) -> int
         return 0
     by_id = {line.id: line for line in lines}
     # In order of id: neighbours in its index, which is random otherwise, are written together.
-    inserted = await _ADD_TRANSACTIONS.run(connection, [by_id[key].row for key in sorted(by_id)])
-    written = [(row[0], by_id[bytes(row[1])]) for row in inserted]
-    await _ADD_ENTRIES.run(connection, [entry for seq, line in written for entry in entries_of(seq, line)])
-    await add_lines(connection, [line for _, line in written])
+    inserted = await _ADD_TRANSACTIONS.run(connection, [row_of(by_id[key]) for key in sorted(by_id)])
+    written = [by_id[bytes(row[0])] for row in inserted]
+    await add_lines(connection, written)
     return len(written)

@@ -1,4 +1,4 @@
-"""Postings: one transaction with its entries, in memory, and the ids that make a second one a no-op.
+"""Postings: one transaction with its two accounts, in memory, and the ids that make a second one a no-op.
 
 Owns the posting rules: which accounts a transaction moves money between. Does not own when one is posted
 (`settlement`, `corrections`, `statement`) nor how it is written (`journal`). Pure.
@@ -81,8 +81,8 @@ def accounts_of(posting: Posting) -> tuple[str, str]:
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
-    """A posting as it is written. `row`: of `ledger_transactions`, without its number. `sums`: what it adds to the
-    balances of `payer` in `quarter`: charge, cost, requests, input tokens, output tokens."""
+    """A posting as it is written. `row`: of `ledger_transactions`, without its number and its accounts. `sums`: what it
+    adds to the balances of `payer` in `quarter`: charge, cost, requests, input tokens, output tokens."""
 
     row: tuple[object, ...]
     debit: str
@@ -108,9 +108,9 @@ def line_of(posting: Posting) -> Line:
     return Line(_row_of(posting), debit, credit, posting.amount, posting.payer, posting.currency, quarter, sums)
 
 
-def entries_of(seq: int, line: Line) -> tuple[tuple[int, str, int], tuple[int, str, int]]:
-    """Rows of its entries. They sum to zero."""
-    return (seq, line.debit, line.amount), (seq, line.credit, -line.amount)
+def row_of(line: Line) -> tuple[object, ...]:
+    """Its row of `ledger_transactions`, without its number."""
+    return (*line.row, line.debit, line.credit)
 
 
 def _row_of(posting: Posting) -> tuple[object, ...]:

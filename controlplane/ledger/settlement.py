@@ -5,6 +5,7 @@ cannot be booked. Does not own what facts mean (`fold`). Any number of settlers 
 request is inserted once or locked, and every transaction has an id that can be there only once.
 """
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import islice
@@ -13,10 +14,12 @@ from typing import Final
 
 import msgspec
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.ledger.dockets import Docket, sort_facts
 from controlplane.ledger.fold import Fold, Kept, Record
+from controlplane.ledger.fresh import Known, write_fresh
 from controlplane.ledger.journal import write_lines
 from controlplane.ledger.plain import Plain, settle_plain
 from controlplane.ledger.posting import Numbering, line_of
@@ -30,6 +33,8 @@ from controlplane.store.database import Database
 from controlplane.store.errors import StoreError
 from controlplane.store.metadata import micros
 from fastpath.outbox.facts import Fact, Intent, Mark, decode, encode
+
+_log = logging.getLogger("fastpath.ledger")
 
 #: Requests in one transaction: those of a batch of the outbox whose requests have two facts each, so that it takes one
 #: commit and not two. 10,000 of them take about 40 statements, and nobody waits long for the writer's turn.
@@ -109,7 +114,7 @@ class Settlement:
     async def _settle(self, batch: Sequence[Docket]) -> Settled:
         """Divides a batch that cannot be written until the one fact that is to blame stands alone."""
         try:
-            return await self._database.run(partial(self._write, batch))
+            return await self._book(batch)
         except StoreError:
             raise
         except Exception as error:
@@ -119,6 +124,19 @@ class Settlement:
         for part in _divided(batch):
             done.add(await self._settle(part))
         return done
+
+    async def _book(self, batch: Sequence[Docket]) -> Settled:
+        """All at once: plain requests as if nobody knew any of them, and all of them with care if that is not so."""
+        now = micros(self._now())
+        judged = [(docket, settle_plain(docket, self._policy, self._numbering, now)) for docket in batch]
+        plains = [plain for _, plain in judged if plain is not None]
+        if plains:
+            rest = [docket for docket, plain in judged if plain is None]
+            try:
+                return await self._database.run(partial(self._write_mixed, plains, rest))
+            except (Known, IntegrityError):
+                _log.debug("some of %d requests were in the books already: all are looked up", len(batch))
+        return await self._database.run(partial(self._write, batch))
 
     async def _insist(self, docket: Docket, error: Exception) -> Settled:
         for _ in range(1, TRIES):
@@ -138,35 +156,38 @@ class Settlement:
         now = micros(self._now())
         return Settled(quarantined=await self._database.run(lambda connection: add_poison(connection, poison, now)))
 
+    async def _write_mixed(
+        self, plains: Sequence[Plain], rest: Sequence[Docket], connection: AsyncConnection
+    ) -> Settled:
+        await write_fresh(connection, plains)
+        done = Settled(requests=len(plains), posted=2 * len(plains))
+        done.add(await self._write(rest, connection))
+        return done
+
     async def _write(self, batch: Sequence[Docket], connection: AsyncConnection) -> Settled:
         """Writes all as if nothing was known of any; what the database knew is read and folded into that."""
+        if not batch:
+            return Settled()
         now = micros(self._now())
-        plains: dict[bytes, Plain] = {}
         folds: dict[bytes, Fold] = {}
         for docket in batch:
-            plain = settle_plain(docket, self._policy, self._numbering, now)
-            if plain is not None:
-                plains[docket.request] = plain
-            else:
-                folds[docket.request] = self._fold(Record(docket.request), {}, now)
-                folds[docket.request].apply(docket)
-        rows = [plain.row for plain in plains.values()]
-        rows += [msgspec.structs.astuple(fold.record) for fold in folds.values()]
+            folds[docket.request] = self._fold(Record(docket.request), {}, now)
+            folds[docket.request].apply(docket)
+        rows = [msgspec.structs.astuple(fold.record) for fold in folds.values()]
         fresh = {bytes(row[0]) for row in await _ADD_REQUESTS.run(connection, sorted(rows, key=_REQUEST))}
         known = [docket for docket in batch if docket.request not in fresh]
         if known:
             found = await self._load(connection, [docket.request for docket in known], now)
             for docket in known:
-                plains.pop(docket.request, None)
                 folds[docket.request] = found[docket.request]
                 found[docket.request].apply(docket)
-        return await self._store(connection, plains.values(), folds, fresh)
+        return await self._store(connection, folds, fresh)
 
     async def _abandon(self, batch: Sequence[Docket], connection: AsyncConnection) -> Settled:
         folds = await self._load(connection, [docket.request for docket in batch], micros(self._now()))
         for fold in folds.values():
             fold.abandon()
-        return await self._store(connection, (), folds, set())
+        return await self._store(connection, folds, set())
 
     def _fold(self, record: Record, kept: dict[int, Kept], now: int) -> Fold:
         return Fold(self._policy, self._numbering, now, record, kept)
@@ -179,19 +200,15 @@ class Settlement:
             kept.setdefault(bytes(row.request), {})[row.attempt] = _kept_of(row)
         return {bytes(row.request): self._fold(Record(*row), kept.get(bytes(row.request), {}), now) for row in records}
 
-    async def _store(
-        self, connection: AsyncConnection, plains: Collection[Plain], folds: dict[bytes, Fold], fresh: set[bytes]
-    ) -> Settled:
+    async def _store(self, connection: AsyncConnection, folds: dict[bytes, Fold], fresh: set[bytes]) -> Settled:
         changed = {request: fold for request, fold in folds.items() if request in fresh or fold.changed}
         old = [request for request in sorted(changed) if request not in fresh]
         await _SET_REQUESTS.run(connection, [msgspec.structs.astuple(changed[request].record) for request in old])
         await bulk.delete(connection, ATTEMPTS, "request", [request for request in old if changed[request].is_final])
         await _SET_ATTEMPTS.run(connection, [row for request in sorted(changed) for row in _rows_of(changed[request])])
         lines = [line_of(posting) for fold in changed.values() for posting in fold.postings]
-        for plain in plains:
-            lines += (plain.charge, plain.cost)
         posted = await write_lines(connection, lines)
-        return Settled(requests=len(plains) + len(changed), posted=posted, again=len(folds) - len(changed))
+        return Settled(requests=len(changed), posted=posted, again=len(folds) - len(changed))
 
 
 def _batches(dockets: dict[bytes, Docket]) -> Iterable[list[Docket]]:

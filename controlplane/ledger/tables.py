@@ -1,7 +1,8 @@
-"""Tables of the ledger. Transactions and entries are only ever added; requests are its working state.
+"""Tables of the ledger. Transactions are only ever added; requests are its working state.
 
-Owns the tables and the numbers stored in them. Does not own their triggers, which the migrations make. Request ids and
-transaction ids are random, so what is large is kept in order of arrival, and each id costs one index and no more.
+Owns the tables and the numbers stored in them. Does not own their triggers and the view, which the migrations make.
+Request ids and transaction ids are random, so what is large is kept in order of arrival, and each id costs one index
+and no more.
 """
 
 from enum import IntEnum
@@ -15,6 +16,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    MetaData,
     SmallInteger,
     String,
     Table,
@@ -139,8 +141,11 @@ TRANSACTIONS: Final = Table(
     Column("flags", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("actor", Text, nullable=False),
+    Column("debit", Text, nullable=False),  # `posting.accounts_of`
+    Column("credit", Text, nullable=False),
     sixteen("id"),
     sixteen("request"),
+    CheckConstraint("debit <> credit", name="accounts"),
 )
 Index("ix_ledger_transactions_admitted", TRANSACTIONS.c.admitted)
 Index(
@@ -150,13 +155,13 @@ Index(
     postgresql_where=TRANSACTIONS.c.corrects.is_not(None),
 )
 
+#: A view, and so in a collection of its own: each transaction as two entries that sum to zero.
 ENTRIES: Final = Table(
     "ledger_entries",
-    METADATA,
-    Column("transaction", Serial, primary_key=True, autoincrement=False),  # its seq
-    Column("account", Text, primary_key=True),
-    Column("amount", Nano, nullable=False),  # debit above zero, credit below; they sum to zero
-    sqlite_with_rowid=False,
+    MetaData(),
+    Column("transaction", Serial, nullable=False),  # its seq
+    Column("account", Text, nullable=False),
+    Column("amount", Nano, nullable=False),  # debit above zero, credit below
 )
 
 BALANCES: Final = Table(

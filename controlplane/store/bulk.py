@@ -75,6 +75,37 @@ class Insert(msgspec.Struct, frozen=True):
         return f" RETURNING {', '.join(map(quote, self.returning))}" if self.returning else ""
 
 
+class Relay(msgspec.Struct, frozen=True):
+    """Rows that go into several tables at once: sent to the database once, and from there put where they belong.
+
+    table: never made by a migration: on SQLite it is temporary and each connection's own, empty before every `load`; on
+    PostgreSQL it is the name of arrays within one statement (`source`).
+    """
+
+    table: Table
+
+    async def load(self, connection: AsyncConnection, rows: Sequence[Values]) -> None:
+        """SQLite: fills the table. Bytes come as bytearrays: the driver knows those at once, and for each other value
+        looks in vain for an adapter (0.5 us)."""
+        quote = connection.dialect.identifier_preparer.quote
+        columns = ", ".join(quote(column.name) for column in self.table.c)
+        name = quote(self.table.name)
+        await connection.exec_driver_sql(f"CREATE TEMP TABLE IF NOT EXISTS {name} ({columns})")
+        await connection.exec_driver_sql(f"DELETE FROM temp.{name}")  # noqa: S608
+        count = len(self.table.c)
+        one = f"({', '.join('?' * count)})"
+        for part in _parts(rows, _SQLITE_PARAMETERS // count):
+            text = f"INSERT INTO temp.{name} ({columns}) VALUES {', '.join([one] * len(part))}"  # noqa: S608
+            await connection.exec_driver_sql(text, tuple([value for row in part for value in row]))
+
+    def source(self, connection: AsyncConnection) -> str:
+        """PostgreSQL: a WITH query of the rows, whose parameters are one list for each column, from $1."""
+        quote = connection.dialect.identifier_preparer.quote
+        arrays = (f"${number}::{_array_of(column, connection)}" for number, column in enumerate(self.table.c, 1))
+        columns = ", ".join(quote(column.name) for column in self.table.c)
+        return f"{quote(self.table.name)} ({columns}) AS (SELECT * FROM unnest({', '.join(arrays)}))"  # noqa: S608
+
+
 async def select(
     connection: AsyncConnection, table: Table, column: str, values: Collection[bytes], *, lock: bool = False
 ) -> list[Found]:

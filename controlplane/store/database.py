@@ -33,6 +33,7 @@ _DRIVERS: dict[str, tuple[Dialect, str]] = {
 #: could undo a commit that was already acknowledged, and its bills would be in neither place. A commit is one fsync.
 #: wal_autocheckpoint, because a ledger's ids are random: with the usual 1,000 pages each batch is copied back at once,
 #: and settling runs at half the speed (7,100 against 15,500 requests/s).
+#: temp_store, because rows on their way into several tables (`bulk.Relay`) need no file.
 #: recursive_triggers, or INSERT OR REPLACE would delete from append-only tables past their triggers.
 _PRAGMAS = (
     "journal_mode = WAL",
@@ -45,6 +46,7 @@ _PRAGMAS = (
     "cache_size = -32768",
     "journal_size_limit = 67108864",
     "wal_autocheckpoint = 8000",
+    "temp_store = MEMORY",
 )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select
 
 from controlplane.app import Rooms, build_app, open_rooms
 from controlplane.archive import ArchiveError, back_up, restore
+from controlplane.ledger.tables import ENTRIES
 from controlplane.settings import ControlSettings
 from controlplane.store.database import Database
 from controlplane.tables import METADATA
@@ -47,11 +48,8 @@ async def fill(rooms: Rooms, api: httpx.AsyncClient) -> None:
     await make_tree(api, "umbrella")
     await api.post("/provider-keys", json={"name": "p", "value": "sk-p"})
     ledger = METADATA.tables["ledger_transactions"]
-    entries = METADATA.tables["ledger_entries"]
     async with rooms.database.begin() as connection:
-        await connection.execute(insert(ledger), [_row(ledger, 1)])
-        rows = [_row(entries, 1) | {"amount": amount, "account": account} for account, amount in (("a", 5), ("b", -5))]
-        await connection.execute(insert(entries).values(rows))
+        await connection.execute(insert(ledger), [_row(ledger, 1) | {"amount": 5, "debit": "a", "credit": "b"}])
 
 
 def _row(table: Any, number: int) -> dict[str, Any]:
@@ -73,10 +71,13 @@ async def test_every_table_comes_back(rooms: Rooms, api: httpx.AsyncClient, empt
     before = await contents(rooms.database)
     assert counts == {name: len(rows) for name, rows in before.items()}
     assert counts["keys"] == 2
-    assert counts["ledger_entries"] == 2
+    assert counts["ledger_transactions"] == 1
     await api.post("/tenants", json={"name": "later"})
     assert await restore(empty, file) == counts
     assert await contents(empty) == before
+    async with empty.read() as connection:
+        entries = (await connection.execute(select(ENTRIES).order_by(ENTRIES.c.account))).all()
+    assert [tuple(row) for row in entries] == [(1, "a", 5), (1, "b", -5)]
 
 
 async def test_a_restored_gateway_goes_on(

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from controlplane.ledger.books import Ledger
 from controlplane.store.database import Database
@@ -23,17 +23,26 @@ async def settled(ledger: Ledger) -> Ledger:
 @pytest.mark.parametrize("table", ["ledger_transactions", "ledger_entries"])
 @pytest.mark.parametrize("act", ["UPDATE {} SET amount = 0", "DELETE FROM {}", "TRUNCATE {}"])
 async def test_the_books_can_only_be_added_to(settled: Ledger, database: Database, table: str, act: str) -> None:
-    with pytest.raises(DBAPIError, match=r"permission denied|can only be added to|syntax error"):
+    with pytest.raises(
+        DBAPIError,
+        match=r"permission denied|can only be added to|syntax error|(?i:cannot \w+( from)? view|is a view)|not a table",
+    ):
         async with database.begin() as connection:
             await connection.exec_driver_sql(act.format(table))
     assert await settled.violations(at_rest=True) == []
 
 
-@pytest.mark.parametrize("table", ["ledger_transactions", "ledger_entries"])
+@pytest.mark.parametrize(
+    ("table", "refusal"),
+    [
+        ("ledger_transactions", "can only be added to"),
+        ("ledger_entries", r"cannot (update|delete from) view|not a table"),
+    ],
+)
 @pytest.mark.parametrize("act", ["UPDATE {} SET amount = 0", "DELETE FROM {}", "TRUNCATE {}"])
-async def test_not_even_by_a_superuser(cluster: Cluster, migrated: str, table: str, act: str) -> None:
+async def test_not_even_by_a_superuser(cluster: Cluster, migrated: str, table: str, refusal: str, act: str) -> None:
     name = cluster.create_database(migrated)
-    with pytest.raises(AssertionError, match="can only be added to"):
+    with pytest.raises(AssertionError, match=refusal):
         cluster.sql(act.format(table), name)
 
 
@@ -41,9 +50,7 @@ async def test_replacing_a_row_is_deleting_it(settled: Ledger, database: Databas
     if database.dialect == "sqlite":
         with pytest.raises(DBAPIError, match="can only be added to"):
             async with database.begin() as connection:
-                await connection.exec_driver_sql(
-                    'REPLACE INTO ledger_entries SELECT "transaction", account, 0 FROM ledger_entries'
-                )
+                await connection.exec_driver_sql("REPLACE INTO ledger_transactions SELECT * FROM ledger_transactions")
 
 
 async def test_a_request_that_is_over_stays_over(settled: Ledger, database: Database) -> None:
@@ -53,19 +60,54 @@ async def test_a_request_that_is_over_stays_over(settled: Ledger, database: Data
                 await connection.exec_driver_sql(act)
 
 
-async def test_entries_that_do_not_sum_to_zero_are_refused_by_postgresql(settled: Ledger, database: Database) -> None:
-    if database.dialect == "postgresql":
-        with pytest.raises(DBAPIError, match="sum to zero"):
-            async with database.begin() as connection:
-                await connection.exec_driver_sql("INSERT INTO ledger_entries VALUES (99, 'a', 5), (99, 'b', -4)")
+async def test_entries_are_those_of_transactions_and_no_others(settled: Ledger, database: Database) -> None:
+    async with database.read() as connection:
+        query = 'SELECT "transaction", account, amount FROM ledger_entries ORDER BY 1, 3 DESC'
+        rows = [tuple(row) for row in await connection.exec_driver_sql(query)]
+    assert len(rows) == 8
+    for debit, credit in zip(rows[::2], rows[1::2], strict=True):
+        assert (debit[0], debit[2] + credit[2]) == (credit[0], 0)
+        assert debit[2] > 0
+        assert (debit[1], credit[1]) in {
+            ("receivable:acme", "revenue:gpt-x"),
+            ("expense:openai-1", "payable:openai-1"),
+        }
+    with pytest.raises(DBAPIError, match="view"):
+        async with database.begin() as connection:
+            await connection.exec_driver_sql("INSERT INTO ledger_entries VALUES (99, 'a', 5), (99, 'b', -4)")
 
 
-PLANTED = {
-    "an entry changed": ("J1", "UPDATE ledger_entries SET amount = amount + 1 WHERE amount > 0"),
-    "an entry deleted": ("J1", "DELETE FROM ledger_entries WHERE amount > 0"),
-    "both sides changed": ("J1", "UPDATE ledger_entries SET amount = amount * 2"),
-    "an entry added": ("J1", "INSERT INTO ledger_entries VALUES (1, 'me', 5)"),
-    "entries of nothing": ("J1", "INSERT INTO ledger_entries VALUES (99, 'me', 5), (99, 'you', -5)"),
+async def test_money_moves_between_two_accounts(settled: Ledger, database: Database) -> None:
+    async with database.read() as connection:
+        first = (await connection.exec_driver_sql("SELECT * FROM ledger_transactions LIMIT 1")).mappings().one()
+    columns = [name for name in first if name not in ("seq", "id", "credit")]
+    same = f"INSERT INTO ledger_transactions (seq, id, credit, {', '.join(columns)})"
+    blob = "'\\x' || repeat('00', 16)" if database.dialect == "postgresql" else "zeroblob(16)"
+    blob = f"CAST({blob} AS BYTEA)" if database.dialect == "postgresql" else blob
+    with pytest.raises(IntegrityError, match="ck_ledger_transactions_accounts"):
+        async with database.begin() as connection:
+            await connection.exec_driver_sql(
+                f"{same} SELECT 99, {blob}, debit, {', '.join(columns)} FROM ledger_transactions WHERE seq = 1"
+            )
+
+
+def _view(amount: str, more: str = "") -> str:
+    """Another view of the transactions than the one that tells the truth."""
+    return (
+        'VIEW ledger_entries AS SELECT seq AS "transaction", debit AS account, amount FROM ledger_transactions'
+        f" UNION ALL SELECT seq, credit, {amount} FROM ledger_transactions {more}"
+    )
+
+
+PLANTED: dict[str, tuple[str, str]] = {
+    "an entry changed": ("J1", _view("1 - amount")),
+    "an entry deleted": ("J1", _view("-amount", "WHERE amount < 0")),
+    "both sides changed": ("J1", "UPDATE ledger_transactions SET amount = amount * 2"),
+    "an entry added": ("J1", _view("-amount", "UNION ALL SELECT 1, 'me', 5")),
+    "entries of nothing": ("J1", _view("-amount", "UNION ALL SELECT 99, 'me', 5 UNION ALL SELECT 99, 'you', -5")),
+    "a debtor changed": ("J1", "UPDATE ledger_transactions SET debit = 'receivable:you' WHERE book = 2"),
+    "a creditor changed": ("J1", "UPDATE ledger_transactions SET credit = 'me' WHERE book = 1"),
+    "sides changed": ("J1", "UPDATE ledger_transactions SET debit = credit, credit = debit"),
     "a transaction deleted": ("J1", "DELETE FROM ledger_transactions WHERE seq = 1"),
     "an amount changed": ("J1", "UPDATE ledger_transactions SET amount = amount - 1 WHERE book = 2"),
     "a balance changed": ("J1", "UPDATE ledger_balances SET charge = charge - 1 WHERE level = 3"),
@@ -90,16 +132,21 @@ async def test_what_an_insider_did_is_found(
     settled: Ledger, database: Database, url: str, cluster: Cluster, plant: str
 ) -> None:
     rule, act = PLANTED[plant]
+    acts = [act]
+    if act.startswith("VIEW"):
+        postgresql = database.dialect == "postgresql"
+        acts = [f"CREATE OR REPLACE {act}"] if postgresql else ["DROP VIEW ledger_entries", f"CREATE {act}"]
     if database.dialect == "postgresql":
         name = url.split("@/")[1].split("?")[0]
-        cluster.sql(f"SET session_replication_role = replica; {act}", name)
+        cluster.sql("; ".join(["SET session_replication_role = replica", *acts]), name)
     else:
         async with database.begin() as connection:
             names = (await connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all()
             for (trigger,) in names:
                 await connection.exec_driver_sql(f"DROP TRIGGER {trigger}")
-            await connection.exec_driver_sql(act)
-    assert rule in {found.rule for found in await settled.violations(at_rest=True)}
+            for act in acts:
+                await connection.exec_driver_sql(act)
+    assert rule in {one.rule for one in await settled.violations(at_rest=True)}
 
 
 async def test_another_secret_wrote_this(settled: Ledger, database: Database, now: Now) -> None:

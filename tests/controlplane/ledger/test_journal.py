@@ -7,8 +7,8 @@ import msgspec
 from controlplane.ledger.balances import Subject
 from controlplane.ledger.books import Ledger
 from controlplane.ledger.journal import write_postings
-from controlplane.ledger.posting import Numbering, Posting, accounts_of, entries_of, line_of
-from controlplane.ledger.tables import Book, Kind
+from controlplane.ledger.posting import Numbering, Posting, accounts_of, line_of, row_of
+from controlplane.ledger.tables import TRANSACTIONS, Book, Kind
 from controlplane.store.database import Database
 from tests.controlplane.ledger.facts import ACME, ALWAYS, SECRET, T0, request_id
 
@@ -62,4 +62,7 @@ def test_every_posting_moves_money_between_two_accounts() -> None:
     for debit, credit in pairs.values():
         assert debit != credit
     for amount in (10, 0, -10):
-        assert sum(entry[2] for entry in entries_of(1, line_of(posting(1, amount)))) == 0
+        row = dict(
+            zip([column.name for column in TRANSACTIONS.c][1:], row_of(line_of(posting(1, amount))), strict=True)
+        )
+        assert (row["amount"], row["debit"], row["credit"]) == (amount, "receivable:acme", "revenue:gpt-x")

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import event, func, select
 
-from controlplane.ledger import journal
+from controlplane.ledger import fresh, journal
 from controlplane.ledger.balances import Subject
 from controlplane.ledger.books import Ledger
-from controlplane.ledger.posting import Line, entries_of
+from controlplane.ledger.dockets import Docket
+from controlplane.ledger.plain import Plain, settle_plain
+from controlplane.ledger.posting import Line, Numbering, row_of
+from controlplane.ledger.rules import Policy
 from controlplane.ledger.states import State
 from controlplane.ledger.tables import ATTEMPTS, QUARANTINE, REQUESTS, TRANSACTIONS, Flag, Level
 from controlplane.store.database import Database
@@ -172,7 +175,7 @@ async def test_ten_thousand_requests_take_at_most_a_hundred_writing_statements(
         _connection: object, _cursor: object, statement: str, _values: object, _context: object, many: bool
     ) -> None:
         assert not many, "a statement for each row in disguise"
-        if statement.lstrip().split(None, 1)[0] in ("INSERT", "UPDATE", "DELETE", "MERGE"):
+        if statement.lstrip().split(None, 1)[0] in ("INSERT", "UPDATE", "DELETE", "MERGE", "WITH"):
             seen.append(statement.split("(")[0])
 
     event.listen(database.engine.sync_engine, "before_cursor_execute", note)
@@ -182,6 +185,27 @@ async def test_ten_thousand_requests_take_at_most_a_hundred_writing_statements(
     assert (done.requests, done.posted) == (10_000, 20_000)
     assert 4 <= len(seen) <= 100, len(seen)
     assert await count(database, TRANSACTIONS) == 20_000
+
+
+async def test_what_another_wrote_meanwhile_is_booked_once(ledger: Ledger, database: Database) -> None:
+    """Plain requests that are new beside some that are there, and one whose transaction is there without it."""
+    first = [fact for n in range(0, 40, 2) for fact in (intent(n), end(n))]
+    assert (await ledger.settlement.settle(first)).posted == 40
+    posted = {request_id(n) for n in (1, 3)}
+    async with database.begin() as connection:
+        plains = [settle_plain(docket_of(n), Policy(), Numbering(SECRET), 1) for n in (1, 3)]
+        await journal.write_lines(connection, [plain.cost for plain in plains if plain is not None])
+    done = await ledger.settlement.settle(fact for n in range(40) for fact in (intent(n), end(n)))
+    assert (done.requests, done.posted, done.again) == (20, 40 - len(posted), 20)
+    assert await totals(ledger) == (40 * CHARGE, 40 * COST, 40)
+    assert await ledger.violations(at_rest=True) == []
+    assert await count(database, TRANSACTIONS) == 80
+
+
+def docket_of(number: int) -> Docket:
+    docket = Docket.of(intent(number))
+    docket.add(end(number))
+    return docket
 
 
 async def test_F33_a_dead_worker(ledger: Ledger, database: Database) -> None:
@@ -256,13 +280,19 @@ async def test_F32_what_the_database_refuses_is_tried_three_times_and_its_sum_is
 ) -> None:
     tried: list[bytes] = []
 
-    def stored(seq: int, line: Line) -> tuple[tuple[int, str, int], ...]:
+    def stored(line: Line) -> tuple[object, ...]:
         if request_id(7) in line.row:
             tried.append(line.id)
             raise OverflowError("int too big to convert")  # as a driver says it
-        return entries_of(seq, line)
+        return row_of(line)
 
-    monkeypatch.setattr(journal, "entries_of", stored)
+    def taken(plain: Plain) -> tuple[object, ...]:
+        stored(plain.charge)
+        return plain_row(plain)
+
+    plain_row = fresh._row_of
+    monkeypatch.setattr(journal, "row_of", stored)
+    monkeypatch.setattr(fresh, "_row_of", taken)
     facts = [fact for number in range(20) for fact in (intent(number), end(number))]
     done = await ledger.settlement.settle(facts)
     assert done.quarantined == 1

@@ -7,6 +7,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 import controlplane.ledger.tables
 import controlplane.tables
@@ -42,6 +43,68 @@ async def test_every_revision_goes_there_and_back(database: Database) -> None:
     assert await schema.current(database) is None
     await schema.upgrade(database)
     await schema.check(database)
+
+
+_POSTED = """INSERT INTO ledger_transactions (id, book, kind, request, attempt, currency, amount, posted, admitted,
+    tenant, model, endpoint, price, usage, flags, reason, actor)
+    VALUES ({id}, {book}, {kind}, {id}, 1, 'USD', {amount}, 1, 1, 't', 'm', 'e', '', '', 0, '', '')"""
+#: Book, kind, amount, and the accounts that each had as entries.
+_OLD = [
+    (1, 1, 7, "expense:e", "payable:e"),
+    (2, 1, 0, "receivable:t", "revenue:m"),
+    (2, 2, -7, "receivable:t", "revenue:m"),
+    (2, 5, 7, "refunds:m", "receivable:t"),
+    (1, 3, 0, "expense:e", "payable:e"),
+    (2, 5, 0, "refunds:m", "receivable:t"),
+]
+_ENTRIES = 'SELECT "transaction", account, amount FROM ledger_entries ORDER BY 1, 2'
+
+
+async def _fill_old(database: Database) -> list[tuple[object, ...]]:
+    """Books as the release before `0008_accounts` wrote them; its entries."""
+    await schema.upgrade(database, "0007_markup")
+    postgresql = database.dialect == "postgresql"
+    async with database.begin() as connection:
+        for number, (book, kind, amount, debit, credit) in enumerate(_OLD, 1):
+            key = f"{number:032x}"
+            literal = f"decode('{key}', 'hex')" if postgresql else f"x'{key}'"
+            await connection.exec_driver_sql(_POSTED.format(id=literal, book=book, kind=kind, amount=amount))
+            values = f"({number}, '{debit}', {amount}), ({number}, '{credit}', {-amount})"
+            await connection.exec_driver_sql(f"INSERT INTO ledger_entries VALUES {values}")
+        return [tuple(row) for row in await connection.exec_driver_sql(_ENTRIES)]
+
+
+async def test_entries_become_accounts_and_entries_again(database: Database) -> None:
+    before = await _fill_old(database)
+    for _ in range(2):
+        await schema.upgrade(database)
+        async with database.begin() as connection:
+            assert [tuple(row) for row in await connection.exec_driver_sql(_ENTRIES)] == before
+            rows = await connection.exec_driver_sql("SELECT debit, credit FROM ledger_transactions ORDER BY seq")
+            assert [tuple(row) for row in rows] == [row[3:] for row in _OLD]
+        for act in ("UPDATE ledger_transactions SET debit = 'me'", "DELETE FROM ledger_transactions"):
+            with pytest.raises(DBAPIError, match=r"permission denied|can only be added to"):
+                async with database.begin() as connection:
+                    await connection.exec_driver_sql(act)
+        await schema.downgrade(database, "0007_markup")
+        async with database.begin() as connection:
+            assert [tuple(row) for row in await connection.exec_driver_sql(_ENTRIES)] == before
+        for table in ("ledger_transactions", "ledger_entries"):
+            with pytest.raises(DBAPIError, match=r"permission denied|can only be added to"):
+                async with database.begin() as connection:
+                    await connection.exec_driver_sql(f"UPDATE {table} SET amount = 1")
+
+
+@pytest.mark.parametrize("planted", ["(1, 'third', 0)", "(99, 'a', 5), (99, 'b', -5)"])
+async def test_books_changed_by_hand_are_not_upgraded(database: Database, planted: str) -> None:
+    await _fill_old(database)
+    async with database.begin() as connection:
+        if database.dialect == "postgresql":  # it refuses this at once
+            await connection.exec_driver_sql("ALTER TABLE ledger_entries DISABLE TRIGGER USER")
+        await connection.exec_driver_sql(f"INSERT INTO ledger_entries VALUES {planted}")
+    with pytest.raises(RuntimeError, match="changed by hand"):
+        await schema.upgrade(database)
+    assert await schema.current(database) == "0007_markup"
 
 
 async def test_a_failed_migration_leaves_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
