@@ -86,7 +86,7 @@ class Relay(msgspec.Struct, frozen=True):
 
     async def load(self, connection: AsyncConnection, rows: Sequence[Values]) -> None:
         """SQLite: fills the table. Bytes come as bytearrays: the driver knows those at once, and for each other value
-        looks in vain for an adapter (0.5 us)."""
+        looks in vain for an adapter."""
         quote = connection.dialect.identifier_preparer.quote
         columns = ", ".join(quote(column.name) for column in self.table.c)
         name = quote(self.table.name)
