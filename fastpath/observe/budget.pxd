@@ -1,6 +1,3 @@
-cdef long long LARGE
-
-
 cdef class MemoryBudget:
     cdef long long _limit
     cdef readonly long long _used
