@@ -33,6 +33,7 @@ cdef class Overload:
     cdef Py_ssize_t refused             # since
 
     cpdef void note(self, double now, Py_ssize_t taken, Py_ssize_t refused, Py_ssize_t waiting)
+    cpdef void rest(self)
     cdef void _look(self, double now, Py_ssize_t waiting)
     cdef bint _is_too_much(self, double passed, Py_ssize_t waiting)
 

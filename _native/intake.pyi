@@ -53,6 +53,9 @@ class Overload:
     def note(self, now: float, taken: int, refused: int, waiting: int) -> None:
         """What a turn did at `now` (seconds of any one clock), and how many it left in the queue."""
 
+    def rest(self) -> None:
+        """Nobody is taken for a while: a queue that stands meanwhile says nothing of what can be served."""
+
 class Refusal:
     """An answer with a place of 36 bytes, maybe in several spots, for the request's id."""
 

@@ -135,6 +135,10 @@ cdef class Overload:
                 self.active = self._is_too_much(now - self.since, waiting)
             self._look(now, waiting)
 
+    cpdef void rest(self):
+        if not self.active:
+            self.since = 0
+
     cdef void _look(self, double now, Py_ssize_t waiting):
         self.since = now
         self.first = self.least = waiting
@@ -197,6 +201,7 @@ cdef class Intake(Latecomer):
 
     def pause(self):
         self.due = False
+        self.overload.rest()
         if self.watched:
             self.watched = False
             self.poller._watch(self, 0, EPOLL_CTL_DEL)

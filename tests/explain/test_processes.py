@@ -75,7 +75,8 @@ def test_what_a_running_gateway_knows_decides_and_no_request_is_sent(launch: Any
         {"name": name, "url": mock.url, "api_key": "${UPSTREAM_KEY}", "tier": tier}
         for name, mock, tier in zip(("rack", "cloud"), mocks, ("L1", "L2"), strict=True)
     ]
-    settings = {"data_class": "P2", "models": [{"name": "llama", "endpoints": endpoints}]}
+    retries = {"budget_min": 1000}  # a slow machine may need more than the usual three until it is out at both workers
+    settings = {"data_class": "P2", "retries": retries, "models": [{"name": "llama", "endpoints": endpoints}]}
     plain = [{**each, "api_key": "sk"} for each in endpoints]
     written = json.dumps({**settings, "models": [{"name": "llama", "endpoints": plain}]})
     (tmp_path / "rehearsal.yaml").write_text(written)

@@ -21,6 +21,7 @@ import pytest
 from backends.mock import Fault
 from backends.mock.record import fingerprint
 from loadtest.rig import Bench, Conversation, chat, post
+from loadtest.rig.node import until
 
 CANARY = "sk-canary-" + "d3adb33f" * 4
 
@@ -148,13 +149,17 @@ def search(world: World) -> list[tuple[str, bytes]]:
     return [(place, secret) for place, data, secret in found if secret in data]
 
 
+def statuses(world: World) -> set[int]:
+    """Those in the access log by now."""
+    return {line["status"] for line in world.node.access_lines(2 * len(FAULTS))}
+
+
 async def test_no_secret_is_written_anywhere(world: World) -> None:
     await run_the_error_matrix(world)
     running = await Conversation.open(world.port)
     running.send(chat({"rate": 20.0, "tokens": 1000}, key=world.node.key, stream=True))
     await running.events(2)
-    lines = await asyncio.to_thread(world.node.access_lines, 2 * len(FAULTS))
-    assert {line["status"] for line in lines} >= {200, 400, 401, 404, 502, 503, 504}
+    await asyncio.to_thread(until, lambda: statuses(world) >= {200, 400, 401, 404, 502, 503, 504})
     assert await asyncio.to_thread(search, world) == []
     assert json.loads(await asyncio.to_thread(world.node.admin, "/debug/requests"))
     running.leave()

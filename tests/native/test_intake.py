@@ -64,6 +64,28 @@ def test_a_queue_must_stand_for_the_whole_interval() -> None:
     assert overload.active
 
 
+def test_a_queue_that_stands_while_nobody_is_taken_is_no_overload() -> None:
+    """As in a pause for want of descriptors: who waits is served when it ends."""
+    overload = Overload(1.0, 0.02)
+    overload.note(5.0, 1, 0, 90)
+    overload.rest()
+    overload.note(30.0, 1, 0, 90)
+    assert not overload.active
+    overload.note(30.9, 1, 0, 90)
+    assert not overload.active
+    overload.note(31.0, 1, 0, 90)
+    assert overload.active, "from then on it counts"
+
+
+def test_an_overload_outlasts_a_pause() -> None:
+    overload = Overload(1.0, 0.02)
+    assert look(overload, 5.0, [50, 50, 50])
+    overload.rest()
+    assert overload.active
+    overload.note(7.0, 0, 0, 0)
+    assert not overload.active
+
+
 @pytest.mark.parametrize(("refused", "active"), [(0, False), (4, False), (5, True), (900, True)])
 def test_an_overload_ends_when_hardly_anyone_is_turned_away(refused: int, active: bool) -> None:
     overload = Overload(1.0, 0.02)
