@@ -14,7 +14,6 @@ from _native.transport cimport Latecomer, Poller, Transport
 
 
 cdef class Pace:
-    cdef int backlog
     cdef Py_ssize_t ceiling
     cdef double slice                   # s
     cdef double patience                # s
@@ -53,8 +52,8 @@ cdef class Intake(Latecomer):
     cdef bint watched
     cdef double standing                # s, monotonic: since when the queue was not empty in an overload, 0 if it was
     cdef Py_ssize_t stale               # of the queue, came before we knew of the overload: turned away, all of them
-    cdef double behind                  # s, monotonic: since when not even turning away keeps up, 0 while it does
-    cdef bint shut                      # the queue was made short
+    cdef double noted                   # s, monotonic: when a queue was last looked at
+    cdef double own                     # s of this thread's CPU, then
     cdef Py_ssize_t room
     cdef tuple first                    # beginnings of requests that are never turned away
     cdef tuple answers                  # ((beginning of a request, Refusal), ...), the last for all others
@@ -66,10 +65,10 @@ cdef class Intake(Latecomer):
     cdef Taken _accept(self, bint admits)
     cdef void _admit(self, int fd, object address, bytes data, bint doubted)
     cdef void _turn_away(self, int fd, object address)
+    cdef void _look_out(self, double now)
     cdef Py_ssize_t _waiting(self)
     cdef bint _is_impatient(self, double now)
     cdef void _note(self, double now, Py_ssize_t taken, Py_ssize_t refused, Py_ssize_t waiting)
-    cdef void _set_backlog(self, int size)
     cdef bytes _id(self)
     cdef bint _is_first(self, bytes data)
     cdef Refusal _refusal(self, bytes data)

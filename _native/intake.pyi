@@ -26,20 +26,18 @@ class Owner(Protocol):
 class Pace:
     """How fast connections are taken.
 
-    backlog: connections the kernel keeps waiting (restored after an overload). ceiling: the descriptor number from
-    which on callers wait. slice (s): what new connections may take of a turn. patience (s): how long the queue may
-    stand in an overload. interval, bearable (s): see Overload.
+    ceiling: the descriptor number from which on callers wait. slice (s): what new connections may take of a turn.
+    patience (s): how long the queue may stand in an overload. interval, bearable (s): see Overload.
     """
 
-    def __new__(
-        cls, backlog: int, ceiling: int, slice: float, patience: float, interval: float, bearable: float
-    ) -> Pace: ...
+    def __new__(cls, ceiling: int, slice: float, patience: float, interval: float, bearable: float) -> Pace: ...
 
 class Overload:
     """Whether more connections come than can be served.
 
     It begins when a queue has stood for `interval` seconds without being empty once, those in it wait longer than
-    `bearable` seconds, and it does not shrink: a burst that is being worked off is none. It ends when, for as long, one
+    `bearable` seconds, and it does not shrink: a burst that is being worked off is none. An Intake looks anew when the
+    thread had to wait for the CPU for longer than `bearable`. It ends when, for as long, one
     in ten at most had to be turned away.
     """
 

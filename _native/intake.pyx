@@ -48,7 +48,6 @@ cdef extern from "<sys/socket.h>" nogil:
         unsigned short ss_family
 
     int accept4(int fd, sockaddr* address, socklen_t* size, int flags)
-    int listen(int fd, int backlog)
     ssize_t recv(int fd, void* buffer, size_t size, int flags)
     ssize_t send(int fd, const void* data, size_t size, int flags)
     int getsockopt(int fd, int level, int name, void* value, socklen_t* size)
@@ -78,6 +77,16 @@ cdef extern from "<netinet/tcp.h>" nogil:
     cdef struct tcp_info:
         uint32_t tcpi_unacked
 
+cdef extern from "<time.h>" nogil:
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+
+    enum:
+        CLOCK_THREAD_CPUTIME_ID
+
+    int clock_gettime(int clock, timespec* now)
+
 cdef extern from "<arpa/inet.h>" nogil:
     const char* inet_ntop(int family, const void* address, char* text, socklen_t size)
 
@@ -86,7 +95,6 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef enum:
     READ_SIZE = 65536
-    SHUT_BACKLOG = 64                   # connections that may wait while even turning them away takes too long
     LEAST = 4                           # connections taken in a turn of an overload, if as many come
     ID_SIZE = 36
 
@@ -99,12 +107,18 @@ cdef double WORKED_OFF = 2.0
 cdef double ENOUGH = 0.1
 
 
+cdef double own_seconds() noexcept:
+    """What this thread had of the CPU."""
+    cdef timespec spent
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent)
+    return spent.tv_sec + spent.tv_nsec * 1e-9
+
+
 cdef class Pace:
 
     def __cinit__(
-        self, int backlog, Py_ssize_t ceiling, double slice, double patience, double interval, double bearable
+        self, Py_ssize_t ceiling, double slice, double patience, double interval, double bearable
     ):
-        self.backlog = backlog
         self.ceiling = ceiling
         self.slice = slice
         self.patience = patience
@@ -213,7 +227,6 @@ cdef class Intake(Latecomer):
 
     def close(self):
         self.pause()
-        self._set_backlog(self.pace.backlog)
         self.fd = -1
         self.poller.loop.call_soon(self.poller.latecomers.remove, self)
 
@@ -282,25 +295,21 @@ cdef class Intake(Latecomer):
     cdef void _note(self, double now, Py_ssize_t taken, Py_ssize_t refused, Py_ssize_t waiting):
         cdef Overload overload = self.overload
         cdef bint was = overload.active
+        if overload.since != 0 or waiting:
+            self._look_out(now)
         overload.note(now, taken, refused, waiting)
         if overload.active and not was:
             self.stale = waiting
         elif was and not overload.active:
             self.stale = 0
-            self._set_backlog(self.pace.backlog)
-        if not overload.active or waiting == 0 or self.stale > 0:
-            self.behind = 0
-        elif self.behind == 0:
-            self.behind = now
-        elif now - self.behind >= overload.interval:
-            # Turning away does not keep up with those who come: the kernel makes them wait before they are connected.
-            self._set_backlog(min(self.pace.backlog, SHUT_BACKLOG))
 
-    cdef void _set_backlog(self, int size):
-        cdef bint shut = size != self.pace.backlog
-        if shut != self.shut:
-            self.shut = shut
-            listen(self.fd, size)
+    cdef void _look_out(self, double now):
+        """A queue that grew while others had the CPU says nothing yet: it may be worked off."""
+        cdef double own = own_seconds()
+        if (now - self.noted) - (own - self.own) > self.pace.bearable:
+            self.overload.rest()
+        self.noted = now
+        self.own = own
 
     cdef Py_ssize_t _waiting(self):
         """Connections in the kernel's queue; 0 where it does not say (Unix sockets): it is never an overload then."""

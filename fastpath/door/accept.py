@@ -53,8 +53,7 @@ class Acceptor:
 
     `room` gives how many more the door takes; those between accept and `connection_made` are counted here. `ceiling` is
     a descriptor number: from it on callers wait. `turned_away` hears of those who were refused, as (request id,
-    address), once `set_answers` has said with what; until then, and without a poller, all wait. `backlog` is the length
-    that the kernel's queue has again after an overload.
+    address), once `set_answers` has said with what; until then, and without a poller, all wait.
     """
 
     # `loop.create_server` accepts in C for 4 us less of 32 a connection (measured), and takes whatever comes in one go;
@@ -70,7 +69,6 @@ class Acceptor:
         poller: Poller | None = None,
         tls: ssl.SSLContext | None = None,
         ceiling: int | None = None,
-        backlog: int = socket.SOMAXCONN,
         turned_away: Callable[[Callers], None] | None = None,
     ) -> None:
         listener.setblocking(False)
@@ -90,7 +88,7 @@ class Acceptor:
         self._said = -SAID_EVERY
         self._intake: Intake | None = None
         if poller is not None and tls is None:  # TLS stays with asyncio's transports
-            pace = Pace(backlog, self._ceiling, SLICE, PATIENCE, STANDS, BEARABLE)
+            pace = Pace(self._ceiling, SLICE, PATIENCE, STANDS, BEARABLE)
             self._intake = Intake(poller, listener.fileno(), protocol, self, pace)
 
     def set_answers(self, first: tuple[bytes, ...], answers: tuple[tuple[bytes, Refusal], ...]) -> None:

@@ -113,7 +113,6 @@ class NativeDoor:
             self.clock,
             poller=self._poller,
             tls=tls,
-            backlog=self._listen.backlog,
             turned_away=self._on_turned_away,
         )
         self._set_answers()
