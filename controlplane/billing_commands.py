@@ -11,6 +11,7 @@ import io
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
     from controlplane.settings import ControlSettings
 
 _MOST_STATEMENT: Final = 1 << 30
+
+#: What a person is to do about lines that changed nothing, by their verdict.
+_ADVICE: Final = {
+    "which_attempt": "they say no attempt, and their requests made several that they may mean. Add the column "
+    "`attempt` (1 for the first that was sent) to those, and reconcile again",
+    "another_line": "they say no attempt, and the only one that they can mean has a line of its own. Make one line of "
+    "the two, and reconcile again",
+    "other_provider": "the books have those attempts at another endpoint, see the column `endpoint`. If the statement "
+    "is of that one, too, reconcile it once more with `--provider` naming that; if it is not, correct `attempt` in "
+    "those lines, or ask the provider what it charges for",
+}
 
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 Month = Annotated[str | None, typer.Option(metavar="YYYY-MM", help="Without it, the month that is.")]
@@ -110,14 +122,10 @@ def reconcile_statement(
         typer.echo(f"{statement}:{line.number}: {line.problem}", err=True)
     typer.echo(_differences(result.differences), nl=False)
     typer.echo(f"{result.matched} lines agree, {len(result.differences)} differ, {len(bad)} are no lines", err=True)
-    unplaced = sum(one.verdict.value == "which_attempt" for one in result.differences)
-    if unplaced:
-        typer.echo(
-            f"{unplaced} lines were not used: they say no attempt, and their requests made more than one. Add the "
-            "column `attempt` (1 for the first that was sent) to those, and reconcile again",
-            err=True,
-        )
-    raise typer.Exit(1 if bad or unplaced else 0)
+    unused = Counter(one.verdict.value for one in result.differences if one.verdict.value in _ADVICE)
+    for verdict, count in unused.items():
+        typer.echo(f"{count} lines were not used ({verdict}): {_ADVICE[verdict]}", err=True)
+    raise typer.Exit(1 if bad or unused else 0)
 
 
 async def _reconcile(
@@ -173,10 +181,10 @@ def _differences(found: "Sequence[Difference]") -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if found:
-        writer.writerow(("request", "attempt", "verdict", "currency", "booked", "stated"))
+        writer.writerow(("request", "attempt", "verdict", "currency", "booked", "stated", "endpoint"))
     for one in found:
-        money = format_nano(one.booked), format_nano(one.stated)
-        writer.writerow((one.request.hex(), one.attempt, one.verdict.value, one.currency, *money))
+        where = one.request.hex(), one.attempt, one.verdict.value, one.currency
+        writer.writerow((*where, format_nano(one.booked), format_nano(one.stated), " ".join(one.endpoints)))
     return text.getvalue()
 
 

@@ -89,6 +89,7 @@ class Vitals(msgspec.Struct, frozen=True, tag="vitals", kw_only=True):
     quarantined: int = 0
     lost: int = 0
     lost_bound: dict[str, int] = {}  # nano-units by currency
+    lost_unbounded: int = 0  # requests
     failures: int = 0
     publication: int = 0  # version of what was last published, 0: nothing yet
     database_errors: dict[str, int] = {}

@@ -4,7 +4,7 @@ Owns the comparison. Does not own the text of statements (`statement`). A statem
 and by two at once: what it says is compared with the books as they are then, under the lock of each request.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from enum import Enum
 from itertools import islice
 from typing import Final
@@ -21,7 +21,7 @@ from controlplane.ledger.posting import Numbering, Posting
 from controlplane.ledger.statement import UNSAID, Line
 from controlplane.ledger.states import OPEN, State
 from controlplane.ledger.tables import ATTEMPTS, NO_CURRENCY, REQUESTS, STATED, TRANSACTIONS, Book, Flag, Kind
-from controlplane.ledger.unsaid import list_wanted, place_line
+from controlplane.ledger.unsaid import list_meant, list_wanted, place_line
 from controlplane.store import bulk
 from controlplane.store.bulk import Found, Insert
 from controlplane.store.database import Database
@@ -43,12 +43,22 @@ class Verdict(Enum):
     OPEN = "open"  # the request is not over: send the statement again later
     UNKNOWN_REQUEST = "unknown_request"  # not one of ours
     UNKNOWN_ATTEMPT = "unknown_attempt"  # of one of ours, but never made
-    WHICH_ATTEMPT = "which_attempt"  # the line says none, and there was not just one: add it, and send it again
+    WHICH_ATTEMPT = "which_attempt"  # the line says none, and may mean several: add it, and send it again
+    ANOTHER_LINE = "another_line"  # the line says none, and another line names the only one: make one line of the two
+    OTHER_PROVIDER = "other_provider"  # the attempt, or every one where the line says none, was made elsewhere
     OTHER_CURRENCY = "other_currency"  # nothing to compare
 
 
+_UNPLACED: Final = frozenset(
+    {Verdict.UNKNOWN_ATTEMPT, Verdict.WHICH_ATTEMPT, Verdict.ANOTHER_LINE, Verdict.OTHER_PROVIDER}
+)
+
+
 class Difference(msgspec.Struct, frozen=True):
-    """Nano-units of `currency`. `attempt` 0: the line says none. `transaction`: the one that made the books say it."""
+    """Nano-units of `currency`. `attempt` 0: the line says none. `transaction`: the one that made the books say it.
+
+    endpoints: where the books have the attempt, or those of the request where the line says none.
+    """
 
     verdict: Verdict
     request: bytes
@@ -57,6 +67,7 @@ class Difference(msgspec.Struct, frozen=True):
     booked: int
     stated: int
     transaction: bytes | None = None
+    endpoints: tuple[str, ...] = ()
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -93,7 +104,8 @@ class Reconciler:
         for batch in _batches(statement.lines):
             await self._compare_in_transaction(statement, batch, named, result)
         if statement.complete is not None:
-            absent = await self._find_absent(statement, statement.complete)
+            left = {one.request for one in result.differences if one.verdict in _UNPLACED}
+            absent = await self._find_absent(statement, statement.complete, left)
             for batch in _batches(absent):
                 await self._compare_in_transaction(statement, batch, None, result)
         return result
@@ -117,9 +129,11 @@ class Reconciler:
         postings: list[Posting] = []
         accepted: list[Line] = []
         for said in lines:
-            line = place_line(said, records.get(said.request), originals, statement.provider, named or set())
+            record = records.get(said.request)
+            meant = list_meant(said, record, originals, statement.provider)
+            line = place_line(said, meant, named or set())
             original = originals.get((line.request, line.attempt))
-            verdict = _judge(line, records.get(line.request), original, missing=named is None)
+            verdict = _judge(statement, line, record, original, len(meant), missing=named is None)
             posting = None
             if verdict in (Verdict.CORRECTED, Verdict.UNBILLED, Verdict.MISSING):
                 posting = self._posting(statement, line, records[line.request], original)
@@ -129,9 +143,9 @@ class Reconciler:
             if verdict is not None:
                 booked = 0 if original is None else original.current
                 key = None if posting is None else posting.id
-                differences.append(
-                    Difference(verdict, line.request, line.attempt, line.currency, booked, line.amount, key)
-                )
+                where = line.request, line.attempt, line.currency
+                places = _endpoints(line, record, originals)
+                differences.append(Difference(verdict, *where, booked, line.amount, key, places))
         await self._remember(connection, statement, accepted, records)
         await write_postings(connection, postings)
         return differences
@@ -151,7 +165,7 @@ class Reconciler:
             admitted=record.admitted,
             payer=record.payer,
             model=record.model,
-            endpoint=statement.provider if original is None else original.endpoint,
+            endpoint=statement.provider,
             flags=int(Flag.CORRECTED),
             reason=f"statement {statement.name}",
         )
@@ -174,10 +188,13 @@ class Reconciler:
         ]
         await _SET_KEPT.run(connection, sorted(changed, key=lambda row: row[:2]))
 
-    async def _find_absent(self, statement: Statement, period: Period) -> list[Line]:
-        """What we booked for this provider in the period and the statement does not name, as lines of nothing."""
+    async def _find_absent(self, statement: Statement, period: Period, left: Set[bytes]) -> list[Line]:
+        """What we booked for this provider in the period and the statement does not name, as lines of nothing.
+
+        left: requests with lines that have no place: one of those may be about any attempt of its request.
+        """
         told = {(line.request, line.attempt) for line in statement.lines}
-        unsaid = {line.request for line in statement.lines if line.attempt == UNSAID}
+        unsaid = left | {line.request for line in statement.lines if line.attempt == UNSAID}
         table = TRANSACTIONS.c
         query = (
             select(table.request, table.attempt, table.currency)
@@ -194,16 +211,20 @@ class Reconciler:
         ]
 
 
-def _judge(line: Line, record: Record | None, original: Original | None, *, missing: bool) -> Verdict | None:
-    """None: the books say what the line says."""
+def _judge(
+    statement: Statement, line: Line, record: Record | None, original: Original | None, meant: int, *, missing: bool
+) -> Verdict | None:
+    """None: the books say what the line says. meant: how many attempts the line may be about."""
     if record is None:
         return Verdict.UNKNOWN_REQUEST
     if record.state in OPEN:
         return Verdict.OPEN
     if line.attempt == UNSAID:
-        return Verdict.WHICH_ATTEMPT
+        return _judge_unsaid(record, meant)
     if not 1 <= line.attempt <= record.attempts:
         return Verdict.UNKNOWN_ATTEMPT
+    if original is not None and original.endpoint != statement.provider:
+        return Verdict.OTHER_PROVIDER
     if original is None or original.currency == NO_CURRENCY:
         return Verdict.UNBILLED if line.amount else None
     if original.currency != line.currency:
@@ -211,6 +232,21 @@ def _judge(line: Line, record: Record | None, original: Original | None, *, miss
     if original.current == line.amount:
         return None
     return Verdict.MISSING if missing else Verdict.CORRECTED
+
+
+def _judge_unsaid(record: Record, meant: int) -> Verdict:
+    """Of a line that got no place. meant: as for `_judge`."""
+    if meant:
+        return Verdict.ANOTHER_LINE if meant == 1 else Verdict.WHICH_ATTEMPT
+    return Verdict.OTHER_PROVIDER if record.attempts else Verdict.UNKNOWN_ATTEMPT
+
+
+def _endpoints(line: Line, record: Record | None, originals: Mapping[Where, Original]) -> tuple[str, ...]:
+    if record is None:
+        return ()
+    attempts = range(1, record.attempts + 1) if line.attempt == UNSAID else (line.attempt,)
+    found = [originals.get((line.request, attempt)) for attempt in attempts]
+    return tuple(sorted({original.endpoint for original in found if original is not None}))
 
 
 def _batches(lines: Iterable[Line]) -> Iterable[list[Line]]:

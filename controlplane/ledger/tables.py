@@ -104,6 +104,12 @@ Index(
     sqlite_where=REQUESTS.c.state.in_((1, 2, 3)),  # `states.OPEN`: few, and found without reading the others
     postgresql_where=REQUESTS.c.state.in_((1, 2, 3)),
 )
+Index(
+    "ix_ledger_requests_estimated",
+    REQUESTS.c.request,
+    sqlite_where=REQUESTS.c.state == 4,  # `states.State.ESTIMATED`: few, too, and looked at every minute
+    postgresql_where=REQUESTS.c.state == 4,
+)
 
 ATTEMPTS: Final = Table(
     "ledger_attempts",  # of requests that are not over, or whose end is an estimate

@@ -8,14 +8,22 @@ records is left nothing is known, and nothing is summed here: those are counted 
 from typing import Final
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.ledger.states import State
 from controlplane.ledger.tables import ATTEMPTS, NO_CURRENCY, REQUESTS
-from fastpath.outbox.facts import Intent, decode
+from fastpath.outbox.facts import Fact, Intent, decode
 
 _BATCH: Final = 1_000
+
+#: The state is part of the text: for a parameter SQLite would not take the index of these, and read all requests. One
+#: whose Intents are all lost has no attempt.
+_ESTIMATED: Final = (
+    select(REQUESTS.c.request, ATTEMPTS.c.intent, REQUESTS.c.charged)
+    .select_from(REQUESTS.outerjoin(ATTEMPTS, ATTEMPTS.c.request == REQUESTS.c.request))
+    .where(REQUESTS.c.state == literal(int(State.ESTIMATED), literal_execute=True))
+)
 
 
 class LostBound(msgspec.Struct, frozen=True):
@@ -30,14 +38,9 @@ class LostBound(msgspec.Struct, frozen=True):
 
 
 async def bound_lost(connection: AsyncConnection) -> list[LostBound]:
-    """In the order of currencies. Reads the attempts that are kept: of open requests, and of those estimated."""
+    """In the order of currencies. Reads the requests that were settled by estimate, with what is left of each."""
     held: dict[bytes, tuple[str, int]] = {}
-    query = (
-        select(ATTEMPTS.c.request, ATTEMPTS.c.intent, REQUESTS.c.charged)
-        .join(REQUESTS, REQUESTS.c.request == ATTEMPTS.c.request)
-        .where(REQUESTS.c.state == int(State.ESTIMATED))
-    )
-    found = await connection.stream(query)
+    found = await connection.stream(_ESTIMATED)
     async for rows in found.partitions(_BATCH):
         for row in rows:
             request = bytes(row.request)
@@ -50,7 +53,7 @@ async def bound_lost(connection: AsyncConnection) -> list[LostBound]:
 
 
 def _held(intent: bytes | None, charged: int) -> tuple[str, int]:
-    fact = None if intent is None else decode(intent)
+    fact = None if intent is None else _read(intent)
     if not isinstance(fact, Intent):
         return NO_CURRENCY, 0
     price = fact.charge or fact.price
@@ -58,6 +61,14 @@ def _held(intent: bytes | None, charged: int) -> tuple[str, int]:
     if not currency or price is None or fact.reserved == 0:
         return NO_CURRENCY, 0
     return currency, max(0, fact.reserved - charged)
+
+
+def _read(intent: bytes) -> Fact | None:
+    """None for bytes that are no fact: one bad row must not hide the others."""
+    try:
+        return decode(intent)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _most(held: tuple[str, int]) -> tuple[bool, int]:

@@ -14,7 +14,7 @@ from controlplane.ledger.statement import UNSAID, Line
 
 
 def list_wanted(lines: Sequence[Line], records: Mapping[bytes, Record]) -> list[Where]:
-    """The attempts whose transactions `place_line` must know."""
+    """The attempts whose transactions `list_meant` must know."""
     found: dict[Where, None] = {}
     for line in lines:
         if line.attempt != UNSAID:
@@ -24,15 +24,17 @@ def list_wanted(lines: Sequence[Line], records: Mapping[bytes, Record]) -> list[
     return list(found)
 
 
-def place_line(
-    line: Line, record: Record | None, originals: Mapping[Where, Original], provider: str, named: Set[Where]
-) -> Line:
-    """The line with its attempt, or as it is when nobody can tell. `named`: attempts that other lines say."""
-    if line.attempt != UNSAID or record is None:
-        return line
-    made = range(1, record.attempts + 1)
+def list_meant(line: Line, record: Record | None, originals: Mapping[Where, Original], provider: str) -> Sequence[int]:
+    """Attempts that a line may be about: the one it says, or all that were made at that provider or may have been."""
+    if line.attempt != UNSAID:
+        return (line.attempt,)
+    made = () if record is None else range(1, record.attempts + 1)
     places = {attempt: originals.get((line.request, attempt)) for attempt in made}
-    there = [attempt for attempt, original in places.items() if original is None or original.endpoint == provider]
-    if len(there) != 1 or (line.request, there[0]) in named:
+    return [attempt for attempt, original in places.items() if original is None or original.endpoint == provider]
+
+
+def place_line(line: Line, meant: Sequence[int], named: Set[Where]) -> Line:
+    """The line with its attempt, or as it is when nobody can tell. `named`: attempts that other lines say."""
+    if len(meant) != 1 or (line.request, meant[0]) in named:
         return line
-    return replace(line, attempt=there[0])
+    return replace(line, attempt=meant[0])

@@ -50,12 +50,9 @@ class Holders:
         """Whether any stream holds this request."""
         return any(request in held for held in self._held.values())
 
-    def note(self, stream: str, fact: Fact) -> None:
-        """A fact of this stream was settled. An End that names a bill and whose Intent never came leaves it open."""
-        self.note_all(stream, (fact,))
-
     def note_all(self, stream: str, facts: Iterable[Fact]) -> None:
-        """The same for many, in their order. What they leave as it was changes nothing: most come with their End."""
+        """Facts of this stream were settled, in their order. An End with a bill whose Intent never came leaves
+        its request open. What they leave as it was changes nothing: most come with their End."""
         held = self._held.get(stream, set())
         before = held.copy()
         for fact in facts:

@@ -19,6 +19,7 @@ from controlplane.ledger.quarantine import Poison, add_poison, poison_of
 from controlplane.ledger.settlement import TRIES, Settled
 from controlplane.settlement.figures import Figures
 from controlplane.settlement.inbox import Inbox, Load
+from controlplane.settlement.losses import Losses
 from controlplane.settlement.pace import Pace
 from controlplane.settlement.plan import Plan
 from controlplane.store.database import Database
@@ -62,13 +63,13 @@ class SettlementService:
         self._database = database
         self._clocks = clocks
         self._take_alerts = take_alerts
+        self.losses = Losses(ledger, clocks.monotonic)  # as of the last sweep
         self._plan = plan or Plan()
         self._pace = Pace(self._plan.batch, self._plan.linger, self._plan.longest_pause)
         self._load: Load | None = None  # read, and not yet booked
         self._booked = 0  # of its facts
         self._done = Settled()
         self._abandoned = self._failures = 0
-        self.lost_bound: dict[str, int] = {}  # nano-units by currency, as of the last sweep
         self._is_behind = False
         self._quiet = 0  # rounds that found nothing more to do at once
         self._clear_at = clocks.monotonic()
@@ -141,8 +142,10 @@ class SettlementService:
             return True
         self._clear_at = max(begun, self._clear_at)
         self._is_behind = False
-        await self._sweep()
+        swept = await self._sweep()
         self._quiet += 1
+        if swept:
+            await self.losses.look()
         return False
 
     async def _run(self) -> None:
@@ -227,14 +230,17 @@ class SettlementService:
         await self._abandon(left)
         await self._inbox.forget(list(over))
 
-    async def _sweep(self) -> None:
-        """What nobody here holds: its worker ran on a machine that is gone, or the file of open requests was lost."""
+    async def _sweep(self) -> bool:
+        """What nobody here holds: its worker ran on a machine that is gone, or the file of open requests was lost.
+
+        False: it is not time to look for it.
+        """
         if self._clocks.monotonic() < self._sweep_at:
-            return
+            return False
         old = await self._ledger.settlement.open_requests(self._clocks.now() - self._plan.lease)
         await self._abandon(await self._inbox.without_holder(old))
-        self.lost_bound = {bound.currency: bound.amount for bound in await self._ledger.lost_bound()}
         self._sweep_at = self._clocks.monotonic() + self._plan.sweep_every
+        return True
 
     async def _abandon(self, requests: Sequence[bytes]) -> None:
         if not requests:

@@ -23,13 +23,13 @@ _POSTGRESQL_ROWS: Final = 10_000  # keeps one statement well below its time limi
 class Insert(msgspec.Struct, frozen=True):
     """An insertion into `table`. Rows are tuples in the order of `columns`.
 
-    key: columns whose conflict is expected, () for none. Then a row that is there already is left as it is, or gets the
-    columns of `replace` from the new row, or has those of `add` added to its own.
+    key: columns whose conflict is expected. A row that is there already is left as it is, or gets the columns of
+    `replace` from the new row, or has those of `add` added to its own.
     """
 
     table: Table
     columns: tuple[str, ...]
-    key: tuple[str, ...] = ()
+    key: tuple[str, ...]
     replace: tuple[str, ...] = ()
     add: tuple[str, ...] = ()
     returning: tuple[str, ...] = ()
@@ -63,8 +63,6 @@ class Insert(msgspec.Struct, frozen=True):
         return f"{into} {source}{self._conflict(quote)}{self._returned(quote)}"
 
     def _conflict(self, quote: Any) -> str:
-        if not self.key:
-            return ""
         target = f" ON CONFLICT ({', '.join(map(quote, self.key))})"
         own = quote(self.table.name)
         changes = [f"{quote(name)} = excluded.{quote(name)}" for name in self.replace]

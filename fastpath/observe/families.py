@@ -232,10 +232,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
     _counter("fastpath_settlement_lost_total", "Records, at least, that damage to segments has cost."),
     _gauge(
         "fastpath_settlement_lost_bound",
-        "Money at most that requests used beyond their bill because their end is lost, looked at every minute; XXX "
-        "stands for those of which nobody can tell.",
+        "Money at most that requests used beyond their bill because their end is lost, looked at every minute.",
         ("currency",),
         16,
+    ),
+    _gauge(
+        "fastpath_settlement_lost_unbounded",
+        "Requests whose end is lost and of which nobody can tell what their bill lacks: no price or hold is left.",
     ),
     _counter("fastpath_settlement_quarantined_total", "Records set aside because they cannot be booked."),
     _counter("fastpath_ledger_transactions_total", "Transactions written to the ledger."),

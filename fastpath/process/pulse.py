@@ -156,6 +156,7 @@ _SHOWN: Final[dict[str, Callable[[Vitals], Readings]]] = {
     "fastpath_settlement_failures_total": lambda vitals: _one(vitals.failures),
     "fastpath_settlement_lost_total": lambda vitals: _one(vitals.lost),
     "fastpath_settlement_lost_bound": lambda vitals: _money(vitals.lost_bound),
+    "fastpath_settlement_lost_unbounded": lambda vitals: _one(vitals.lost_unbounded),
     "fastpath_settlement_quarantined_total": lambda vitals: _one(vitals.quarantined),
     "fastpath_ledger_transactions_total": lambda vitals: _one(vitals.transactions),
     "fastpath_publication_version": lambda vitals: _one(vitals.publication),

@@ -159,13 +159,16 @@ async def test_its_numbers_are_on_the_page_while_it_answers(pulse: Pulse, answer
     metrics = Metrics()
     pulse.publish(metrics)
     assert metrics.snapshot().gauges["fastpath_control_up"] == {(): 0.0}
-    answers.told = Vitals(lag_seconds=2.5, deliveries={"dead": 3}, records=9, lost_bound={"EUR": 1_500_000_000})
+    answers.told = Vitals(
+        lag_seconds=2.5, deliveries={"dead": 3}, records=9, lost_bound={"EUR": 1_500_000_000}, lost_unbounded=4
+    )
     await pulse.look()
     shown = metrics.snapshot()
     assert shown.gauges["fastpath_control_up"] == {(): 1.0}
     assert shown.gauges["fastpath_settlement_lag_seconds"] == {(): 2.5}
     assert shown.counters["fastpath_settlement_records_total"] == {(): 9.0}
     assert shown.gauges["fastpath_settlement_lost_bound"] == {("EUR",): 1.5}
+    assert shown.gauges["fastpath_settlement_lost_unbounded"] == {(): 4.0}
     assert shown.counters["fastpath_alert_deliveries_total"] == {("dead",): 3.0}
     answers.told = None
     for _ in range(5):

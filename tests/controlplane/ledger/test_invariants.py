@@ -104,6 +104,18 @@ PLANTED: dict[str, tuple[str, str]] = {
     "an entry deleted": ("J1", _view("-amount", "WHERE amount < 0")),
     "both sides changed": ("J1", "UPDATE ledger_transactions SET amount = amount * 2"),
     "an entry added": ("J1", _view("-amount", "UNION ALL SELECT 1, 'me', 5")),
+    "sides of entries changed": (
+        "J1",
+        'VIEW ledger_entries AS SELECT seq AS "transaction", credit AS account, amount FROM ledger_transactions'
+        " UNION ALL SELECT seq, debit, -amount FROM ledger_transactions",
+    ),
+    "entries of other transactions": (
+        "J1",
+        "VIEW ledger_entries AS WITH ledger_transactions(seq, debit, credit, amount)"
+        " AS (VALUES (CAST(1 AS BIGINT), 'you', 'me', CAST(5 AS BIGINT)))"
+        ' SELECT seq AS "transaction", debit AS account, amount FROM ledger_transactions'
+        " UNION ALL SELECT seq, credit, -amount FROM ledger_transactions",
+    ),
     "entries of nothing": ("J1", _view("-amount", "UNION ALL SELECT 99, 'me', 5 UNION ALL SELECT 99, 'you', -5")),
     "a debtor changed": ("J1", "UPDATE ledger_transactions SET debit = 'receivable:you' WHERE book = 2"),
     "a creditor changed": ("J1", "UPDATE ledger_transactions SET credit = 'me' WHERE book = 1"),
@@ -147,6 +159,12 @@ async def test_what_an_insider_did_is_found(
             for act in acts:
                 await connection.exec_driver_sql(act)
     assert rule in {one.rule for one in await settled.violations(at_rest=True)}
+
+
+async def test_books_without_entries_are_wrong(settled: Ledger, database: Database) -> None:
+    async with database.begin() as connection:
+        await connection.exec_driver_sql("DROP VIEW ledger_entries")
+    assert [(one.rule, one.subject) for one in await settled.violations()] == [("J1", "ledger_entries")]
 
 
 async def test_another_secret_wrote_this(settled: Ledger, database: Database, now: Now) -> None:

@@ -1,15 +1,18 @@
 """A provider's statement makes cost exact, once, and lists what differs."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from sqlalchemy import event, update
 
 from controlplane.ledger.balances import Period, Subject
 from controlplane.ledger.books import Ledger
 from controlplane.ledger.reconciliation import Difference, Statement, Verdict
 from controlplane.ledger.statement import UNSAID, BadLine, Line, StatementError, parse_statement
-from controlplane.ledger.tables import QUARTER_MICROS
+from controlplane.ledger.tables import ATTEMPTS, QUARTER_MICROS
 from controlplane.ledger.unaccounted import LostBound
+from controlplane.store.database import Database
 from fastpath.money.price import Billable
 from tests.controlplane.ledger.facts import (
     ALWAYS,
@@ -35,8 +38,10 @@ def line(request: int, amount: int, attempt: int = 1, currency: str = "USD") -> 
     return Line(request_id(request), attempt, currency, amount)
 
 
-def statement(*lines: Line, name: str = "2026-05", complete: Period | None = None) -> Statement:
-    return Statement(name, "openai-1", lines, complete)
+def statement(
+    *lines: Line, name: str = "2026-05", complete: Period | None = None, provider: str = "openai-1"
+) -> Statement:
+    return Statement(name, provider, lines, complete)
 
 
 def verdicts(differences: list[Difference]) -> list[tuple[Verdict, int, int]]:
@@ -153,13 +158,42 @@ async def test_what_was_held_bounds_what_an_estimate_may_lack(ledger: Ledger) ->
     await ledger.settlement.settle([intent(1), end(1), intent(2), mark(2), intent(3), mark(3, usage=Billable(input=1))])
     await ledger.settlement.settle([intent(4, price=None), mark(4), mark(5), intent(6), intent(6, 2)])
     assert await ledger.lost_bound() == [], "what runs may still tell everything"
-    await ledger.settlement.settle_abandoned([request_id(n) for n in range(2, 7)])
+    await ledger.settlement.settle([end(7), intent(8), end(8, failed(1, Billable(input=1)), delivered(2))])
+    assert await ledger.lost_bound() == [], "their Intents may yet come"
+    await ledger.settlement.settle_abandoned([request_id(n) for n in range(2, 9)])
     (balance,) = [found for found in await ledger.balances(Subject("acme"), ALWAYS) if found.currency == "USD"]
     charged = balance.charge - CHARGE
-    assert 0 < charged < 3 * RESERVED
-    assert await ledger.lost_bound() == [LostBound("USD", 3, 3 * RESERVED - charged), LostBound("XXX", 2, 0)]
-    await ledger.settlement.settle([end(3)])
-    assert [(one.currency, one.requests) for one in await ledger.lost_bound()] == [("USD", 2), ("XXX", 2)]
+    assert 0 < charged < 4 * RESERVED
+    assert await ledger.lost_bound() == [LostBound("USD", 4, 4 * RESERVED - charged), LostBound("XXX", 3, 0)]
+    await ledger.settlement.settle([end(3), intent(7)])
+    assert [(one.currency, one.requests) for one in await ledger.lost_bound()] == [("USD", 3), ("XXX", 2)]
+
+
+async def test_a_kept_intent_that_nobody_can_read_counts_as_a_lost_one(ledger: Ledger, database: Database) -> None:
+    await ledger.settlement.settle([intent(1), intent(2), mark(2)])
+    await ledger.settlement.settle_abandoned([request_id(1), request_id(2)])
+    async with database.begin() as connection:
+        damaged = update(ATTEMPTS).where(ATTEMPTS.c.request == request_id(1)).values(intent=b"\x93\x02\xa1\xff")
+        await connection.execute(damaged)
+    assert await ledger.lost_bound() == [LostBound("USD", 1, RESERVED - CHARGE), LostBound("XXX", 1, 0)]
+
+
+async def test_requests_that_are_no_estimates_are_not_read_to_find_those_that_are(
+    ledger: Ledger, database: Database
+) -> None:
+    await ledger.settlement.settle([fact for n in range(100) for fact in (intent(n), end(n))])
+    asked: list[tuple[str, Any]] = []
+    event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
+    assert await ledger.lost_bound() == []
+    ((query, values),) = [one for one in asked if "ledger_requests" in one[0]]
+    async with database.read() as connection:
+        if database.dialect == "postgresql":  # which reads a hundred rows rather than any index
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        plan = await connection.exec_driver_sql(
+            f"EXPLAIN {'QUERY PLAN' if database.dialect == 'sqlite' else ''} {query}", values
+        )
+        steps = " ".join(str(row[-1]) for row in plan)
+    assert "ix_ledger_requests_estimated" in steps, steps
 
 
 async def test_a_line_without_an_attempt_is_only_taken_when_there_was_one(ledger: Ledger) -> None:
@@ -175,7 +209,7 @@ async def test_a_line_without_an_attempt_is_only_taken_when_there_was_one(ledger
     result = await ledger.reconciler.reconcile(statement(*(line(n, COST + n, UNSAID) for n in range(1, 8))))
     assert verdicts(result.differences) == [
         (Verdict.CORRECTED, 1, 1),
-        (Verdict.WHICH_ATTEMPT, 2, UNSAID),
+        (Verdict.OTHER_PROVIDER, 2, UNSAID),
         (Verdict.WHICH_ATTEMPT, 3, UNSAID),
         (Verdict.CORRECTED, 4, 2),
         (Verdict.WHICH_ATTEMPT, 5, UNSAID),
@@ -191,8 +225,62 @@ async def test_a_line_without_an_attempt_is_only_taken_when_there_was_one(ledger
 async def test_a_line_without_an_attempt_is_not_a_second_one_for_what_another_says(ledger: Ledger) -> None:
     await ledger.settlement.settle([intent(1), end(1)])
     result = await ledger.reconciler.reconcile(statement(line(1, 7, UNSAID), line(1, 9)))
-    assert verdicts(result.differences) == [(Verdict.WHICH_ATTEMPT, 1, UNSAID), (Verdict.CORRECTED, 1, 1)]
+    assert verdicts(result.differences) == [(Verdict.ANOTHER_LINE, 1, UNSAID), (Verdict.CORRECTED, 1, 1)]
     assert await cost_of(ledger) == 9
+
+
+async def test_an_attempt_at_another_provider_is_left_to_that_one(ledger: Ledger) -> None:
+    """Whatever the amount: the other one's statement may have spoken, and a late End must still find its estimate."""
+    await ledger.settlement.settle([intent(1, endpoint="other"), end(1), intent(2, endpoint="other"), mark(2)])
+    both = end(3, failed(1, Billable(input=1)), delivered(2))
+    await ledger.settlement.settle([intent(3, endpoint="other"), intent(3, 2, endpoint="third"), both])
+    await ledger.settlement.settle_abandoned([request_id(2)])
+    await ledger.reconciler.reconcile(statement(line(1, 77), provider="other"))
+    before = await cost_of(ledger)
+    lines = line(1, 5), line(2, 0), line(3, 5, UNSAID), line(3, COST, 2)
+    result = await ledger.reconciler.reconcile(statement(*lines))
+    assert verdicts(result.differences) == [
+        (Verdict.OTHER_PROVIDER, 1, 1),
+        (Verdict.OTHER_PROVIDER, 2, 1),
+        (Verdict.OTHER_PROVIDER, 3, UNSAID),
+        (Verdict.OTHER_PROVIDER, 3, 2),
+    ]
+    assert [found.endpoints for found in result.differences] == [("other",), ("other",), ("other", "third"), ("third",)]
+    assert [found.booked for found in result.differences] == [77, COST, 0, COST]
+    assert (result.matched, await cost_of(ledger)) == (0, before)
+    await ledger.settlement.settle([end(2, delivered(1, Billable(input=7)))])
+    assert await cost_of(ledger) == before - COST + 21
+    again = await ledger.reconciler.reconcile(statement(line(1, 77), line(2, 21), provider="other"))
+    assert (again.matched, again.differences) == (2, [])
+    assert await ledger.violations(at_rest=True) == []
+
+
+async def test_an_attempt_that_only_a_statement_knows_is_at_its_provider(ledger: Ledger) -> None:
+    await ledger.settlement.settle([intent(1), intent(1, 2), end(1, failed(1), delivered(2))])
+    await ledger.reconciler.reconcile(statement(line(1, 900)))
+    result = await ledger.reconciler.reconcile(statement(line(1, 400), provider="other"))
+    assert verdicts(result.differences) == [(Verdict.OTHER_PROVIDER, 1, 1)]
+    assert await cost_of(ledger) == COST + 900
+
+
+async def test_a_request_that_made_no_attempt_has_none_to_name(ledger: Ledger) -> None:
+    await ledger.settlement.settle([refused(1)])
+    result = await ledger.reconciler.reconcile(statement(line(1, 5, UNSAID)))
+    assert verdicts(result.differences) == [(Verdict.UNKNOWN_ATTEMPT, 1, UNSAID)]
+
+
+async def test_what_a_line_without_a_place_may_be_about_is_not_missing(ledger: Ledger) -> None:
+    twice = [failed(1, Billable(input=1)), delivered(2)]
+    await ledger.settlement.settle([intent(1, endpoint="other"), intent(1, 2), end(1, *twice)])
+    await ledger.settlement.settle([intent(2), end(2), intent(3), end(3)])
+    before = await cost_of(ledger)
+    result = await ledger.reconciler.reconcile(statement(line(1, 5), line(2, 5, 9), complete=DAY))
+    assert verdicts(result.differences) == [
+        (Verdict.OTHER_PROVIDER, 1, 1),
+        (Verdict.UNKNOWN_ATTEMPT, 2, 9),
+        (Verdict.MISSING, 3, 1),
+    ]
+    assert await cost_of(ledger) == before - COST
 
 
 async def test_what_a_complete_statement_left_open_is_not_missing(ledger: Ledger) -> None:

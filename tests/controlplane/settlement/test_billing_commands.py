@@ -90,7 +90,11 @@ def test_from_usage_to_an_exact_cost(control: ControlProcess, tmp_path: Path) ->
     assert "the same request and attempt" in run(control, cast, *command, status=1)
     assert run(control, cast, "usage", "--by", "model").split()[-1] == "0.000015"
     statement.write_text(f"request,attempt,amount,currency\n{first},,0.000009,USD\n{first},1,0.000008,USD\n")
-    assert "1 lines were not used" in run(control, cast, *command, status=1)
+    assert "1 lines were not used (another_line): they say no attempt" in run(control, cast, *command, status=1)
+    elsewhere = (*command, "--provider", "openai-2")
+    told = run(control, cast, *elsewhere, status=1)
+    assert "2 lines were not used (other_provider): the books have those attempts at another endpoint" in told
+    assert run(control, cast, "usage", "--by", "model").split()[-1] == "0.000015"
     statement.write_text("request,amount,currency\nnonsense,1,USD\n")
     assert "statement.csv:2: the request is not 32 hex digits" in run(control, cast, *command, status=1)
     statement.write_text("a,b\n")

@@ -16,8 +16,8 @@ def folder(tmp_path: Path) -> Path:
 def test_a_request_is_open_from_its_intent_to_its_end_and_over_a_restart(folder: Path) -> None:
     holders = Holders(folder)
     for fact in (intent(1), mark(1), intent(2), end(2), refused(3), mark(4)):
-        holders.note("a", fact)
-    holders.note("b", intent(5))
+        holders.note_all("a", [fact])
+    holders.note_all("b", [intent(5)])
     holders.store()
     again = Holders(folder)
     assert again.held_by("a") == {request_id(1), request_id(4)}
@@ -30,7 +30,7 @@ def test_a_request_is_open_from_its_intent_to_its_end_and_over_a_restart(folder:
 
 def test_an_end_whose_intent_was_lost_stays_open_until_its_worker_is_gone(folder: Path) -> None:
     holders = Holders(folder)
-    holders.note("a", end(1))
+    holders.note_all("a", [end(1)])
     assert holders.held_by("a") == {request_id(1)}
 
 
@@ -38,7 +38,7 @@ def test_nothing_is_written_when_nothing_changed(folder: Path) -> None:
     holders = Holders(folder)
     holders.store()
     assert not (folder / NAME).exists()
-    holders.note("a", intent(1))
+    holders.note_all("a", [intent(1)])
     holders.store()
     before = (folder / NAME).stat().st_ino
     holders.store()
@@ -64,7 +64,7 @@ def test_what_began_and_ended_in_one_batch_leaves_the_file_alone(folder: Path) -
 
 def test_a_file_with_any_wrong_byte_is_not_believed(folder: Path) -> None:
     holders = Holders(folder)
-    holders.note("a", intent(1))
+    holders.note_all("a", [intent(1)])
     holders.store()
     whole = (folder / NAME).read_bytes()
     bad = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(len(whole))]

@@ -20,7 +20,7 @@ from controlplane.ledger.tables import BALANCES, ENTRIES, QUARANTINE, REQUESTS, 
 from controlplane.settlement.inbox import Inbox
 from controlplane.settlement.pace import LEAST, Pace
 from controlplane.settlement.plan import Plan
-from controlplane.settlement.service import SettlementService
+from controlplane.settlement.service import CAUGHT_UP, SettlementService
 from controlplane.store.database import Database
 from controlplane.store.errors import Unavailable
 from fastpath.outbox.facts import Fact, encode
@@ -246,12 +246,57 @@ async def test_what_nobody_holds_is_settled_when_it_is_older_than_a_lease(
     now.seconds += 101
     await service.step()
     assert await state_of(database, 1) == State.DISPATCHED, "swept again too soon"
-    assert service.lost_bound == {}
+    assert service.losses.bounds == {}
     clock.advance(10)
     await service.step()
     assert await state_of(database, 1) == State.ESTIMATED
-    assert service.lost_bound == {"USD": RESERVED - CHARGE}
+    assert (service.losses.bounds, service.losses.unbounded) == ({"USD": RESERVED - CHARGE}, 0)
     assert await sums(ledger) == (CHARGE, COST, 1)
+
+
+async def test_what_nobody_can_bound_is_counted_apart(
+    make_service: MakeService, ledger: Ledger, clock: ManualClock, now: Now
+) -> None:
+    await ledger.settlement.settle([end(1), end(2)])
+    service = make_service(Plan(lease=100.0, sweep_every=10.0))
+    now.seconds += 102
+    await service.step()
+    assert (service.losses.bounds, service.losses.unbounded) == ({}, 2)
+    await ledger.settlement.settle([intent(1)])
+    clock.advance(10)
+    await service.step()
+    assert (service.losses.bounds, service.losses.unbounded) == ({}, 1)
+
+
+async def test_a_figure_that_cannot_be_had_holds_nothing_up_and_is_told_once_an_hour(
+    make_service: MakeService,
+    ledger: Ledger,
+    clock: ManualClock,
+    now: Now,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail() -> Any:
+        raise Unavailable("the statement took too long")
+
+    await ledger.settlement.settle([intent(1), mark(1)])
+    now.seconds += 7_201
+    service = make_service()
+    await service.step()
+    bound = {"USD": RESERVED - CHARGE}
+    assert service.losses.bounds == bound
+    await service.close()
+    service = make_service()
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "lost_bound", fail)
+        for minute in range(120):
+            await service.step()
+            assert service.caught_up == (minute >= CAUGHT_UP - 1)
+            clock.advance(60)
+    assert service.losses.bounds == {}
+    assert caplog.text.count("took too long") == 2
+    await service.step()
+    assert service.losses.bounds == bound
 
 
 async def test_lag_grows_while_nothing_is_booked_and_ends_when_it_is(
