@@ -44,9 +44,10 @@ class KeySecret(Struct, frozen=True):
     ends: int | None  # the earlier of the key's end and the secret's
 
 
-async def read_holders(connection: AsyncConnection) -> dict[str, Holder]:
-    """All holders by the id of their user."""
-    return {row.users_id: _holder(row) for row in await connection.execute(_holders())}
+async def read_holders(connection: AsyncConnection, users: Collection[str] | None = None) -> dict[str, Holder]:
+    """All holders, or those among these users, by the id of their user."""
+    only = () if users is None else (USERS.c.id.in_(sorted(users)),)
+    return {row.users_id: _holder(row) for row in await connection.execute(_holders(*only))}
 
 
 async def read_secrets(
@@ -74,11 +75,11 @@ async def read_some(
     return [found[name] for name in sorted(found)]
 
 
-def _holders() -> Executable:
+def _holders(*only: ColumnElement[bool]) -> Executable:
     joined = USERS.join(TEAMS, TEAMS.c.id == USERS.c.team_id).join(TENANTS, TENANTS.c.id == USERS.c.tenant_id)
     columns: list[Any] = [table.c[name].label(f"{table.name}_{name}") for table in _OWNERS for name in ("id", *FIELDS)]
     good = [table.c.disabled.is_(False) & table.c.deleted_at.is_(None) for table in _OWNERS]
-    return select(*columns).select_from(joined).where(*good)
+    return select(*columns).select_from(joined).where(*good, *only)
 
 
 def _secrets(at: int, *only: ColumnElement[bool]) -> Executable:

@@ -12,13 +12,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from _native.keytable import Row
-from controlplane.identity.objects import TEAM, TENANT, USER
+from controlplane.identity.objects import TEAM, TENANT
 from controlplane.identity.roster import Holder, KeySecret, read_holders, read_secrets, read_some
 from controlplane.identity.scope import ANY, Scope
 from controlplane.identity.tables import TENANTS
 from controlplane.policies.policies import policy_of
 from controlplane.policies.tables import POLICIES
-from controlplane.publish.names import Names, fit, read_names
+from controlplane.publish.names import Names, fit, read_names, read_users
 from controlplane.publish.rows import (
     Difference,
     Judge,
@@ -38,7 +38,7 @@ from fastpath.settings import Policy
 from fastpath.settings.registry import Registered
 from fastpath.settings.roster import Grant, Roster, encode_roster
 
-_OWNERS: Final = frozenset({TENANT.name, TEAM.name, USER.name})
+_ABOVE: Final = frozenset({TENANT.name, TEAM.name})
 _REGISTRY: Final = frozenset({MODEL, ENDPOINT})
 _MOST_MOVED: Final = 4
 """All keys are read when more than one user in so many changed what their keys may."""
@@ -117,10 +117,7 @@ async def _read_scene(
     before: Scene | None = None,
     touched: Touched | None = None,
 ) -> Scene:
-    if before is None or touched is None or touched.kinds & _OWNERS:
-        names, holders = await read_names(connection), await read_holders(connection)
-    else:
-        names, holders = before.names, before.holders
+    names, holders = await _read_owners(connection, before, touched)
     if before is None or touched is None or touched.kinds & _REGISTRY:
         models, damaged = await read_registry(connection, reveal)
     else:
@@ -128,11 +125,25 @@ async def _read_scene(
     return Scene(mark, at, names, holders, models, tuple(damaged))
 
 
+async def _read_owners(
+    connection: AsyncConnection, before: Scene | None, touched: Touched | None
+) -> tuple[Names, dict[str, Holder]]:
+    """Of users that were touched only these: nothing is below them that the names tell of."""
+    if before is None or touched is None or touched.kinds & _ABOVE:
+        return await read_names(connection), await read_holders(connection)
+    if not touched.users:
+        return before.names, before.holders
+    holders = {user: holder for user, holder in before.holders.items() if user not in touched.users}
+    holders |= await read_holders(connection, touched.users)
+    return await read_users(connection, before.names, touched.users), holders
+
+
 def _moved(before: dict[str, Holder], after: dict[str, Holder]) -> frozenset[str]:
     """Users whose keys may something else than before, or who came or went."""
     if before is after:
         return frozenset()
-    return frozenset(user for user in before.keys() | after.keys() if before.get(user) != after.get(user))
+    users = before.keys() | after.keys()
+    return frozenset(user for user in users if (old := before.get(user)) is not (new := after.get(user)) and old != new)
 
 
 async def _read_keys(connection: AsyncConnection, scene: Scene, pepper_id: str) -> _Keys:

@@ -4,9 +4,11 @@ Owns what is published of each, and the order in which they stand. Does not own 
 nothing.
 """
 
+from collections.abc import Set
 from typing import Any
 
 from msgspec import Struct, ValidationError, convert
+from msgspec.structs import replace
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,14 +46,29 @@ async def read_names(connection: AsyncConnection) -> Names:
             found.teams[team.tenant_id].append(team.id)
     for user in users:
         if user.tenant_id in below and user.team_id in team_names:
-            team_name = team_names[user.team_id]
-            name = fit(f"{team_name}/{user.name}", user.id)
-            models, scope = _token_models(user), _token_scope(user)
-            listed = User(name=name, team=team_name, id=user.id, token_models=models, token_scope=scope)
-            below[user.tenant_id][1].append(listed)
+            below[user.tenant_id][1].append(_user(user, team_names[user.team_id]))
             found.users[user.tenant_id].append(user.id)
     found.tenants.update({row.id: _tenant(row, *below[row.id]) for row in tenants})
     return found
+
+
+async def read_users(connection: AsyncConnection, before: Names, users: Set[str]) -> Names:
+    """As `before`, with these users as they are now. New ones stand last: in the order in which they were made."""
+    statement = select(USERS, TEAMS.c.name.label("team_name")).join(TEAMS, TEAMS.c.id == USERS.c.team_id)
+    kept = statement.where(USERS.c.id.in_(sorted(users)), USERS.c.deleted_at.is_(None), TEAMS.c.deleted_at.is_(None))
+    rows = await connection.execute(kept.order_by(USERS.c.created_at, USERS.c.id))
+    now: dict[str, dict[str, User]] = {}
+    for row in rows:
+        now.setdefault(row.tenant_id, {})[row.id] = _user(row, row.team_name)
+    tenants, below = dict(before.tenants), dict(before.users)
+    for tenant, ids in before.users.items():
+        changed = now.get(tenant, {})
+        if changed or not users.isdisjoint(ids):
+            listed = {user.id: user for user in tenants[tenant].users if user.id in changed or user.id not in users}
+            listed.update(changed)
+            tenants[tenant] = replace(tenants[tenant], users=tuple(listed.values()))
+            below[tenant] = list(listed)
+    return Names(tenants, before.teams, below, before.said)
 
 
 def fit(label: str, otherwise: str) -> str:
@@ -66,6 +83,11 @@ async def _read_kept(connection: AsyncConnection, table: Table) -> list[Any]:
     """
     kept = select(table).where(table.c.deleted_at.is_(None))
     return list(await connection.execute(kept.order_by(table.c.created_at, table.c.id)))
+
+
+def _user(row: Any, team: str) -> User:
+    name = fit(f"{team}/{row.name}", row.id)
+    return User(name=name, team=team, id=row.id, token_models=_token_models(row), token_scope=_token_scope(row))
 
 
 def _token_models(row: Any) -> tuple[str, ...]:

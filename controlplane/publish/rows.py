@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from _native.keytable import Row
 from controlplane.identity.roster import KeySecret
@@ -18,7 +19,7 @@ _MILLI: Final = 1000
 _CLASSES: Final = ("P0", "P1", "P2")
 """By their number in rows."""
 _SPARE: Final = 64
-"""Grants beyond twice those in use; leaving the others out moves places, so all rows are written anew."""
+"""Places beyond twice those in use; leaving the others out moves places, so all rows are written anew."""
 
 T = TypeVar("T", str, Scope)
 Judge = Callable[[KeySecret], str]
@@ -26,7 +27,10 @@ Judge = Callable[[KeySecret], str]
 
 
 class Places(Struct, frozen=True):
-    """Where everything stands that rows point at: by id, and grants by the scope that they are made of."""
+    """Where everything stands that rows point at: by id, and grants by the scope that they are made of.
+
+    Each in order of place. Places of teams and users that went are kept for a while.
+    """
 
     tenants: dict[str, int]
     teams: dict[str, int]
@@ -102,15 +106,15 @@ def compare_rows(went: Mapping[bytes, Row], after: Rows, added: Iterable[bytes])
 
 
 def settle_places(rows: Rows, places: Places, now: Places) -> tuple[Rows, Places, bool]:
-    """The rows where tenants, teams and users stand `now`, whether any of them had to move, and the places.
+    """The rows where everything in `now` stands, the places, and whether any that stood somewhere had to move.
 
-    All that rows point at must still stand somewhere. The grants are those of `places`, in order, less what no row
-    needs when there are too many.
+    All that rows point at must still stand somewhere. Tenants stand as in `now`. Teams, users and grants stand where
+    they stood, new ones behind them; what is not needed any more is left out when there is too much of it.
     """
     grants = _kept_grants(rows, places.grants)
-    settled = Places(now.tenants, now.teams, now.users, grants)
-    if settled == places:
-        return rows, places, False
+    settled = Places(now.tenants, _lasting(places.teams, now.teams), _lasting(places.users, now.users), grants)
+    if not any(_moves_any(*pair) for pair in zip(astuple(places), astuple(settled), strict=True)):
+        return rows, settled, False
     tenants, teams = _moves(places.tenants, settled.tenants), _moves(places.teams, settled.teams)
     users, kept = _moves(places.users, settled.users), _moves(places.grants, settled.grants)
     good = {
@@ -127,6 +131,14 @@ def number(ids: Iterable[str]) -> dict[str, int]:
     return {each: place for place, each in enumerate(ids)}
 
 
+def _lasting(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
+    """Those of `now` where they stood, and new ones behind all that ever stood; as in `now` when too many went."""
+    new = [each for each in now if each not in before]
+    if len(before) + len(new) > _SPARE + 2 * len(now):
+        return now
+    return before | {each: place for place, each in enumerate(new, len(before))} if new else before
+
+
 def _kept_grants(rows: Rows, grants: dict[Scope, int]) -> dict[Scope, int]:
     if len(grants) <= _SPARE:
         return grants
@@ -134,6 +146,10 @@ def _kept_grants(rows: Rows, grants: dict[Scope, int]) -> dict[Scope, int]:
     if len(grants) <= _SPARE + 2 * len(used):
         return grants
     return {scope: place for place, scope in enumerate(scope for scope, old in grants.items() if old in used)}
+
+
+def _moves_any(before: Mapping[T, int], after: Mapping[T, int]) -> bool:
+    return before is not after and any(after.get(each, place) != place for each, place in before.items())
 
 
 def _moves(before: Mapping[T, int], after: Mapping[T, int]) -> dict[int, int]:

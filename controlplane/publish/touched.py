@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.audit.tables import AUDIT_ENTRIES, AUDIT_HEAD
-from controlplane.identity.objects import KEY
+from controlplane.identity.objects import KEY, USER
 
 MOST: Final = 1000
 
@@ -24,10 +24,11 @@ class Mark(Struct, frozen=True):
 
 
 class Touched(Struct, frozen=True):
-    """Kinds of what was changed, and the ids of the keys among it."""
+    """Kinds of what was changed, and the ids of the keys and users among it."""
 
     kinds: frozenset[str]
     keys: frozenset[str]
+    users: frozenset[str]
 
 
 async def read_mark(connection: AsyncConnection) -> Mark:
@@ -39,7 +40,7 @@ async def read_mark(connection: AsyncConnection) -> Mark:
 async def read_touched(connection: AsyncConnection, since: Mark, now: Mark) -> Touched | None:
     """What was changed between the two. None: anything may have been. Run it in the transaction of `now`."""
     if now == since:
-        return Touched(frozenset(), frozenset())
+        return Touched(frozenset(), frozenset(), frozenset())
     if not 0 < now.seq - since.seq <= MOST or not await _goes_on(connection, since):
         return None
     columns = AUDIT_ENTRIES.c
@@ -47,7 +48,8 @@ async def read_touched(connection: AsyncConnection, since: Mark, now: Mark) -> T
     found = (await connection.execute(wanted)).all()
     if len(found) != now.seq - since.seq:
         return None  # somebody took entries out
-    return Touched(frozenset(row.kind for row in found), frozenset(r.object_id for r in found if r.kind == KEY.name))
+    keys, users = (frozenset(row.object_id for row in found if row.kind == kind.name) for kind in (KEY, USER))
+    return Touched(frozenset(row.kind for row in found), keys, users)
 
 
 async def _goes_on(connection: AsyncConnection, since: Mark) -> bool:

@@ -101,7 +101,7 @@ class PublishedKeys(KeyTable):
         self._lookup, self._met, self._met_terms = _NOTHING, {}, {}
 
     def _key_at(self, row: int, digest: bytes) -> Key | None:
-        """None for a key of a tenant whose name the file has."""
+        """None for a key of a tenant whose name the file has, and of a team or user that is not there any more."""
         if row in self._met:
             return self._met[row]
         if len(self._met) >= MOST_MET:
@@ -119,11 +119,11 @@ class PublishedKeys(KeyTable):
         lookup, roster = self._lookup, self._roster
         place, team, user = lookup.tenant(row), lookup.team(row), lookup.user(row)
         tenant, grant = roster.tenants[place], roster.grants[lookup.grant(row)]
-        if tenant.name in self._taken:
-            return None
-        key_id = lookup.key_id(row).hex()
         team_name = self._teams[team] if team >= 0 else None
         user_name = self._users[user] if user >= 0 else None
+        if tenant.name in self._taken or team_name == "" or user_name == "":
+            return None
+        key_id = lookup.key_id(row).hex()
         return Key(
             name="/".join((tenant.name, user_name or team_name or "", key_id)),
             hash=f"b2:{self._hasher.pepper_id}:{digest.hex()}",

@@ -11,7 +11,9 @@ import msgspec
 
 from fastpath.publication.problem import Refused
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
+OLDEST: Final = 1
+"""Of this one teams and users stand in the order of their tenants, which is one way of standing where their ids do."""
 MOST_MANIFEST: Final = 4096
 MOST_SETTINGS: Final = 256 << 20
 """Bytes of an encoded settings piece."""
@@ -49,7 +51,7 @@ class Table(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 class Manifest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One publication. `created` in Unix ms; `previous` is the version that it replaced, 0 for none."""
 
-    layout: Annotated[int, msgspec.Meta(ge=LAYOUT, le=LAYOUT)]
+    layout: Annotated[int, msgspec.Meta(ge=OLDEST, le=LAYOUT)]
     version: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
     previous: Number
     created: Number
@@ -70,11 +72,11 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def decode_manifest(data: bytes) -> Manifest:
-    """Raises Refused for anything else than a manifest of this layout."""
+    """Raises Refused for anything else than a manifest of a layout that is known."""
     try:
         return msgspec.msgpack.decode(data, type=Manifest)
     except msgspec.MsgspecError as error:
-        raise Refused("malformed", f"not a manifest of layout {LAYOUT} ({error})") from None
+        raise Refused("malformed", f"not a manifest of layout {OLDEST} to {LAYOUT} ({error})") from None
 
 
 def blob_hash(data: bytes) -> bytes:

@@ -1,9 +1,11 @@
 """Whom the rows of a published key table point at: tenants, teams, users and grants, each by its place.
 
-Owns the shape and the codec of the settings piece of a publication. A row says a place; a team's is its place among the
-teams of all tenants in order, a user's likewise. Does not own the rows (`_native.keytable`). Every Struct is frozen, so
-any thread may read it.
+Owns the shape and the codec of the settings piece of a publication. A row says a place: a tenant's is the one where it
+stands, a team's or user's the one where its id does, wherever in its tenant it is. Does not own the rows
+(`_native.keytable`). Every Struct is frozen, so any thread may read it.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +27,12 @@ class Grant(Struct, frozen=True, array_like=True):
 
 
 class Roster(Struct, frozen=True, array_like=True):
-    """The distinct ones, however many keys there are. Ids stand in the order of what they name."""
+    """The distinct ones, however many keys there are.
+
+    Ids of tenants stand in the order of these. Those of teams and users stand where they stood before: new ones behind
+    all, and those that went stay for a while, so that what is added moves nobody. Where teams or users have no id
+    themselves, theirs stand in their order, tenant by tenant.
+    """
 
     tenants: tuple[Tenant, ...] = ()
     tenant_ids: tuple[str, ...] = ()
@@ -36,12 +43,12 @@ class Roster(Struct, frozen=True, array_like=True):
     models: tuple[Registered, ...] = ()  # likewise; keys of endpoints inside, so a roster is a secret
 
     def team_names(self) -> list[str]:
-        """By place."""
-        return [team.name for tenant in self.tenants for team in tenant.teams]
+        """By place; "" where nobody stands any more."""
+        return _by_place(self.team_ids, [(team.id, team.name) for tenant in self.tenants for team in tenant.teams])
 
     def user_names(self) -> list[str]:
-        """By place."""
-        return [user.name for tenant in self.tenants for user in tenant.users]
+        """By place; "" where nobody stands any more."""
+        return _by_place(self.user_ids, [(user.id, user.name) for tenant in self.tenants for user in tenant.users])
 
 
 def encode_roster(roster: Roster) -> bytes:
@@ -54,7 +61,12 @@ def decode_roster(data: bytes) -> Roster:
     roster = msgspec.msgpack.decode(data, type=Roster, dec_hook=secret_hook)
     teams = sum(len(tenant.teams) for tenant in roster.tenants)
     users = sum(len(tenant.users) for tenant in roster.tenants)
-    named = (len(roster.tenants), teams, users)
-    if named != (len(roster.tenant_ids), len(roster.team_ids), len(roster.user_ids)):
+    if len(roster.tenants) != len(roster.tenant_ids) or teams > len(roster.team_ids) or users > len(roster.user_ids):
         raise ValueError("tenants, teams or users without ids")
     return roster
+
+
+def _by_place(ids: Sequence[str], listed: Sequence[tuple[str, str]]) -> list[str]:
+    """listed: ids and names, tenant by tenant."""
+    names = {own or standing: name for standing, (own, name) in zip(ids, listed, strict=False)}
+    return [names.get(each, "") for each in ids]

@@ -188,6 +188,10 @@ async def test_a_change_of_one_key_writes_that_key_and_not_all_of_them(
     renamed = await publish()
     assert (renamed.base, renamed.delta) == (deleted.base, deleted.delta), "rows point where they did"
     assert renamed.settings != deleted.settings
+    await api.post("/users", json={"name": "new", "team_id": trees[0]["team"]["id"]})
+    joined = await publish()
+    assert (joined.base, joined.delta) == (deleted.base, deleted.delta), "one more in the first tenant moves nobody"
+    assert joined.settings != renamed.settings
     await api.patch(f"/tenants/{trees[0]['tenant']['id']}", json={"disabled": True})
     assert (await publish()).delta is None  # a row that did not change would point at something else by now
     await press.close()

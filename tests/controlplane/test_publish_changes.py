@@ -15,9 +15,11 @@ from sqlalchemy import delete, event, insert, update
 from _native.keytable import KeyTable, Row, build
 from controlplane.app import Rooms
 from controlplane.audit.tables import AUDIT_ENTRIES
+from controlplane.identity import roster
 from controlplane.identity.scope import Scope
 from controlplane.identity.tables import KEY_SECRETS, KEYS
 from controlplane.ids import new_id
+from controlplane.publish import names
 from controlplane.publish.compile import Compiled, compile_all, compile_changes
 from controlplane.publish.press import Press, open_publisher
 from controlplane.publish.rows import Difference, Places, Rows, settle_places
@@ -44,22 +46,22 @@ async def after(rooms: Rooms, before: Compiled, at: float | None = None) -> Comp
 
 def meaning(found: Compiled) -> dict[bytes, Any]:
     """What every row says, with what it points at in place of places; and what is said of the others."""
-    roster = decode_roster(found.roster)
-    teams, users = roster.team_names(), roster.user_names()
+    told = decode_roster(found.roster)
+    teams, users = told.team_names(), told.user_names()
     said: dict[bytes, Any] = {
         row.digest: (
             row.key_id,
-            roster.tenants[row.tenant],
-            roster.tenant_ids[row.tenant],
-            (teams[row.team], roster.team_ids[row.team]),
-            (users[row.user], roster.user_ids[row.user]),
-            roster.grants[row.grant],
+            told.tenants[row.tenant],
+            told.tenant_ids[row.tenant],
+            (teams[row.team], told.team_ids[row.team]),
+            (users[row.user], told.user_ids[row.user]),
+            told.grants[row.grant],
             row.valid_until,
             row.data_class,
         )
         for row in found.rows
     }
-    return said | {b"": (found.held_back, roster.policies, roster.models, roster.tenants)}
+    return said | {b"": (found.held_back, told.policies, told.models, told.tenants)}
 
 
 @contextmanager
@@ -143,10 +145,72 @@ async def test_an_edit_above_reads_the_keys_below_it(rooms: Rooms, api: httpx.As
     renamed = await after(rooms, found)
     assert (renamed.read, renamed.difference) == (0, Difference((), ()))
     assert meaning(renamed) == meaning(await whole(rooms))
-    await api.post("/users", json={"name": "new", "team_id": trees[0]["team"]["id"]})
+    await api.patch(f"/tenants/{trees[3]['tenant']['id']}", json={"disabled": True})
     moved = await after(rooms, renamed)
     assert (moved.read, moved.difference) == (0, None)  # rows point elsewhere now; none was read for that
     assert meaning(moved) == meaning(await whole(rooms))
+
+
+class Users:
+    """Rows of users that this task reads, as what is published of them and as holders of keys."""
+
+    def __init__(self, patched: pytest.MonkeyPatch) -> None:
+        self._rows: list[str] = []
+        self._task = asyncio.current_task()
+        for module, name in ((names, "_user"), (roster, "_holder")):
+            patched.setattr(module, name, self._noting(getattr(module, name)))
+
+    def _noting(self, make: Any) -> Any:
+        def note(row: Any, *more: Any) -> Any:
+            if asyncio.current_task() is self._task:
+                self._rows.append(make.__name__)
+            return make(row, *more)
+
+        return note
+
+    def take(self) -> tuple[int, int]:
+        """How many there were of each since the last call."""
+        found = self._rows.count("_user"), self._rows.count("_holder")
+        self._rows.clear()
+        return found
+
+
+async def test_a_user_is_made_without_a_look_at_the_others_and_moves_no_key(
+    rooms: Rooms, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = [await make_tree(api, f"t{number}") for number in range(6)]
+    await add_keys(rooms, trees[0], MANY)
+    first, read = await whole(rooms), Users(monkeypatch)
+    made = (await api.post("/users", json={"name": "new", "team_id": trees[0]["team"]["id"]})).json()["id"]
+    found = await after(rooms, first)
+    assert (read.take(), found.read, found.difference) == ((1, 1), 0, Difference((), ()))
+    assert meaning(found) == meaning(await whole(rooms))
+    await api.post("/keys", json={"name": "own", "user_id": made})
+    read.take()
+    issued = await after(rooms, found)
+    assert issued.difference is not None
+    assert (read.take(), issued.read, len(issued.difference.changed)) == ((0, 0), 1, 1)
+    assert meaning(issued) == meaning(await whole(rooms))
+    steps: list[tuple[dict[str, Any], tuple[int, int], int, int]] = [
+        ({"name": "renamed"}, (1, 1), 0, 0),
+        ({"models": ["small"]}, (1, 1), 1, 0),
+        ({"disabled": True}, (1, 0), 0, 1),
+    ]
+    for edits, owners, changed, gone in steps:
+        await api.patch(f"/users/{made}", json=edits)
+        read.take()
+        issued = await after(rooms, issued)
+        assert issued.difference is not None
+        assert (read.take(), len(issued.difference.changed), len(issued.difference.gone)) == (owners, changed, gone)
+        assert meaning(issued) == meaning(await whole(rooms))
+    for below in (await api.get("/keys", params={"user_id": made})).json()["data"]:
+        await api.delete(f"/keys/{below['id']}")
+    assert (await api.delete(f"/users/{made}")).is_success
+    read.take()
+    gone_too = await after(rooms, issued)
+    assert (read.take(), gone_too.difference) == ((0, 0), Difference((), ()))
+    assert meaning(gone_too) == meaning(await whole(rooms))
+    assert made in gone_too.places.users, "its place is kept, so that nobody has to move"
 
 
 async def test_any_row_of_changes_says_what_reading_everything_says(rooms: Rooms, api: httpx.AsyncClient) -> None:
@@ -157,7 +221,7 @@ async def test_any_row_of_changes_says_what_reading_everything_says(rooms: Rooms
         tree = chance.choice(trees)
         kind = chance.choice(["tenant", "team", "user", "key", "key"])
         path = f"/{kind}s/{tree[kind]['id']}"
-        what = chance.randrange(6)
+        what = chance.randrange(7)
         if what == 0:
             await api.patch(path, json={"disabled": chance.random() < 0.5})
         elif what == 1:
@@ -171,6 +235,8 @@ async def test_any_row_of_changes_says_what_reading_everything_says(rooms: Rooms
         elif what == 5:
             await api.delete(path)
             await api.post("/policies", json={"name": f"p{step}", "effect": "deny", "models": ["large"]})
+        elif what == 6:
+            await api.post("/users", json={"name": f"u{step}", "team_id": tree["team"]["id"]})
         if chance.random() < 0.7:
             before, found = found, await after(rooms, found)
             assert meaning(found) == meaning(await whole(rooms)), step
@@ -241,6 +307,20 @@ async def test_a_publication_that_was_not_written_is_made_up_for(
 
 def _no_space(_: bytes) -> None:
     raise OSError(28, "No space left on device")
+
+
+def test_what_is_added_stands_behind_all_and_what_went_leaves_its_place_until_too_many_did() -> None:
+    users = {f"u{number}": number for number in range(100)}
+    places = Places({"t": 0}, {"g": 0}, users, {Scope(): 0})
+    rows = Rows({bytes([n]) * 32: Row(bytes([n]) * 32, bytes(16), 0, 0, n, 0) for n in (3, 99)}, {})
+    fewer = Places({"t": 0}, {"g": 0, "h": 1}, {"new": 0, "u3": 1} | {f"u{n}": n for n in range(50, 100)}, {})
+    settled, now, moved = settle_places(rows, places, fewer)
+    assert (settled, moved, now.teams) == (rows, False, {"g": 0, "h": 1})
+    assert now.users == users | {"new": 100}
+    few = Places({"t": 0}, {"g": 0}, {"new": 0, "u99": 1, "u3": 2}, {})
+    settled, least, moved = settle_places(rows, now, few)
+    assert (moved, least.users) == (True, few.users)
+    assert [row.user for row in settled.good.values()] == [2, 1]
 
 
 def test_grants_that_nobody_needs_do_not_pile_up() -> None:

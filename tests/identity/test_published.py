@@ -156,6 +156,29 @@ def test_a_table_that_was_replaced_holds_no_memory_and_lets_nobody_in() -> None:
     assert keys.terms(found) is None
 
 
+def test_teams_and_users_stand_where_their_ids_do_and_a_place_that_is_empty_is_nobodys() -> None:
+    """As the control plane adds them: behind all, whatever their tenant; what went leaves its place."""
+    ann, eve = (User(name=f"core/{name}", team="core", id=IDS[at]) for name, at in (("ann", 4), ("eve", 7)))
+    bob = User(name="lab/bob", team="lab", id=IDS[5])
+    tenants = (
+        Tenant(name="acme", teams=(Team(name="core", id=IDS[3]),), users=(ann, eve)),
+        Tenant(name="umbrella", teams=(Team(name="lab", id=IDS[2]),), users=(bob,)),
+    )
+    users = (IDS[4], IDS[5], IDS[6], IDS[7])
+    roster = Roster(tenants, IDS[:2], IDS[2:4], users, (Grant(),))
+    assert decode_roster(encode_roster(roster)) == roster
+    assert (roster.team_names(), roster.user_names()) == (["lab", "core"], ["core/ann", "lab/bob", "", "core/eve"])
+    rows = [row("alpha", team=1, user=3), row("beta!", 1, team=0, user=1), row("gone", 1, team=0, user=2)]
+    published = Published(roster, [KeyTable.open(build(rows, HASHER.pepper_id))])
+    keys = PublishedKeys((), HASHER, ManualClock(now=float(NOW)).now, published, frozenset())
+    found = [find(keys, token) for token in ("alpha", "beta!", "gone")]
+    assert [key and (key.tenant, key.team, key.user, key.ids[1:3]) for key in found] == [
+        ("acme", "core", "core/eve", (IDS[3], IDS[7])),
+        ("umbrella", "lab", "lab/bob", (IDS[2], IDS[5])),
+        None,
+    ]
+
+
 def test_a_table_of_another_pepper_is_refused() -> None:
     published = Published(ROSTER, [KeyTable.open(build([], "00000000"))])
     with pytest.raises(ValueError, match="another pepper"):

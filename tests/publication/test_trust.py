@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from fastpath.publication import (
     PublicationError,
@@ -20,7 +21,7 @@ from fastpath.publication import (
     settings_key,
     write_trust,
 )
-from fastpath.publication.manifest import LAYOUT, Blob, Manifest, Table, encode_manifest
+from fastpath.publication.manifest import LAYOUT, OLDEST, Blob, Manifest, Table, encode_manifest
 from fastpath.publication.trust import HEAD_SIZE
 
 MANIFEST = Manifest(
@@ -77,7 +78,8 @@ def test_a_signature_over_something_else_does_not_pass() -> None:
     [
         {"version": 0},
         {"version": 2**63},
-        {"layout": 2},
+        {"layout": 0},
+        {"layout": LAYOUT + 1},
         {"pepper_id": "0123ABCD"},
         {"base": Table(b"b" * 31, 128)},
         {"base": Table(b"b" * 32, 127)},
@@ -91,6 +93,13 @@ def test_a_manifest_that_cannot_be_is_refused_although_signed(change: dict[str, 
     signer = Signer(bytes(32))
     fields = {name: getattr(MANIFEST, name) for name in MANIFEST.__struct_fields__}
     assert reason_of(Trust([signer.public]), signer.seal(Manifest(**{**fields, **change}))) == "malformed"
+
+
+def test_a_manifest_of_an_older_layout_is_taken() -> None:
+    signer = Signer(bytes(32))
+    older = replace(MANIFEST, layout=OLDEST)
+    assert OLDEST < LAYOUT
+    assert Trust([signer.public]).open(signer.seal(older)) == older
 
 
 def test_the_key_is_made_once_and_private(tmp_path: Path) -> None:
