@@ -27,6 +27,7 @@ cdef class RequestContext:
     cdef public object ticket
     cdef public long long answer_most
     cdef public long long answers
+    cdef public long long pictures
     cdef public Held held
     cdef public Terms terms
     cdef public list edits

@@ -48,6 +48,9 @@ class RequestContext:
         self.ticket: Ticket | None = None  # what it holds of its caller's limits and budgets
         self.answer_most = 0  # tokens that it allows one answer, 0: it does not say; known once it is held for
         self.answers = 1  # that it asks for
+        self.pictures = (
+            0  # that a form asks for as far as it was read, 0: it does not say, -1: nothing that is a number
+        )
         self.held: Held | None = None  # its worst case, where it costs something or its tokens are limited
         self.terms: Terms | None = None  # by which its latest attempt is billed
         self.edits: list[Edit] | None = None  # what a clamp changes in its body

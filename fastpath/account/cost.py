@@ -19,25 +19,35 @@ _BULK = ("messages", "prompt", "input")
 
 
 def note_whole(ctx: RequestContext, usage: Usage | None, body: bytes) -> None:
-    """The usage of a whole answer that cannot simply be believed, or was not told."""
+    """The usage of a whole answer that cannot simply be believed, was not told, or is not all that is billed.
+
+    Pictures are counted whatever a usage says: it has tokens only."""
     assert ctx.path is not None
-    pictures = count_pictures(body) if ctx.path.api == "images" else 0
+    pictures = count_pictures(body) if ctx.path.by_piece else 0
     if usage is None and ctx.path.api not in _COUNTED:
         if ctx.held is not None:
-            _note(ctx, Settled(Billable(images=min(pictures, ctx.held.reservation.images))))
+            most = ctx.held.reservation.images
+            _note(ctx, Settled(Billable(images=min(pictures, most)), disputed=pictures > most))
         return
     answer = estimate_tokens(words_of(body)) if usage is None or not usage.answer_known else 0
     _judge(ctx, None if usage is None else usage.reading(), Billable(_prompt(ctx), output=answer, images=pictures))
 
 
 def note_stream(ctx: RequestContext, usage: Usage | None, events: int, final: bool) -> None:
-    """The same of a stream of so many events, each of which carries about one token. final: usage is of all of it."""
+    """The same of a stream of so many events, each of which carries about one token. final: usage is of all of it.
+
+    Where pictures are asked for each may carry one: as many came, at most those that were asked for."""
+    assert ctx.path is not None
     report = None if usage is None else usage.reading()
     if report is not None and not final:
         told = report.usage
         prompt = Billable(told.input, told.cached, told.cache_write, 0, 0, 0, told.cache_write_long, told.audio_input)
         report = Reading(prompt, report.disputed, report.prompt_known, answer_known=False)
-    _judge(ctx, report, Billable(_prompt(ctx), output=events))
+    own = Billable(_prompt(ctx), output=events)
+    if ctx.path.by_piece:
+        most = 0 if ctx.held is None else ctx.held.reservation.images
+        own = Billable(own.input, images=min(events, most))
+    _judge(ctx, report, own)
 
 
 def sample_prompt(ctx: RequestContext) -> list[Sample] | None:

@@ -16,7 +16,8 @@ from fastpath.money.currency import CurrencyError
 from fastpath.money.price import Billable, Price, pico_of
 from fastpath.money.reserve import ANSWER_ASSUMED, CONTEXT_ASSUMED, Bounds, Clamp, Reservation, reserve
 
-#: Of an upload nobody reads the form: so many pictures at most, which is what OpenAI makes of one request.
+#: Pictures that are held for a form that does not ask for more: what OpenAI makes of one request. It may say a number,
+#: or a larger one, when it is on its way.
 UPLOAD_IMAGES = 10
 #: APIs whose plain bodies are texts and nothing else.
 _PLAIN_APIS = ("chat", "messages")
@@ -27,7 +28,8 @@ _FREE = Lane(Bounds(), _NO_CLAMP, None, None)
 def hold(ctx: RequestContext) -> None:
     """Sets ctx.held and, for what a clamp lowers, ctx.edits with their header and record.
 
-    Raises 400 for what a clamp refuses, 503 where a price cannot be converted into the caller's currency.
+    Raises 400 for what a clamp refuses (of a form, as far as it was read), 503 where a price cannot be converted into
+    the caller's currency.
     """
     route, path, record = ctx.route, ctx.path, ctx.record
     assert route is not None
@@ -64,6 +66,7 @@ def _look_closer(ctx: RequestContext, tariff: Tariff, key: tuple[str, ApiPath, A
     """The long way, which opens the short one for requests like it where there is one."""
     (name, path, account), record = key, ctx.record
     assert ctx.route is not None
+    check_pictures(ctx)
     targets = ctx.route.serving(path.template)
     try:
         found = {terms.charge: terms for terms in (tariff.terms(one, name, account, record.ts) for one in targets)}
@@ -102,7 +105,7 @@ def _reserve(ctx: RequestContext, clamp: Clamp, bounds: Bounds, price: Price | N
     path = ctx.path
     assert path is not None
     if ctx.members is None:
-        return _of_upload(price, clamp.n if path.api == "images" else 0)
+        return _of_upload(price, _pictures(ctx, clamp) if path.by_piece else 0)
     return reserve(_ask(ctx, price), path.api, bounds, clamp, price)
 
 
@@ -119,14 +122,35 @@ def _ask(ctx: RequestContext, price: Price | None) -> Ask:
     )
 
 
-def _of_upload(price: Price | None, most: int | None) -> Reservation:
-    """Sound or pictures: what their tokens are is known when it is settled, so only what is by the piece is held.
-
-    most: pictures that may be asked for, None: nobody says."""
-    images = UPLOAD_IMAGES if most is None else min(UPLOAD_IMAGES, most)
+def _of_upload(price: Price | None, images: int) -> Reservation:
+    """Sound or pictures: what their tokens are is known when it is settled, so only what is by the piece is held."""
     worst = Billable(images=images)
     pico = 0 if price is None else pico_of(price, worst)
     return Reservation(CONTEXT_ASSUMED, ANSWER_ASSUMED, images, worst, pico, assumed=True)
+
+
+def _pictures(ctx: RequestContext, clamp: Clamp) -> int:
+    """How many are held for a form."""
+    most = max(UPLOAD_IMAGES, ctx.pictures)
+    return most if clamp.n is None else min(most, clamp.n)
+
+
+def check_pictures(ctx: RequestContext) -> None:
+    """Raises 400 for a form that asks for more pictures than its model's clamp lets pass, or than are held for it.
+
+    For each piece of it: it may say so when it is on its way, and what is held is held by then.
+    """
+    tariff, held, pictures = None if ctx.route is None else ctx.route.tariff, ctx.held, ctx.pictures
+    if tariff is None or pictures == 0:
+        return
+    most = tariff.clamp.n
+    if most is not None and pictures < 0:
+        raise errors.invalid_request(f"n must be a whole number, at most {most} for this model.", "n")
+    if most is not None and pictures > most:
+        raise errors.invalid_request(f"n may be at most {most} for this model: ask for less.", "n")
+    if held is not None and pictures > held.reservation.images:
+        told = f"n: more than {held.reservation.images} pictures must be asked for before the file."
+        raise errors.invalid_request(told, "n")
 
 
 def _clamp(ctx: RequestContext, tariff: Tariff, patches: tuple[Patch, ...]) -> None:

@@ -1,6 +1,7 @@
 cdef class ApiPath:
     cdef readonly str template
     cdef readonly str api
+    cdef readonly bint by_piece
     cdef readonly str method
     cdef readonly str body
     cdef readonly str dialect

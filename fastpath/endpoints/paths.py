@@ -25,7 +25,7 @@ class ApiPath:
     fields of its JSON body; asks_usage: usage is requested upstream when a streaming caller did not; json_reply: a 200
     must be JSON (or an event stream when streaming was asked for). upstream: the path below an endpoint's base URL;
     is_upload: the larger body limit applies; is_form: its body is a form; has_body: it has one; is_open: no key is
-    needed; api: whose fields say what it may cost."""
+    needed; api: whose fields say what it may cost; by_piece: what its answers have may be billed by the piece."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class ApiPath:
     ) -> None:
         self.template = template
         self.api: Api = api
+        self.by_piece = api == "images"
         self.method = method
         self.body = body
         self.dialect = dialect

@@ -1,7 +1,8 @@
 """Multipart requests: the `model` part is read, then the rest streams to the model server as it arrives.
 
 What a form asks for is not rewritten, because it is on its way: of pictures, more than the model's clamp lets pass is
-refused, before it is sent where `n` came before the file, and else by cutting the form off.
+refused (`account.hold`), before it is sent where `n` came before the file, and else by cutting the form off. So is a
+form that other parsers may read in another way, as far as its `model` and its `n` go.
 
 Owns what was read before the model was known, at most the path's body limit. A body that is complete by then is sent
 like any other (and may be retried); one still arriving is sent once, and is cut off when it turns out to be malformed:
@@ -17,7 +18,9 @@ from _native.relay import Source
 from backends import base
 from backends.call import Call
 from fastpath import errors
+from fastpath.account.hold import check_pictures
 from fastpath.context import RequestContext
+from fastpath.endpoints.disposition import DispositionError, name_of
 from fastpath.errors import GatewayError
 from fastpath.relay.delivery import Delivery
 from fastpath.relay.fields import outbound
@@ -28,8 +31,12 @@ if TYPE_CHECKING:
 
 #: A model name is shorter than this, in bytes.
 NAME_LIMIT = 512
-#: And so is a number.
-_NUMBER_LIMIT = 32
+#: And a number than this, with the spaces around it: 64 bits hold it.
+_NUMBER_LIMIT = 19
+#: Parts that are read.
+_READ = frozenset({b"model", b"n"})
+#: Of their values, which are read as they are; some servers decode others.
+_PLAIN = frozenset({b"", b"7bit", b"8bit", b"binary"})
 
 
 class ModelPart:
@@ -45,6 +52,8 @@ class ModelPart:
         self._base = 0
         self._field = b""
         self._value = b""
+        self._disposition: bytes | None = None
+        self._coding = b""
         self._inside = self._counting = False
         self._number = b""
         self._start = -1
@@ -56,6 +65,7 @@ class ModelPart:
                 "on_header_field": self._on_header_field,
                 "on_header_value": self._on_header_value,
                 "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
                 "on_part_data": self._on_part_data,
                 "on_part_end": self._on_part_end,
                 "on_end": self._on_end,
@@ -63,13 +73,14 @@ class ModelPart:
         )
 
     def push(self, data: bytes) -> None:
-        """Raises MultipartParseError for what is no form."""
+        """Raises MultipartParseError for what is no form, or one that others may read in another way."""
         self._parser.write(data)
         self._base += len(data)
 
     def _on_part_begin(self) -> None:
         self._inside = self._counting = False
-        self._number = b""
+        self._disposition = None
+        self._number = self._coding = b""
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._field += data[start:end]
@@ -78,18 +89,33 @@ class ModelPart:
         self._value += data[start:end]
 
     def _on_header_end(self) -> None:
-        if self._field.lower() == b"content-disposition":
-            options = parse_options_header(self._value)[1]
-            if options.get(b"name") == b"model":
-                if self.span is not None or self._start >= 0:
-                    raise MultipartParseError("the model part appears twice")
-                self._inside = True
-            self._counting = options.get(b"name") == b"n"
+        field = self._field.lower()
+        if field == b"content-disposition":
+            if self._disposition is not None:
+                raise MultipartParseError("a part has two dispositions")
+            self._disposition = self._value
+        elif field == b"content-transfer-encoding":
+            self._coding = self._value.strip().lower()
         self._field = self._value = b""
+
+    def _on_headers_finished(self) -> None:
+        try:
+            name = None if self._disposition is None else name_of(self._disposition)
+        except DispositionError as error:
+            raise MultipartParseError(str(error)) from error
+        if name is None or name.lower() not in _READ:
+            return
+        if name not in _READ or self._coding not in _PLAIN:
+            raise MultipartParseError("the parts model and n are written in lower case and without a transfer encoding")
+        if name == b"model":
+            if self.span is not None or self._start >= 0:
+                raise MultipartParseError("the model part appears twice")
+            self._inside = True
+        self._counting = name == b"n"
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._counting and len(self._number) < _NUMBER_LIMIT:
-            self._number += data[start:end]
+            self._number += data[start : min(end, start + _NUMBER_LIMIT)]
         if self._inside:
             if b"\r" in data[start:end] or b"\n" in data[start:end]:
                 # No name has one, and the parser reports a CR that ended a push at no position of its own.
@@ -103,7 +129,7 @@ class ModelPart:
     def _on_part_end(self) -> None:
         if self._counting:
             text, before = self._number.strip(), self.count
-            known = len(text) < _NUMBER_LIMIT and text.isdigit() and before != -1
+            known = len(self._number) < _NUMBER_LIMIT and text.isdigit() and before != -1
             self.count = max(int(text), before or 0) if known else -1
         if self._inside:
             self._inside = False
@@ -154,6 +180,7 @@ class Upload:
         self._read = bytearray()
         self._delivery: Delivery | None = None
         self._part = ModelPart(_boundary(ctx))
+        self._draws = ctx.path is not None and ctx.path.by_piece
 
     def on_piece(self, data: bytes, last: bool) -> None:
         self._ctx.record.bytes_in += len(data)
@@ -165,7 +192,7 @@ class Upload:
             return
         try:
             self._check(data, last)
-            self._check_count()
+            check_pictures(self._ctx)
         except GatewayError as error:
             self._delivery.refuse(error)
             return
@@ -194,20 +221,10 @@ class Upload:
             self._part.push(data)
         except MultipartParseError as error:
             raise errors.invalid_request(f"The multipart body is malformed: {error}.") from error
+        if self._draws:
+            self._ctx.pictures = self._part.count or 0
         if last and not self._part.ended:
             raise errors.invalid_request("The multipart body ends before its closing boundary.")
-
-    def _check_count(self) -> None:
-        """Raises 400 for more pictures than the clamp of the model that is asked lets pass."""
-        ctx, count = self._ctx, self._part.count
-        tariff = ctx.route.tariff if ctx.route is not None else None
-        if count is None or tariff is None or tariff.clamp.n is None or ctx.path is None or ctx.path.api != "images":
-            return
-        most = tariff.clamp.n
-        if count < 0:
-            raise errors.invalid_request(f"n must be a whole number, at most {most} for this model.", "n")
-        if count > most:
-            raise errors.invalid_request(f"n may be at most {most} for this model: ask for less.", "n")
 
     def _look(self, data: bytes, last: bool) -> None:
         """Before the model is known."""
@@ -239,7 +256,6 @@ class Upload:
         ctx, span = self._ctx, self._part.span
         assert span is not None
         assert ctx.path is not None
-        self._check_count()
         head = bytes(self._read)
         if target.model is not None:
             head = head[: span[0]] + target.model.encode() + head[span[1] :]

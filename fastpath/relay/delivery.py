@@ -213,11 +213,12 @@ class Delivery(AttemptOwner):
             record.attempts -= 1
             self._attempt = None
             self._conclude(errors.unrecordable())
-            return
+            return False
         attempt.unread = tokens_to_read(self.ctx)
         attempt.mark = self._runtime.load.send(target.slot, attempt.unread)
         attempt.began = self._runtime.clock.monotonic()
         attempt.handle = target.backend.start(call, attempt)  # type: ignore[assignment]  # each starts an HttpCall
+        return True
 
     def reported(self, attempt: Attempt, load: bytes) -> None:
         """How busy its endpoint says it is: 200 or 503, it knows."""
@@ -250,7 +251,8 @@ class Delivery(AttemptOwner):
         found = usage_of(usage) if usage is not None else None
         if usage is None and self.wants_json and len(body) <= SEARCHED:
             found = read_usage(body)
-        if found is None or not self._believe(found):
+        assert self.ctx.path is not None
+        if found is None or self.ctx.path.by_piece or not self._believe(found):
             note_whole(self.ctx, found, body)
         self._reply(attempt, body, "complete")
 
@@ -642,7 +644,8 @@ class Delivery(AttemptOwner):
         elif stream is not None and relay is not None and stream.frames:
             record.events, record.bytes_out = stream.frames, relay.written
             usage, final = read_usage(stream.usage, stream.usage_head), stream.usage is not None
-            if usage is None or not final or not self._believe(usage):
+            assert self.ctx.path is not None
+            if usage is None or not final or self.ctx.path.by_piece or not self._believe(usage):
                 note_stream(self.ctx, usage, stream.frames, final)
 
     def _believe(self, usage: Usage) -> bool:

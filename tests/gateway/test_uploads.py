@@ -12,31 +12,10 @@ from python_multipart.exceptions import MultipartParseError
 
 from backends.mock import Fault
 from fastpath.endpoints.upload import NAME_LIMIT, ModelPart
-from fastpath.settings import Endpoint, Model, ModelClamp, ModelPrice
+from fastpath.settings import Endpoint, Model
 from loadtest.rig import Bench
 from loadtest.rig.bench import make_settings
-
-BOUNDARY = b"----cut-here"
-PATH = "/v1/audio/transcriptions"
-FILE = (b'form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav', b"RIFF\r\n--\r\n----cut-her\r\n" * 3)
-MODEL = (b'form-data; name="model"', b"llama")
-
-
-def form(*parts: tuple[bytes, bytes], end: bytes = b"--\r\n") -> bytes:
-    lines = [b"--%b\r\nContent-Disposition: %b\r\n\r\n%b\r\n" % (BOUNDARY, head, value) for head, value in parts]
-    return b"".join(lines) + b"--" + BOUNDARY + end
-
-
-def request(body: bytes, path: str = PATH, length: int | None = -1, key: str | None = None) -> bytes:
-    """The request with that body; length: what Content-Length says, None for chunked framing of it all."""
-    framing = (
-        b"transfer-encoding: chunked"
-        if length is None
-        else b"content-length: %d" % (len(body) if length < 0 else length)
-    )
-    credential = b"authorization: Bearer %b\r\n" % key.encode() if key else b""
-    head = b"POST %b HTTP/1.1\r\nhost: g\r\n%bcontent-type: multipart/form-data; boundary=%b\r\n%b\r\n\r\n"
-    return head % (path.encode(), credential, BOUNDARY, framing) + body
+from tests.gateway.forms import BOUNDARY, FILE, JSON, MODEL, PICTURES, clamped, form, number, request
 
 
 def find(pieces: Sequence[bytes]) -> bytes | None:
@@ -336,14 +315,6 @@ async def test_what_waits_for_its_model_is_counted_in_memory(bench: Bench, raw: 
 # -- what a form asks for
 
 
-PICTURES = "/v1/images/edits"
-JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-
-
-def number(text: bytes) -> tuple[bytes, bytes]:
-    return b'form-data; name="n"', text
-
-
 def counted(*parts: tuple[bytes, bytes]) -> int | None:
     found = []
     body = form(*parts)
@@ -362,14 +333,6 @@ def test_the_number_of_pictures_is_found_at_any_cut() -> None:
     assert counted(number(b"2"), MODEL, FILE, number(b" 7 ")) == 7
     for odd in (b"", b"three", b"-1", b"1.5", b"9" * 32, b"1\r\n2", "\u0663".encode()):
         assert counted(MODEL, number(odd), number(b"1")) == -1, odd
-
-
-async def clamped(bench: Bench, url: str, **clamp: Any) -> Any:
-    price = ModelPrice(image=0.04)
-    endpoint = Endpoint(url=url, tier="L1")
-    return await bench.serve(
-        make_settings([Model(name="llama", endpoints=(endpoint,), price=price, clamp=ModelClamp(**clamp))])
-    )
 
 
 @pytest.mark.parametrize("mode", ["lower", "refuse"])
