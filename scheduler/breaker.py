@@ -42,6 +42,7 @@ class Signal(StrEnum):
     BAD = "bad"  # it failed
     BUSY = "busy"  # it said when to come back
     ASK = "ask"  # somebody would like to send there
+    UNSENT = "unsent"  # and could not, after being let
 
 
 class Event(StrEnum):
@@ -54,6 +55,7 @@ class Event(StrEnum):
     BUSY = "busy"
     ASK = "ask"
     FULL = "full"  # somebody would like to send while as many as may do
+    UNSENT = "unsent"
     DUE = "due"  # the state's time is over
 
 
@@ -66,6 +68,7 @@ class Action(StrEnum):
     EJECT = "eject"  # out, for longer each time
     TRY = "try"  # probes may be sent, counted anew
     TAKE = "take"  # one of the probes
+    GIVE_BACK = "give_back"  # it was never sent
     COUNT = "count"  # a probe went well
     READMIT = "readmit"
     REST = "rest"
@@ -84,6 +87,7 @@ TABLE: Final[Mapping[tuple[State, Event], tuple[State, Action]]] = MappingProxyT
         (_C, Event.BUSY): (_R, Action.REST),
         (_C, Event.ASK): (_C, Action.NONE),
         (_C, Event.FULL): (_C, Action.NONE),
+        (_C, Event.UNSENT): (_C, Action.NONE),
         (_C, Event.DUE): (_C, Action.FORGIVE),
         # Answers to what was sent before it was out say nothing of now.
         (_O, Event.GOOD): (_O, Action.NONE),
@@ -93,6 +97,7 @@ TABLE: Final[Mapping[tuple[State, Event], tuple[State, Action]]] = MappingProxyT
         (_O, Event.BUSY): (_O, Action.NONE),
         (_O, Event.ASK): (_O, Action.REFUSE),
         (_O, Event.FULL): (_O, Action.REFUSE),
+        (_O, Event.UNSENT): (_O, Action.NONE),
         (_O, Event.DUE): (_H, Action.TRY),
         (_H, Event.GOOD): (_H, Action.COUNT),
         (_H, Event.PROVEN): (_C, Action.READMIT),
@@ -101,6 +106,7 @@ TABLE: Final[Mapping[tuple[State, Event], tuple[State, Action]]] = MappingProxyT
         (_H, Event.BUSY): (_R, Action.REST),
         (_H, Event.ASK): (_H, Action.TAKE),
         (_H, Event.FULL): (_H, Action.REFUSE),
+        (_H, Event.UNSENT): (_H, Action.GIVE_BACK),
         (_H, Event.DUE): (_H, Action.TRY),  # probes that never ended, with their process perhaps
         (_R, Event.GOOD): (_R, Action.NONE),
         (_R, Event.PROVEN): (_R, Action.NONE),
@@ -109,6 +115,7 @@ TABLE: Final[Mapping[tuple[State, Event], tuple[State, Action]]] = MappingProxyT
         (_R, Event.BUSY): (_R, Action.REST),
         (_R, Event.ASK): (_R, Action.REFUSE),
         (_R, Event.FULL): (_R, Action.REFUSE),
+        (_R, Event.UNSENT): (_R, Action.NONE),
         (_R, Event.DUE): (_H, Action.TRY),
     }
 )
@@ -186,6 +193,8 @@ def _meaning(breaker: Breaker, signal: Signal, rules: Rules) -> Event:
             return Event.FULL if half and breaker.taken >= rules.probes else Event.ASK
         case Signal.BUSY:
             return Event.BUSY
+        case Signal.UNSENT:
+            return Event.UNSENT
 
 
 def _apply(breaker: Breaker, event: Event, now: float, rules: Rules, rest: float) -> tuple[Breaker, Action]:
@@ -207,6 +216,8 @@ def _act(breaker: Breaker, state: State, action: Action, now: float, rules: Rule
             return Breaker(state, level, 0, now + rules.probe_within)
         case Action.TAKE:
             return breaker._replace(tally=min(breaker.taken + 1, _HALF) << 5 | breaker.good)
+        case Action.GIVE_BACK:
+            return breaker._replace(tally=max(breaker.taken - 1, 0) << 5 | breaker.good)
         case Action.COUNT:
             return breaker._replace(tally=max(breaker.taken - 1, 0) << 5 | breaker.good + 1)
         case Action.READMIT:

@@ -64,4 +64,5 @@ cdef class Health:
     cpdef tuple usable(self, object left, double now)
     cpdef bint any_open(self, object left, double now) except -1
     cpdef bint may_send(self, Vitals vitals, double now) except -1
+    cpdef unsent(self, Vitals vitals, double now)
     cpdef double rests_for(self, object left, double now)

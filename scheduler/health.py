@@ -312,6 +312,11 @@ class Health:
         vitals.out_until = vitals.breaker.read(now).until
         return False
 
+    def unsent(self, vitals: Vitals, now: float) -> None:
+        """What `may_send` let go there was not sent: another request may find out whether it is well."""
+        if vitals.state == State.HALF_OPEN and vitals.out_until <= now:  # else it was chosen although it is out
+            self._tell(vitals, Signal.UNSENT, now)
+
     def rests_for(self, left: "Sequence[Placed]", now: float) -> float:
         """Seconds until the first of them may be asked again."""
         return max(0.0, min([one.vitals.out_until for one in left], default=now) - now)

@@ -53,7 +53,8 @@ cdef class Delivery(AttemptOwner):
     cdef _rest(self, double seconds)
     cdef _note_overdue(self, Attempt attempt, double now)
     cdef _note_heard(self, Attempt attempt, double now)
-    cdef _dispatch(self, Target target)
+    cdef _dispatch_well(self, Target target, double now)
+    cdef bint _dispatch(self, Target target) except -1
     cpdef reported(self, Attempt attempt, bytes load)
     cpdef attempt_failed(self, Attempt attempt, object error)
     cpdef answered(self, Attempt attempt, bytes body, bytes usage)

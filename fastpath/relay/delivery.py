@@ -163,7 +163,7 @@ class Delivery(AttemptOwner):
         while target is not None and not health.may_send(target.vitals, now):
             target = choose(self.ctx, self._route, self._left, self._runtime)
         if target is not None:
-            self._dispatch(target)
+            self._dispatch_well(target, now)
         elif self._left:
             self._rest(health.rests_for(self._left, now))
         elif self._withheld:
@@ -193,13 +193,23 @@ class Delivery(AttemptOwner):
         """Whether another model may answer. Not once a head went out, which would have had to name it."""
         return bool(self._chain) and self._sink is None and may_move(self.ctx)
 
-    def _dispatch(self, target: "Target") -> None:
+    def _dispatch_well(self, target: "Target", now: float) -> None:
+        """Sends a request that may have taken one of the places for those that find out whether it is well."""
+        sent = False
+        try:
+            sent = self._dispatch(target)
+        finally:
+            if not sent:
+                self._runtime.health.unsent(target.vitals, now)
+
+    def _dispatch(self, target: "Target") -> bool:
+        """Begins an attempt. False: it may not be sent there, or not be recorded, and the request is over."""
         try:
             egress(self.ctx.label, target.spec)
         except EgressViolation as violation:
             report(violation, self._runtime)
             self._conclude(unavailable(self.ctx, "unserved"))
-            return
+            return False
         record = self.ctx.record
         call = self._make_call(self, target)
         attempt = Attempt(self, target, self.asks_usage(target))

@@ -68,6 +68,8 @@ def test_a_cell_does_what_it_says(state: State, event: Event) -> None:
         assert after is state, "asking changes nobody's state"
         takes = {State.CLOSED: Action.NONE, State.HALF_OPEN: Action.TAKE if event is Event.ASK else Action.REFUSE}
         assert action is takes.get(state, Action.REFUSE)
+    elif event is Event.UNSENT:
+        assert (after, action) == (state, Action.GIVE_BACK if state is State.HALF_OPEN else Action.NONE)
     elif state in (State.OPEN, State.RESTING):
         assert (after, action) == (state, Action.NONE), "late answers say nothing of now"
     elif state is State.HALF_OPEN:
@@ -222,6 +224,14 @@ class BreakerMachine(RuleBasedStateMachine):
         assert taken == may
         if taken and self.state == "half_open":
             self.running += 1
+
+    @rule()
+    def ask_and_not_send(self) -> None:
+        self._pass_time()
+        before = self.breaker.read(self.now)
+        if self.breaker.tell(Signal.ASK, self.now).action is Action.TAKE:
+            self.breaker.tell(Signal.UNSENT, self.now)
+        assert self.breaker.read(self.now) == before
 
     @precondition(lambda self: self.state != "open")
     @rule(seconds=st.integers(1, 100))

@@ -146,6 +146,26 @@ def test_all_workers_of_a_node_leave_it_alone() -> None:
     assert two.health.troubled
 
 
+def test_a_probe_that_was_not_sent_may_be_sent_by_another() -> None:
+    one = Ward()
+    two = Ward(arena=one.arena, clock=one.clock)
+    one.fail(0)
+    for ward in (one, two):
+        ward.pass_time(1.0)
+    vitals = one.places[0].vitals
+    for _ in range(5):
+        assert one.health.may_send(vitals, one.now)
+        one.health.unsent(vitals, one.now)
+    assert [ward.health.may_send(ward.places[0].vitals, one.now) for ward in (one, two, one)] == [True, True, False]
+    one.health.unsent(vitals, one.now)  # it was chosen although it is out, and took none
+    assert not two.health.may_send(two.places[0].vitals, one.now)
+    well = one.places[1].vitals
+    before = well.breaker.word
+    assert one.health.may_send(well, one.now)
+    one.health.unsent(well, one.now)
+    assert well.breaker.word == before
+
+
 def test_half_open_sends_so_many_probes_from_all_workers_together() -> None:
     one = Ward()
     two = Ward(arena=one.arena, clock=one.clock)
