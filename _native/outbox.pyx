@@ -11,7 +11,7 @@ from libc.errno cimport EINVAL, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 from posix.mman cimport MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
-from posix.unistd cimport close, fdatasync, pwrite
+from posix.unistd cimport _SC_PAGESIZE, close, fdatasync, pwrite, sysconf
 
 cdef extern from "<sys/mman.h>" nogil:
     int MS_SYNC
@@ -67,10 +67,17 @@ MOST = FPO_MOST
 LARGEST = FPO_LARGEST
 
 cdef enum:
-    PAGE = 4096
+    PAGE = 4096             # of files: segments are whole ones, zeros come in them
     POPULATE_WRITE = 23     # MADV_POPULATE_WRITE, Linux 5.14
     NEAR = 1 << 16          # bytes behind the tail that are seen to be writable after each sync
     AHEAD = 1 << 19         # and how far, once less than half of it is left: 20 ms of 13 MB/s then fit
+
+#: Where the kernel syncs and populates memory from: 4, 16 or 64 KiB, a power of two.
+cdef uint32_t MEMORY_PAGE = <uint32_t> sysconf(_SC_PAGESIZE)
+
+
+cdef inline uint32_t page_start(uint32_t offset) noexcept nogil:
+    return offset & ~(MEMORY_PAGE - 1)
 
 
 def crc32c(const uint8_t[::1] data not None, uint32_t value=0):
@@ -169,7 +176,7 @@ cdef class Segment:
         return self.base == NULL
 
     def sync(self):
-        cdef uint32_t start = self.durable & ~<uint32_t> (PAGE - 1)
+        cdef uint32_t start = page_start(self.durable)
         cdef uint32_t tail = self.tail
         cdef uint32_t count = self.count
         cdef bint sealed = self.sealed
@@ -220,7 +227,7 @@ cdef class Segment:
 
     cdef int populate(self, uint32_t start, uint32_t end) noexcept nogil:
         """Makes pages writable before they are written. 0, or -1 with errno."""
-        cdef uint32_t at = start & ~<uint32_t> (PAGE - 1)
+        cdef uint32_t at = page_start(start)
         cdef volatile uint8_t* byte
         if at >= end or madvise(self.base + at, end - at, POPULATE_WRITE) == 0:
             return 0

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -328,6 +329,20 @@ def test_the_longest_record_is_read_again() -> None:
         assert appender.put(payload)
         data = bytes_of(descriptor, 1 << 17)[native.FIRST :]
         assert [found[1] for found in native.parse(data, native.FIRST, TOKEN, 1, 9)[0]] == [payload]
+
+
+def test_pages_may_be_larger_than_4_kib(tmp_path: Path) -> None:
+    """As those of some kernels on ARM are, which sync from the beginning of a page only."""
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    library = tmp_path / "larger_pages.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", HERE / "larger_pages.c", "-o", library], env=ENVIRON, check=True)
+    preloaded = ":".join([*filter(None, [os.environ.get("LD_PRELOAD")]), str(library)])
+    environ = os.environ | {"LD_PRELOAD": preloaded, "PYTHONPATH": str(KERNELS.parent)}
+    done = subprocess.run(
+        [sys.executable, HERE / "syncing.py"], env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "104\n"), done.stderr
 
 
 def test_a_segment_refuses_what_it_cannot_be() -> None:
