@@ -26,10 +26,11 @@ from bench.stage.proc import family
 from bench.stage.programs import BenchError, Programs, Void, program_path
 from bench.stage.upstreams import start_plain
 
-ROW = re.compile(r"^(\d+),[^,]*,(?:raw_)?syscalls:sys_enter(?:_(\w+))?,", re.MULTILINE)
-ALL = "all"
+ROW = re.compile(r"^(\d+|<[^>]*>),[^,]*,(?:raw_)?syscalls:sys_enter(?:_(\w+))?,", re.MULTILINE)
+NOT_SUPPORTED = "<not supported>"
+ALL, FUTEX = "all", "futex"
 NAMES = (
-    *("futex", "epoll_wait", "epoll_pwait", "epoll_ctl", "recvfrom", "sendto", "read", "write", "writev"),
+    *(FUTEX, "epoll_wait", "epoll_pwait", "epoll_ctl", "recvfrom", "sendto", "read", "write", "writev"),
     *("socket", "connect", "accept4", "shutdown", "close", "getsockopt", "setsockopt", "getrandom", "madvise"),
 )
 EVENTS = ",".join(["raw_syscalls:sys_enter", *(f"syscalls:sys_enter_{name}" for name in NAMES)])
@@ -81,7 +82,7 @@ def _count(
 def _watch(table: Path, subject: Subject, whom: list[str], seconds: int, over: Callable[[], bool]) -> tuple[int, str]:
     """Requests served, and perf's table. It counts a moment longer than they are: a call too many, never one too few.
     Raises Void when the load is `over` too soon."""
-    with _counting(table, whom) as tell:
+    with counting(table, whom) as tell:
         tell("enable")
         before = _answered(subject)
         time.sleep(seconds)
@@ -93,7 +94,7 @@ def _watch(table: Path, subject: Subject, whom: list[str], seconds: int, over: C
 
 
 @contextmanager
-def _counting(table: Path, whom: list[str]) -> Iterator[Callable[[str], None]]:
+def counting(table: Path, whom: list[str]) -> Iterator[Callable[[str], None]]:
     """perf, which counts when it is told to and has written the table once this is left. Raises BenchError."""
     (orders, order), (heard, hears) = os.pipe(), os.pipe()
     flags = ["-x", ",", "-o", str(table), "-e", EVENTS, "-D", "-1", "--control", f"fd:{orders},{hears}", *whom]
@@ -103,8 +104,12 @@ def _counting(table: Path, whom: list[str]) -> Iterator[Callable[[str], None]]:
     os.close(hears)
 
     def tell(text: str) -> None:
-        os.write(order, f"{text}\n".encode())
-        if not os.read(heard, 16):
+        try:
+            os.write(order, f"{text}\n".encode())
+            ended = not os.read(heard, 16)
+        except BrokenPipeError:
+            ended = True
+        if ended:
             raise BenchError(f"perf: {process.communicate()[0].decode().strip()}")
 
     try:
@@ -121,12 +126,25 @@ def _answered(subject: Subject) -> int:
 
 
 def per_request(table: str, requests: int) -> dict[str, float]:
-    """Calls by name in a table of `perf stat -x ,`, divided; the busiest first, those never made left out."""
-    found = {name or ALL: int(calls) / requests for calls, name in ROW.findall(table) if int(calls)}
+    """Calls by name in a table of `perf stat -x ,`, divided; the busiest first, those never made left out.
+
+    Raises BenchError for what this machine cannot count, Void when something was not counted: that is no zero.
+    """
+    rows = {name or ALL: text for text, name in ROW.findall(table)}
+    if NOT_SUPPORTED in rows.values():
+        unknown = [name for name, text in rows.items() if text == NOT_SUPPORTED]
+        raise BenchError(f"perf cannot count {', '.join(unknown)} here")
+    uncounted = [name for name, text in rows.items() if not text.isdigit()]
+    uncounted += [name for name in (ALL, FUTEX) if name not in rows]
+    if uncounted:
+        raise Void(f"perf did not count {', '.join(uncounted)}")
+    found = {name: int(text) / requests for name, text in rows.items() if int(text)}
+    if not found:
+        raise Void("perf counted no call at all")
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def judge_calls(calls: Calls) -> list[str]:
     """Goals missed."""
-    futex = calls.loop.get("futex", 0.0)
+    futex = calls.loop.get(FUTEX, 0.0)
     return [f"{futex:.3f} futex calls per request on the loop, at most {FUTEX_LIMIT}"] if futex > FUTEX_LIMIT else []

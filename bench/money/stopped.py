@@ -1,12 +1,14 @@
 """What callers notice when the Redis that limits and budgets are shared through is stopped (SIGSTOP: it answers nothing
-and refuses nothing).
+and refuses nothing): from the moment of it, which they are there for.
 
-Owns rounds with Redis running and stopped, in turned order, and what they say. Judges them by their p99.
+Owns rounds in which Redis runs and in which it stops, in turned order, and what they say. Judges them by their p99.
 """
 
+import concurrent.futures
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -21,10 +23,13 @@ from bench.stage.programs import Programs, Void
 RATE = 500.0
 READY_WITHIN = 20.0
 """Seconds that the node may take to say that Redis is gone, or there again."""
+LOOK_S = 0.1
+STOPPED_AFTER = 0.2
+"""Seconds of the measured span."""
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """The same callers with Redis running and stopped; what else a caller is told is in neither."""
+    """The same callers with Redis running, and while it stops and is stopped; what else they are told is in neither."""
 
     running: Answered
     stopped: Answered
@@ -63,14 +68,33 @@ class Redis:
 def measure_pair(
     house: House, redis: Redis, client: OpenLoop, load: Load, seconds: float, *, first_running: bool
 ) -> Pair:
-    """One round; Redis runs when it is over. Raises Void."""
+    """One round; Redis runs before it and when it is over. Raises Void."""
     arrivals = Arrivals(RATE, seconds, warm_up=0.5)
     found = {}
     for running in (first_running, not first_running):
-        _turn(house, redis, running)
-        found[running] = client.run(house.subject.port, load, arrivals)
-    _turn(house, redis, running=True)
+        _await(house, "ready")
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            answered = pool.submit(client.run, house.subject.port, load, arrivals)
+            if not running:
+                _stop_meanwhile(house, redis, arrivals, answered.done)
+            found[running] = answered.result()
+    _await(house, "ready")
     return Pair(found[True], found[False])
+
+
+def _stop_meanwhile(house: House, redis: Redis, arrivals: Arrivals, over: Callable[[], bool]) -> None:
+    """Stops Redis inside the measured span, and lets it go on when the client is `over`. Raises Void when the node does
+    not say that it noticed."""
+    time.sleep(arrivals.warm_up + STOPPED_AFTER)
+    if over():
+        raise Void("the client ended before Redis was stopped")
+    redis.stop()
+    try:
+        _await(house, "degraded")
+        while not over():
+            time.sleep(LOOK_S)
+    finally:
+        redis.go_on()
 
 
 def await_part(house: House, client: OpenLoop, load: Load) -> None:
@@ -81,15 +105,13 @@ def await_part(house: House, client: OpenLoop, load: Load) -> None:
             raise Void(f"requests are still refused {READY_WITHIN:g} s after the start")
 
 
-def _turn(house: House, redis: Redis, running: bool) -> None:
-    """Stops it or lets it go on, and waits until the node says which. Raises Void when it does not."""
-    (redis.go_on if running else redis.stop)()
-    wanted = "ready" if running else "degraded"
+def _await(house: House, wanted: str) -> None:
+    """Until the node says so. Raises Void when it does not."""
     end = time.monotonic() + READY_WITHIN
     while (found := house.status()) != wanted:
         if time.monotonic() > end:
             raise Void(f"the gateway is {found}, not {wanted}, {READY_WITHIN:g} s after Redis was told")
-        time.sleep(0.1)
+        time.sleep(LOOK_S)
 
 
 def added_of(pairs: list[Pair]) -> float:

@@ -1,6 +1,9 @@
 """Verdicts of the money suite: what is a bounded backlog, a quiet neighbour's loss, a ratio."""
 
+import threading
 from collections.abc import Callable
+from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -8,9 +11,10 @@ import pytest
 from bench.money import backlog, neighbour, stopped
 from bench.money.__main__ import course_of, parse, ratio_of
 from bench.money.backlog import Course, Look
-from bench.money.house import Backlog
+from bench.money.house import Backlog, House
 from bench.money.race import Round
-from bench.slo.client import Answered
+from bench.slo.client import Answered, OpenLoop
+from bench.stage.callers import Load
 
 MIB = 1 << 20
 Answers = Callable[..., Answered]
@@ -93,6 +97,43 @@ def test_a_redis_that_stands_still_may_cost_so_many_milliseconds(answered: Answe
     assert miss == "with Redis stopped the p99 rose by 51.0 ms, at most 50 may be"
     (miss,) = stopped.misses([halt(answered, 1.0, 1.0, refused=2)], 50.0)
     assert miss == "Redis stopped: 2 of 100 requests were not answered"
+
+
+class Scene:
+    """A gateway, its Redis and their callers, who write down what happens to them, one after the other."""
+
+    def __init__(self, answered: Answered) -> None:
+        self.seen: list[str] = []
+        self.subject = self
+        self.port = 0
+        self._answered = answered
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        self.seen.append("stop")
+        self._stopped.set()
+
+    def go_on(self) -> None:
+        self.seen.append("go on")
+        self._stopped.clear()
+
+    def status(self) -> str:
+        return "degraded" if self._stopped.is_set() else "ready"
+
+    def run(self, *_: object) -> Answered:
+        """The second client is there until Redis is stopped."""
+        self.seen.append("ask")
+        if self.seen.count("ask") == 2:
+            assert self._stopped.wait(30)
+        self.seen.append("answered")
+        return self._answered
+
+
+def test_callers_are_there_when_redis_is_stopped(answered: Answers) -> None:
+    scene = Scene(answered())
+    house, redis, client = cast(House, scene), cast(stopped.Redis, scene), cast(OpenLoop, scene)
+    stopped.measure_pair(house, redis, client, Load(Path(), Path()), 1.0, first_running=True)
+    assert scene.seen == ["ask", "answered", "ask", "stop", "answered", "go on"]
 
 
 def test_ratios_are_medians_of_rounds() -> None:

@@ -1,24 +1,27 @@
 """The arithmetic of the race, its goals, and its rules for what is void; the race itself needs a quiet machine."""
 
 import asyncio
+import os
 import re
+import time
 from pathlib import Path
 from typing import cast
 
 import pytest
 from msgspec import structs
 
+from bench.e2e import syscalls
 from bench.e2e.__main__ import Figures, verdicts, voids
 from bench.e2e.books import Books, judge
 from bench.e2e.race import turned
 from bench.e2e.ratios import Measurement, compare, judge_goals, missed_goals, summarise
-from bench.e2e.syscalls import Calls, judge_calls, per_request
+from bench.e2e.syscalls import Calls, counting, judge_calls, per_request
 from bench.e2e.units import GOALS, UNITS, Goal, body_of, takes_part
 from bench.load.chunks import Stream, Tally, Writer, check
 from bench.load.requests import percentile, served
 from bench.stage.callers import MARK, make_body, write_load
 from bench.stage.model_server import PHASES, next_due
-from bench.stage.programs import Void
+from bench.stage.programs import BenchError, Void
 
 ANCHORS = {name: unit.anchor for name, unit in UNITS.items()}
 WRK = """\
@@ -161,6 +164,50 @@ def test_merged_chunks_lost_streams_and_ended_processes_are_void(
 
 def test_calls_per_request_are_read_from_perfs_table() -> None:
     assert per_request(PERF, 100) == {"all": 3.5, "read": 2.0, "epoll_pwait": 1.0, "futex": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("replaced", "by", "why", "kind"),
+    [
+        ("50,,syscalls:sys_enter_futex", "<not counted>,,syscalls:sys_enter_futex", "did not count futex", Void),
+        ("50,,syscalls:sys_enter_futex", "<not supported>,,syscalls:sys_enter_futex", "count futex here", BenchError),
+        ("50,,syscalls:sys_enter_futex,9,100.00,,\n", "", "did not count futex", Void),
+        ("350,,raw_syscalls:sys_enter,9,100.00,,\n", "", "did not count all", Void),
+    ],
+)
+def test_what_perf_did_not_count_is_no_zero(replaced: str, by: str, why: str, kind: type[Exception]) -> None:
+    assert replaced in PERF
+    with pytest.raises(kind, match=why):
+        per_request(PERF.replace(replaced, by), 100)
+
+
+def test_a_table_in_which_nothing_happened_is_void() -> None:
+    """Requests are served by calls: it looked at somebody else."""
+    with pytest.raises(Void, match="no call at all"):
+        per_request(re.sub(r"(?m)^\d+,", "0,", PERF), 100)
+    with pytest.raises(Void, match="did not count all, futex"):
+        per_request("", 100)
+
+
+@pytest.mark.parametrize("awaited", [True, False], ids=["before it is told", "meanwhile"])
+def test_a_perf_that_ended_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awaited: bool) -> None:
+    fake = tmp_path / "perf"
+    fake.write_text(
+        "#!/bin/sh\necho $$ >PID.new; mv PID.new PID; echo You may not >&2; exit 1\n".replace("PID", f"{fake}.pid")
+    )
+    fake.chmod(0o700)
+    monkeypatch.setattr(syscalls, "program_path", lambda name: str(fake))
+    monkeypatch.setattr(syscalls, "LOAD_CPU", min(os.sched_getaffinity(0)))
+    with counting(tmp_path / "table", ["-t", "1"]) as tell:
+        while awaited and not is_over(tmp_path / "perf.pid"):
+            time.sleep(0.001)
+        with pytest.raises(BenchError, match="perf: You may not"):
+            tell("enable")
+
+
+def is_over(pid: Path) -> bool:
+    """Whether the process that wrote its pid is a zombie, whose pipes are closed."""
+    return pid.exists() and " Z " in Path(f"/proc/{pid.read_text().strip()}/stat").read_text()
 
 
 def test_a_futex_per_request_misses_the_goal_on_the_loop_alone() -> None:
