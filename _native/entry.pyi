@@ -22,11 +22,13 @@ class Entry:
         """Forgets what was written."""
 
     def array(self, size: int) -> None:
-        """So many values follow and are one."""
+        """So many values follow and are one. Raises ValueError unless there are 0 to 15."""
 
-    def blob(self, value: bytes) -> None: ...
+    def blob(self, value: bytes) -> None:
+        """Raises TypeError for None, OverflowError for more than 2**32 - 1 bytes."""
+
     def text(self, value: str) -> None:
-        """Raises UnicodeEncodeError for half a surrogate pair, TypeError for None."""
+        """Raises UnicodeEncodeError for half a surrogate pair, TypeError for None, OverflowError as `blob` does."""
 
     def whole(self, value: int) -> None:
         """A signed integer of 64 bits. Raises OverflowError."""
@@ -35,7 +37,7 @@ class Entry:
     def flag(self, value: bool) -> None: ...
     def nothing(self) -> None: ...
     def raw(self, value: bytes) -> None:
-        """Values that are MessagePack already."""
+        """Values that are MessagePack already, however long. Raises TypeError for None."""
 
     def take(self) -> bytes:
         """What was written since `begin`."""

@@ -86,7 +86,7 @@ class Budget:
 class Limiter:
     """rates, slots (a limit, and how many may hold it) and budgets: at most 32, 8 and 8, each row once.
 
-    Periods are 0 until `turn`. Raises ValueError for what cannot be.
+    Periods are 0 until `turn`. Raises ValueError for what cannot be, RuntimeError when it is initialised again.
     """
 
     def __init__(

@@ -143,6 +143,8 @@ def test_what_cannot_be_is_refused(arena: Arena) -> None:
         Budget(arena, digest("x")).seed(DAY, -1)
     with pytest.raises(ValueError):
         spender(arena, purse(arena, 1), purse(arena, 2))  # the same row twice
+    with pytest.raises(RuntimeError, match="made once"):
+        Limiter.__init__(limiter, arena)
     stranger = Arena.anonymous(SECRET, SMALL)
     with pytest.raises(RuntimeError):
         spender(stranger, purse(stranger, 1)).admit(SECOND, FAR, 0, 0, 0)
