@@ -22,14 +22,6 @@ from fastpath.outbox.stream import Alive, StreamReader
 _log = logging.getLogger("fastpath.outbox")
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """One record, whole as it was put, and where it lay."""
-
-    segment: str  # the file's name
-    end: int  # offset behind it
-    payload: bytes
-
-
 class Run(msgspec.Struct, frozen=True, gc=False):
     """Records that lay one behind the other in a segment."""
 
@@ -43,11 +35,6 @@ class Batch(msgspec.Struct, frozen=True):
     runs: list[Run]
     damages: list[Damage]
     cursor: Cursor
-
-    @property
-    def records(self) -> list[Record]:
-        """One by one, in the order of the runs."""
-        return [Record(run.segment, end, payload) for run in self.runs for _, payload, end in run.found]
 
     @property
     def count(self) -> int:
@@ -107,10 +94,6 @@ class OutboxReader:
         if self._acked != self._stored:
             store_cursor(self._folder, self._acked)
             self._stored = dict(self._acked)
-
-    def quarantine(self, record: Record) -> bool:
-        """Keeps a record that cannot be settled, beside the damaged ones; False when it cannot be kept."""
-        return self._quarantine.save(record.segment, record.end, record.payload)
 
     def close(self) -> None:
         """Gives the folder up. Nothing is acknowledged by it."""

@@ -17,6 +17,7 @@ from fastpath.settings.tenancy import ModelPrice
 from loadtest.rig import Bench, chat
 from loadtest.rig.bench import Served, make_settings
 from scheduler.clock import SystemClock
+from tests.outbox.records import payloads
 
 PRICE = ModelPrice(input=2.0, output=4.0)
 
@@ -30,7 +31,7 @@ class ReadableBooks(Books):
         super().__init__(self.outbox)
 
     def read(self) -> list[Any]:
-        return [decode(bytes(record.payload)) for record in self._reader.read(10_000).records]
+        return [decode(payload) for payload in payloads(self._reader.read(10_000))]
 
 
 @pytest.fixture

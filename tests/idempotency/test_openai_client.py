@@ -16,6 +16,7 @@ from fastpath.outbox.reader import OutboxReader
 from fastpath.outbox.writer import OutboxWriter
 from loadtest.faultd import Cut
 from scheduler.clock import SystemClock
+from tests.outbox.records import payloads
 
 Open = Callable[..., Awaitable[Any]]
 HELLO: Any = [{"role": "user", "content": "hello"}]
@@ -61,7 +62,7 @@ async def test_a_lost_answer_is_had_again_without_a_second_run_or_charge(
     assert world.upstream.asked == 1
     await world.settle()
     outbox.close()
-    facts = [decode(bytes(record.payload)) for record in OutboxReader(tmp_path / "outbox").read(1_000).records]
+    facts = [decode(payload) for payload in payloads(OutboxReader(tmp_path / "outbox").read(1_000))]
     assert len([fact for fact in facts if isinstance(fact, Intent)]) == 1
     assert [len(fact.attempts) for fact in facts if isinstance(fact, End)].count(1) == 1
 

@@ -18,6 +18,7 @@ from fastpath.outbox.writer import OutboxWriter
 from fastpath.settings import Idempotency
 from fastpath.settings.tenancy import Limit
 from scheduler.clock import Clock, SystemClock
+from tests.outbox.records import payloads
 
 Open = Callable[..., Awaitable[Any]]
 P0 = (("x-fastpath-data-class", "P0"),)
@@ -288,7 +289,7 @@ async def test_many_repeats_are_charged_once(open_world: Open, tmp_path: Path, s
     await world.settle()
     await world.ask("key-1", {"ttft": 0.05}, stream=stream)
     outbox.close()
-    facts = [decode(bytes(record.payload)) for record in OutboxReader(tmp_path / "outbox").read(10_000).records]
+    facts = [decode(payload) for payload in payloads(OutboxReader(tmp_path / "outbox").read(10_000))]
     assert len([fact for fact in facts if isinstance(fact, Intent)]) == 1
     ends = [fact for fact in facts if isinstance(fact, End)]
     assert len(ends) == 17

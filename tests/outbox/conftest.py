@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from fastpath.outbox.keeper import Options
-from fastpath.outbox.reader import Batch, OutboxReader
+from fastpath.outbox.reader import OutboxReader
 from fastpath.outbox.writer import OutboxWriter
 from scheduler.clock import ManualClock
+from tests.outbox.records import payloads
 
 SMALL = Options(segment_bytes=16384, cap_bytes=1 << 20, hold=256)
 
@@ -53,17 +54,13 @@ def read(folder: Path) -> Iterator[Callable[..., OutboxReader]]:
         reader.close()
 
 
-def payloads(batch: Batch) -> list[bytes]:
-    return [record.payload for record in batch.records]
-
-
 def read_all(reader: OutboxReader, most: int = 1000) -> list[bytes]:
     """Everything there is now, acknowledged."""
     found: list[bytes] = []
     while True:
         batch = reader.read(most)
         reader.ack(batch.cursor)
-        if not batch.records and not batch.damages:
+        if not batch.count and not batch.damages:
             return found
         found += payloads(batch)
 

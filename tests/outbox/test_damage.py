@@ -13,7 +13,8 @@ from fastpath.outbox.keeper import Options
 from fastpath.outbox.reader import OutboxReader
 from fastpath.outbox.writer import OutboxWriter
 from scheduler.clock import ManualClock
-from tests.outbox.conftest import payloads, read_all
+from tests.outbox.conftest import read_all
+from tests.outbox.records import payloads, records_of
 
 SIZE = 8192
 TAIL = 4096
@@ -65,7 +66,7 @@ def remains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remains]:
     name = writer.stream.segment(1)
     data = (origin / name).read_bytes()
     reader = OutboxReader(origin)
-    ends = [record.end for record in reader.read().records]
+    ends = [record.end for record in records_of(reader.read())]
     reader.close()
     writer.close()
     folder.mkdir(mode=0o700)
@@ -177,7 +178,7 @@ def test_damage_under_a_living_writer_waits_for_what_follows(folder: Path, read:
             file.write(b"TWO")
         assert payloads(reader.read()) == [b"one"]
         batch = reader.read()
-        assert (batch.records, batch.damages) == ([], [])
+        assert (batch.runs, batch.damages) == ([], [])
         assert writer.put(b"three")
         batch = reader.read()
         assert payloads(batch) == [b"three"]

@@ -18,6 +18,7 @@ from fastpath.outbox.writer import OutboxWriter
 from scheduler.clock import SystemClock
 from tests.outbox import lives
 from tests.outbox.conftest import read_all
+from tests.outbox.records import payloads
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = Options(segment_bytes=1 << 20, retry_every=0.02, hold=512)
@@ -95,13 +96,13 @@ def test_F28_settling_frees_a_disk_that_is_full_to_the_last_byte(volume: Path) -
         fill_volume(volume)
         before = writer.appended
         batch = reader.read(10_000)
-        assert len(batch.records) == before
+        assert batch.count == before
         # Whole segments go first, and the writer may take what they left before the cursor gets its page.
         with contextlib.suppress(OSError):
             reader.ack(batch.cursor)
         wait_until(lambda: writer.healthy)
         assert writer.put(b"goes on")
-        assert [record.payload for record in reader.read().records] == [b"goes on"]
+        assert payloads(reader.read()) == [b"goes on"]
     finally:
         writer.close()
         reader.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fastpath.outbox.reader import OutboxReader
 from tests.outbox import lives
+from tests.outbox.records import payloads, records_of
 
 ROOT = Path(__file__).parents[2]
 KILLS = 60
@@ -33,8 +34,8 @@ def test_F34_60_kills_cost_no_record_that_was_appended(folder: Path) -> None:
     assert len(appended) == KILLS
     found: dict[str, list[bytes]] = defaultdict(list)
     reader = OutboxReader(folder)
-    while (batch := reader.read(500)).records or batch.damages:
-        for record in batch.records:
+    while (batch := reader.read(500)).count or batch.damages:
+        for record in records_of(batch):
             found[record.segment.rpartition("-")[0]].append(record.payload)
         reader.ack(batch.cursor)
     for name, count in appended.items():
@@ -57,12 +58,12 @@ def test_a_reader_beside_a_writer_never_sees_half_a_record(folder: Path) -> None
             over = writer.poll() is not None
             batch = reader.read(300)
             polls += 1
-            seen += numbers_of([record.payload for record in batch.records])
+            seen += numbers_of(payloads(batch))
             if polls % 20 == 0:
                 reader.ack(batch.cursor)
-            if over and not batch.records:
+            if over and not batch.count:
                 break
-            if not batch.records:
+            if not batch.count:
                 time.sleep(0.001)  # nothing new: let the writer have the processor
         assert writer.stdout is not None
         count = int(writer.stdout.read())

@@ -12,7 +12,8 @@ from fastpath.outbox.folder import OutboxError, list_segments
 from fastpath.outbox.reader import OutboxReader
 from fastpath.outbox.segment_file import SegmentFile
 from fastpath.outbox.writer import OutboxWriter
-from tests.outbox.conftest import fill, payloads, read_all
+from tests.outbox.conftest import fill, read_all
+from tests.outbox.records import payloads, records_of
 
 Write = Callable[..., OutboxWriter]
 Read = Callable[..., OutboxReader]
@@ -209,7 +210,7 @@ def test_workers_take_turns(write: Write, read: Read) -> None:
     for writer in writers:
         put(writer, 0, 100)
     reader = read()
-    seen = [{record.segment for record in reader.read(10).records}.pop() for _ in range(3)]
+    seen = [{record.segment for record in records_of(reader.read(10))}.pop() for _ in range(3)]
     assert len(set(seen)) == 3
 
 
@@ -265,16 +266,6 @@ def test_a_bad_sector_is_damage(write: Write, read: Read, folder: Path, monkeypa
     assert found == [record for record in sent if record in set(found)]
     assert len(found) == 400 - reader.lost
     assert 0 < reader.lost < 45
-
-
-def test_a_record_that_nobody_understands_can_be_put_aside(write: Write, read: Read, folder: Path) -> None:
-    writer, reader = write(), read()
-    assert writer.put(b"poison")
-    (record,) = reader.read().records
-    assert reader.quarantine(record)
-    (kept,) = (folder / "quarantine").iterdir()
-    assert kept.read_bytes() == b"poison"
-    assert kept.name == f"{record.segment}-{record.end}"
 
 
 def test_a_full_folder_is_emptied(write: Write, read: Read, folder: Path) -> None:

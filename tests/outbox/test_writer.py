@@ -13,7 +13,8 @@ from fastpath.outbox.keeper import Options
 from fastpath.outbox.reader import OutboxReader
 from fastpath.outbox.writer import OutboxWriter
 from scheduler.clock import ManualClock, SystemClock
-from tests.outbox.conftest import SMALL, fill, payloads, read_all
+from tests.outbox.conftest import SMALL, fill, read_all
+from tests.outbox.records import payloads
 
 Write = Callable[..., OutboxWriter]
 Read = Callable[..., OutboxReader]
