@@ -1,4 +1,4 @@
-"""Plain TCP and Unix sockets as asyncio transports, in compiled code. TLS stays with asyncio's own.
+"""Plain TCP and Unix sockets as asyncio transports, in compiled code. `tls` goes on top of them.
 
 One Poller per event loop and process; everything runs on the loop's thread. What a protocol raises closes its
 connection and goes to the loop's exception handler.

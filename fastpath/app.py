@@ -285,7 +285,7 @@ class App:
     def _backend_for(self, spec: EndpointSpec) -> Backend:
         backend = self._backends.get(spec)
         if backend is None:
-            backend = HttpBackend(spec, self._resolver, self._clock, wanted=WANTED, poller=self._poller)
+            backend = HttpBackend(spec, self._resolver, self._clock, self._poller, wanted=WANTED)
             self._backends[spec] = backend
         if spec.lacks:
             return LikeBackend(backend, spec.lacks)

@@ -192,9 +192,9 @@ class HttpBackend:
         spec: EndpointSpec,
         resolver: Resolver,
         clock: Clock,
+        poller: Poller,
         agent: bytes = b"fastpath",
         wanted: FieldNames | None = None,
-        poller: Poller | None = None,
     ) -> None:
         self.spec = spec
         self.clock = clock

@@ -9,11 +9,12 @@ import errno
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult
 
 from _native.http1 import FieldNames
 from _native.relay import Connection
+from _native.tls import Secure
 from _native.transport import Poller
 from backends.base import Cause, EndpointSpec, Moment, UpstreamError
 from backends.http.networks import AddressRule
@@ -37,12 +38,12 @@ class Connector:
         resolver: Resolver,
         clock: Clock,
         wanted: FieldNames | None,
-        poller: Poller | None,
+        poller: Poller,
     ) -> None:
         self._spec = spec
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._tls = ssl.create_default_context(cafile=spec.ca_file) if url.scheme == "https" else None
+        self._tls = make_context(spec.ca_file) if url.scheme == "https" else None
         self._resolver = resolver
         self._rule = AddressRule(spec.networks, public_only=spec.public_only)
         self._clock = clock
@@ -84,18 +85,24 @@ class Connector:
 
     async def _connect_to(self, address: str, pool: "ConnectionPool") -> Connection:
         connection = Connection(pool, self._wanted)
-        if self._tls is None and self._poller is not None:
+        if self._tls is None:
             channel = await self._open_socket(address)
             self._poller.attach(channel.detach(), connection)
-            return connection
-        protocol = cast(asyncio.Protocol, connection)  # has its methods, but is a Source and cannot be both
-        name = self._host if self._tls else None
-        transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: protocol, address, self._port, ssl=self._tls, server_hostname=name
-        )
-        if not transport.is_closing():
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        else:
+            await self._secure(address, self._tls, connection)
         return connection
+
+    async def _secure(self, address: str, context: ssl.SSLContext, connection: Connection) -> None:
+        """Opens a socket and shakes hands on it. Raises OSError, of which ssl.SSLError is one."""
+        established: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        secure = Secure(context, self._host, connection, established)
+        channel = await self._open_socket(address)
+        self._poller.attach(channel.detach(), secure)
+        try:
+            await established
+        except BaseException:
+            secure.abort()
+            raise
 
     async def _open_socket(self, address: str) -> socket.socket:
         """A connected, non-blocking TCP socket."""
@@ -122,6 +129,14 @@ class Connector:
     def _rotated(self, addresses: list[str]) -> list[str]:
         self._turn = (self._turn + 1) % len(addresses)
         return addresses[self._turn :] + addresses[: self._turn]
+
+
+def make_context(ca_file: str | None) -> ssl.SSLContext:
+    """Who is trusted: the authorities in a PEM file, or those of the system. What is agreed on stays agreed: TLS 1.2
+    lets a server ask for another handshake in the middle of an answer."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
 
 
 async def _writable(channel: socket.socket) -> None:

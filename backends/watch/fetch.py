@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import msgspec
 
 from _native.relay import Sink, Source
+from _native.transport import Poller
 from backends.base import Cause, Deadlines, EndpointSpec, UpstreamError
 from backends.call import Call
 from backends.http.client import HttpBackend
@@ -39,6 +40,7 @@ class Ways(Protocol):
     """How to get to a server."""
 
     resolver: Resolver
+    sockets: Poller
     clock: Clock
     egress: Gate
 
@@ -54,9 +56,9 @@ class Answer(msgspec.Struct, frozen=True):
 class Fetcher:
     """Asks one server. url: any of it; its path does not count."""
 
-    def __init__(self, spec: EndpointSpec, resolver: Resolver, clock: Clock, limit: int) -> None:
+    def __init__(self, spec: EndpointSpec, ways: Ways, limit: int) -> None:
         """limit: bytes of a body that are read."""
-        self._backend = HttpBackend(spec, resolver, clock, agent=AGENT)
+        self._backend = HttpBackend(spec, ways.resolver, ways.clock, ways.sockets, AGENT)
         self._limit = limit
 
     async def get(self, target: str, within: float) -> Answer:
@@ -120,7 +122,7 @@ def open_fetcher(watched: Watched, url: str, ways: Ways, limit: int) -> Fetcher:
 
 def _open(spec: EndpointSpec, egress: Gate, ways: Ways, limit: int) -> Fetcher:
     egress(spec)
-    return Fetcher(spec, ways.resolver, ways.clock, limit)
+    return Fetcher(spec, ways, limit)
 
 
 def _spec_of(watched: Watched, url: str) -> EndpointSpec:

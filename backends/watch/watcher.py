@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from _native import transport
 from _native.arena import Arena
 from backends.http.resolver import Resolver
 from backends.watch.fetch import Gate
@@ -26,13 +27,14 @@ Count = Callable[[str, str, str], None]
 
 
 class Tools:
-    """What every question needs. random: a number in [0, 1); news: called when a report changed.
-    egress: the gate."""
+    """What every question needs. sockets: on what connections are made. random: a number in [0, 1); news: called when a
+    report changed. egress: the gate."""
 
     def __init__(
         self,
         arena: Arena,
         resolver: Resolver,
+        sockets: transport.Poller,
         clock: Clock,
         random: Callable[[], float],
         count: Count,
@@ -42,6 +44,7 @@ class Tools:
         self.egress = egress
         self.arena = arena
         self.resolver = resolver
+        self.sockets = sockets
         self.clock = clock
         self.random = random
         self.count = count

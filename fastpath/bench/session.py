@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 import msgspec
 import uvloop
 
+from _native.transport import Poller
 from backends.http.resolver import AresQuery, Resolver
 from fastpath import __version__
 from fastpath.bench.answer import Answer
@@ -99,9 +100,10 @@ class _Session:
 
     @contextlib.asynccontextmanager
     async def _endpoint(self) -> AsyncIterator[Endpoint]:
-        resolver = Resolver(AresQuery(), self._clock)
-        endpoint = Endpoint(self._plan.target, resolver, self._clock, _raise_descriptors() - SPARE)
-        self._ticks = Tick(asyncio.get_running_loop(), self._clock, self._on_lag, TICK)
+        loop, resolver = asyncio.get_running_loop(), Resolver(AresQuery(), self._clock)
+        poller = Poller(loop)
+        endpoint = Endpoint(self._plan.target, resolver, poller, self._clock, _raise_descriptors() - SPARE)
+        self._ticks = Tick(loop, self._clock, self._on_lag, TICK)
         self._ticks.every(endpoint.sweep)
         self._ticks.start()
         self._tally: Tally | None = None
@@ -111,6 +113,7 @@ class _Session:
             self._ticks.stop()
             await endpoint.close()
             await resolver.close()
+            poller.close()
 
     def _on_lag(self, late: float) -> None:
         if self._tally is not None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from _native.relay import Sink, Source
+from _native.transport import Poller
 from backends.base import Deadlines, EndpointSpec, UpstreamError
 from backends.call import Call
 from backends.http.client import HttpBackend
@@ -100,8 +101,8 @@ def read_headers(lines: Sequence[str]) -> tuple[tuple[bytes, bytes], ...]:
 class Endpoint:
     """Sends requests to a target. Closed by `close`."""
 
-    def __init__(self, target: Target, resolver: Resolver, clock: Clock, connections: int) -> None:
-        self._backend = HttpBackend(target.spec(connections), resolver, clock, b"fastpath-bench")
+    def __init__(self, target: Target, resolver: Resolver, poller: Poller, clock: Clock, connections: int) -> None:
+        self._backend = HttpBackend(target.spec(connections), resolver, clock, poller, b"fastpath-bench")
         self._clock = clock
         self._path = PATHS[target.api]
         self._fields = b"".join(b"%b: %b\r\n" % field for field in target.headers)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Self
 
+from _native.transport import Poller
 from backends.http.resolver import AresQuery, Resolver
 from backends.watch.report import Report
 from backends.watch.watcher import Tools, Watcher
@@ -30,10 +31,12 @@ class Watching:
         self._metrics = metrics
         self._dns = Dns()
         self._resolver = Resolver(AresQuery(self._dns.nameservers), clock, self._dns.min_ttl, self._dns.max_ttl)
-        chance = random.SystemRandom().random
-        tools = Tools(metrics.arena, self._resolver, clock, chance, self._count, news, partial(egress, NO_DATA))
+        loop = asyncio.get_running_loop()
+        self._sockets = Poller(loop)
+        chance, gate = random.SystemRandom().random, partial(egress, NO_DATA)
+        tools = Tools(metrics.arena, self._resolver, self._sockets, clock, chance, self._count, news, gate)
         self._watcher = Watcher(tools, self._tell)
-        self._healing = asyncio.get_running_loop().create_task(self._heal())
+        self._healing = loop.create_task(self._heal())
 
     async def __aenter__(self) -> Self:
         return self
@@ -58,6 +61,7 @@ class Watching:
         await asyncio.wait({self._healing})
         await self._watcher.close()
         await self._resolver.close()
+        self._sockets.close()
 
     def _count(self, endpoint: str, kind: str, result: str) -> None:
         self._metrics.count("fastpath_watch_questions_total", (endpoint, kind, result))

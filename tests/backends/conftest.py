@@ -1,10 +1,13 @@
-"""A model server that does as each test says, byte by byte, and a Sink that remembers."""
+"""A model server that does as each test says, byte by byte, with TLS and without, and a Sink that remembers."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
+import trustme
 import uvloop
 
 from _native.relay import Sink
@@ -40,6 +43,13 @@ class Changes:
             while not true():
                 self._news.clear()
                 await self._news.wait()
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """A server's side, and the PEM file of the authority that knows it."""
+
+    context: ssl.SSLContext
+    authority: str
 
 
 class Peer(asyncio.Protocol):
@@ -84,14 +94,16 @@ class Peer(asyncio.Protocol):
 class ScriptedServer(Changes):
     """Listens on the loopback. greeting: called with each new connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Secrets | None) -> None:
         super().__init__()
+        self.secrets = secrets
         self.peers: list[Peer] = []
         self.greeting: Callable[[Peer], object] | None = None
         self.port = 0
 
     async def start(self) -> None:
-        self.listener = await asyncio.get_running_loop().create_server(lambda: Peer(self), "127.0.0.1", 0)
+        tls = None if self.secrets is None else self.secrets.context
+        self.listener = await asyncio.get_running_loop().create_server(lambda: Peer(self), "127.0.0.1", 0, ssl=tls)
         self.port = self.listener.sockets[0].getsockname()[1]
 
     async def peer(self, number: int = 0) -> Peer:
@@ -177,14 +189,15 @@ class Line:
         host: str,
         spec: dict[str, Any],
         deadlines: dict[str, float],
-        poller: Poller | None,
+        poller: Poller,
     ) -> None:
         self.server = server
         self.clock = ManualClock()
         self.names = Names()
-        url = f"http://{host}:{server.port}/v1"
-        made = EndpointSpec("e", url, deadlines=Deadlines(**deadlines), **spec)
-        self.backend = HttpBackend(made, Resolver(self.names, self.clock), self.clock, poller=poller)
+        scheme, authority = ("http", None) if server.secrets is None else ("https", server.secrets.authority)
+        url = f"{scheme}://{host}:{server.port}/v1"
+        made = EndpointSpec("e", url, deadlines=Deadlines(**deadlines), ca_file=authority, **spec)
+        self.backend = HttpBackend(made, Resolver(self.names, self.clock), self.clock, poller)
         self.pool = self.backend.pool
 
     def call(self, body: bytes | None = b"{}", **more: Any) -> tuple[Any, Taker]:
@@ -206,9 +219,19 @@ class Line:
         assert await taker.end() is None
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[ScriptedServer]:
-    server = ScriptedServer()
+@pytest.fixture(scope="session")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Secrets:
+    """Of a server whom our side trusts."""
+    authority, context = trustme.CA(key_type=trustme.KeyType.ECDSA), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "model.test", key_type=trustme.KeyType.ECDSA).configure_cert(context)
+    file = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    return Secrets(context, str(file))
+
+
+@pytest.fixture(params=["plain", "tls"])
+async def server(request: pytest.FixtureRequest, secrets: Secrets) -> AsyncIterator[ScriptedServer]:
+    server = ScriptedServer(secrets if request.param == "tls" else None)
     await server.start()
     yield server
     await server.close()
@@ -220,17 +243,15 @@ async def taker() -> Taker:
     return Taker()
 
 
-@pytest.fixture(params=["ours", "the-loops"])
-async def poller(request: pytest.FixtureRequest) -> AsyncIterator[Poller | None]:
-    """On whose transports: ours, as in a worker, or the loop's, as TLS is."""
-    poller = Poller(asyncio.get_running_loop()) if request.param == "ours" else None
+@pytest.fixture
+async def poller() -> AsyncIterator[Poller]:
+    poller = Poller(asyncio.get_running_loop())
     yield poller
-    if poller is not None:
-        poller.close()
+    poller.close()
 
 
 @pytest.fixture
-async def line(server: ScriptedServer, poller: Poller | None) -> AsyncIterator[Callable[..., Line]]:
+async def line(server: ScriptedServer, poller: Poller) -> AsyncIterator[Callable[..., Line]]:
     """Opens backends: `line(max_connections=2, deadlines={"idle": 1.0})`."""
     made: list[Line] = []
 

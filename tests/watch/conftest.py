@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from _native.arena import Arena
+from _native.transport import Poller
 from backends.http.resolver import AresQuery, Resolver
 from backends.watch.plan import Polling, Probing, Watched
 from backends.watch.report import Report
@@ -76,7 +77,9 @@ class Watch:
         self._news = asyncio.Event()
         clock = SystemClock()
         self.resolver = Resolver(AresQuery(), clock)
-        tools = Tools(arena, self.resolver, clock, random.random, self._count, self._news.set, partial(egress, NO_DATA))
+        self.sockets = Poller(asyncio.get_running_loop())
+        gate = partial(egress, NO_DATA)
+        tools = Tools(arena, self.resolver, self.sockets, clock, random.random, self._count, self._news.set, gate)
         self.watcher = Watcher(tools, self.bugs.append)
 
     def _count(self, endpoint: str, kind: str, result: str) -> None:
@@ -95,6 +98,7 @@ class Watch:
     async def close(self) -> None:
         await self.watcher.close()
         await self.resolver.close()
+        self.sockets.close()
         assert not self.bugs
 
 
