@@ -413,7 +413,7 @@ cdef class CallerExchange(Exchange):
         if self.over or self.connection is None:
             return self
         self.source = source
-        self.connection.parser.head = b""  # a stream may be long, and nobody looks at its raw head again
+        self.connection.parser._forget()  # a stream may be long, and nobody looks at its raw head again
         declared = False
         for name, _ in headers:
             if name == b"content-length":

@@ -3,9 +3,10 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
+from cpython.list cimport PyList_GET_ITEM
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport uint64_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 
 cdef enum:
@@ -18,6 +19,7 @@ cdef enum:
     MAX_NAMES = 64
     MAX_NAME = 40
     LENGTH_FIELD = 38  # the longest: 18 bytes around 20 digits
+    MOST_REMEMBERED = 8192  # bytes of a head that the next one is compared with
 
 # RFC 9110 token characters, as a table: 1 = allowed in a field name.
 cdef unsigned char TOKEN[256]
@@ -319,6 +321,8 @@ cdef class MessageParser:
         self.known = wanted if wanted is not None else FRAMING_ONLY
         self.length = -1
         self.state = HEAD
+        self.head = b""
+        self.said = []
 
     cpdef bytes feed(self, bytes data):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data), at = 0, take
@@ -360,14 +364,21 @@ cdef class MessageParser:
 
     cdef Py_ssize_t _process_head(self, bytes data, const unsigned char* p, Py_ssize_t at, Py_ssize_t size) except -1:
         """Finds the blank line; a head that came in one piece is parsed where it lies."""
-        cdef Py_ssize_t start = at, line = at
+        cdef Py_ssize_t start = at, line = at, take
         cdef const unsigned char* nl
         cdef Lines lines
         cdef Py_ssize_t held = len(self.held) if self.held is not None else 0
         cdef const unsigned char* q
         if held == 0:
             lines.count = 0
+            lines.known = 0
             while True:
+                take = self._match_line(p, line, size, &lines)
+                if take:
+                    line += take
+                    lines.ends[lines.count] = line - start
+                    lines.count += 1
+                    continue
                 nl = <const unsigned char*> memchr(p + line, 10, size - line)
                 if nl == NULL:
                     break
@@ -461,35 +472,93 @@ cdef class MessageParser:
                 raise ProtocolError("trailers larger than 64 KiB")
         return stop
 
+    cdef Py_ssize_t _match_line(self, const unsigned char* p, Py_ssize_t at, Py_ssize_t size, Lines* lines) noexcept:
+        """How long the next line is when it is the one that stood in its place in the head before; else 0."""
+        cdef int line = lines.count
+        cdef Py_ssize_t begin, length
+        if line >= self.n_lines:
+            return 0
+        begin = self.ends[line - 1] if line else 0
+        length = self.ends[line] - begin
+        if length > size - at or memcmp(p + at, PyBytes_AS_STRING(self.head) + begin, length) != 0:
+            return 0
+        lines.known |= (<uint64_t> 1) << line
+        return length
+
+    cdef int _remember(self, const unsigned char* p, Py_ssize_t size, const Lines* lines) except -1:
+        """Keeps a good head for the next one to be compared with, if that will be asked for before long: not while a
+        stream may run for an hour. `said` is filled already."""
+        cdef int line, count = lines.count if lines != NULL else 0
+        if self.state == BODY_CHUNK_SIZE or self.state == BODY_UNTIL_EOF:
+            count = 0
+        if not count or lines.ends[count - 1] != size or size > MOST_REMEMBERED:
+            self.said = []
+            if not self.keeps_head:
+                self.head = b""
+            return 0
+        del self.said[count:]
+        for line in range(count):
+            self.ends[line] = <unsigned short> lines.ends[line]
+        self.n_lines = count
+        return 0
+
+    cdef void _forget(self) noexcept:
+        self.n_lines = 0
+        self.head = b""
+        self.said = []
+
     cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size, const Lines* lines) except -1:
         """`p[:size]` is the start line and the field lines, each with its CR LF. lines: where the first of them end, as
         far as that is known."""
         cdef Py_ssize_t at = 0, end
         cdef int line = 0
+        cdef uint64_t known = lines.known if lines != NULL else 0
+        cdef bint same = size == PyBytes_GET_SIZE(self.head) and known and not known & (known + 1) \
+            and known >> (self.n_lines - 1) == 1
         self.length = -1
         self.fields_seen = 0
         self.coding = self.connection = None
+        self.n_lines = 0
+        if not same:
+            self.head = PyBytes_FromStringAndSize(<const char*> p, size)
         while at < size:
             if lines != NULL and line < lines.count:
                 end = lines.ends[line]
             else:
                 end = <const unsigned char*> memchr(p + at, 10, size - at) + 1 - p
             if line == 0:
-                self._parse_start(p + at, end - 2 - at)
+                self._parse_start(p, end - 2, known & 1)
+                self._say(0, None)
             else:
-                self._parse_field(p + at, end - 2 - at)
+                self.fields_seen += 1
+                if self.fields_seen > MAX_FIELDS:
+                    raise HeadTooLarge("more than 128 header fields")
+                if line < MOST_LINES and known >> line & 1:
+                    field = <object> PyList_GET_ITEM(self.said, line)
+                else:
+                    field = self._parse_field(p + at, end - 2 - at)
+                    self._say(line, field)
+                if field is not None:
+                    self._take_field(<tuple> field)
             at = end
             line += 1
         self._take_head()
+        self._remember(p, size, lines)
         return 0
 
-    cdef int _parse_field(self, const unsigned char* p, Py_ssize_t size) except -1:
+    cdef int _say(self, int line, tuple field) except -1:
+        """Notes what a line says."""
+        if line < len(self.said):
+            self.said[line] = field
+        elif line < MOST_LINES:
+            self.said.append(field)
+        return 0
+
+    cdef tuple _parse_field(self, const unsigned char* p, Py_ssize_t size):
+        """The name and value of a field that is kept; None for another, which is as well-formed."""
         cdef Py_ssize_t colon, start, end = size
         cdef const unsigned char* mark
         cdef bytes name
-        self.fields_seen += 1
-        if self.fields_seen > MAX_FIELDS:
-            raise HeadTooLarge("more than 128 header fields")
         mark = <const unsigned char*> memchr(p, 58, size)
         if mark == NULL:
             raise ProtocolError("malformed header field name")
@@ -507,9 +576,9 @@ cdef class MessageParser:
             end -= 1
         if _has_control(p + start, end - start):
             raise ProtocolError("control character in a header field")
-        if name is not None:
-            self._take_field(name, PyBytes_FromStringAndSize(<const char*> p + start, end - start))
-        return 0
+        if name is None:
+            return None
+        return name, PyBytes_FromStringAndSize(<const char*> p + start, end - start)
 
     cdef int _note_framing(self, bytes name, bytes value) except -1:
         """RFC 9112 section 6, without its leniencies: whatever two parsers could read differently is refused."""
@@ -596,10 +665,10 @@ cdef class MessageParser:
     cdef Py_ssize_t _process_excess(self, bytes data, Py_ssize_t at, Py_ssize_t size) except -1:
         raise NotImplementedError
 
-    cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1:
+    cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size, bint known) except -1:
         raise NotImplementedError
 
-    cdef int _take_field(self, bytes name, bytes value) except -1:
+    cdef int _take_field(self, tuple field) except -1:
         raise NotImplementedError
 
     cdef int _take_head(self) except -1:
@@ -636,8 +705,11 @@ cdef class ResponseParser(MessageParser):
             raise ProtocolError("not an HTTP/1.1 response")
         return 0
 
-    cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1:
-        self.headers = []
+    cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size, bint known) except -1:
+        if self.headers:  # of an interim response
+            self.headers = []
+        if known:
+            return 0
         if (size < 12 or p[0] != 72 or p[1] != 84 or p[2] != 84 or p[3] != 80 or p[4] != 47 or p[5] != 49
                 or p[6] != 46 or (p[7] != 48 and p[7] != 49) or p[8] != 32):
             raise ProtocolError("not an HTTP/1.1 response")
@@ -653,8 +725,8 @@ cdef class ResponseParser(MessageParser):
             raise ProtocolError("status code out of range")
         return 0
 
-    cdef int _take_field(self, bytes name, bytes value) except -1:
-        self.headers.append((name, value))
+    cdef int _take_field(self, tuple field) except -1:
+        self.headers.append(field)
         return 0
 
     cdef int _take_head(self) except -1:
@@ -686,6 +758,7 @@ cdef class RequestParser(MessageParser):
     def __cinit__(self, FieldNames wanted=None):
         self.fields = {}
         self.rest = b""
+        self.keeps_head = True
 
     cpdef void reset(self):
         """Ready for the next request; `rest` is the caller's to feed again."""
@@ -707,12 +780,11 @@ cdef class RequestParser(MessageParser):
         self.rest += data[at:]
         return size
 
-    cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size, const Lines* lines) except -1:
-        self.head = PyBytes_FromStringAndSize(<const char*> p, size)
-        return MessageParser._parse_head(self, p, size, lines)
-
-    cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size) except -1:
+    cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size, bint known) except -1:
         cdef Py_ssize_t i = 0, start
+        if known and not self.resolved:
+            return 0
+        self.resolved = False
         while i < size and TOKEN[p[i]]:
             i += 1
         if i == 0 or i > 32 or i == size or p[i] != 32:
@@ -731,8 +803,9 @@ cdef class RequestParser(MessageParser):
         self.http10 = p[i + 8] == 48
         return 0
 
-    cdef int _take_field(self, bytes name, bytes value) except -1:
+    cdef int _take_field(self, tuple field) except -1:
         cdef Py_ssize_t before = len(self.fields)
+        cdef bytes name = <bytes> PyTuple_GET_ITEM(field, 0), value = <bytes> PyTuple_GET_ITEM(field, 1)
         self._note_framing(name, value)
         self.fields[name] = value
         if len(self.fields) == before:
@@ -765,5 +838,6 @@ cdef class RequestParser(MessageParser):
         authority, query_mark, query = authority.partition(b"?")
         if authority.lower() != self.fields.get(b"host", authority).lower() or not authority:
             raise ProtocolError("request target and Host disagree")
+        self.resolved = True
         self.target = b"/" + path if slash else b"/" + query_mark + query
         return 0

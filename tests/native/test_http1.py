@@ -348,3 +348,86 @@ def test_fields_that_cannot_be_written() -> None:
         native.write_fields(b"id", b"1", {}, (b"a",) * 65)
     with pytest.raises(TypeError, match="bytes"):
         native.write_fields(b"id", b"1", {b"a": "text"}, (b"a",))  # type: ignore[dict-item]  # what is refused
+
+
+#: Lines of heads that follow each other on one connection: most stand again where they stood before.
+START_LINES = [b"POST /v1 HTTP/1.1", b"GET http://a/x?y HTTP/1.1", b"GET /x HTTP/1.0", b"POST /v1 HTTP/1.1 "]
+STATUS_LINES = [b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK", b"HTTP/1.1 100 Continue", b"HTTP/1.1 204 No", b"HTTP/2 200 OK"]
+LINES = [
+    b"Host: a", b"host: b", b"Content-Length: 2", b"Content-Length: 3", b"content-length: 02", b"Connection: close",
+    b"Connection: keep-alive", b"Transfer-Encoding: chunked", b"Expect: 100-continue", b"X-Request-ID: 1",
+    b"X-Request-ID: 22", b"Accept: a\tb", b"Accept: a\x01b", b"Other: 1", b"Othe\r: 1", b" folded", b"", b"no colon",
+]  # fmt: skip
+HEADS = st.lists(
+    st.tuples(
+        st.integers(0, 4),
+        st.lists(st.tuples(st.integers(0, 5), st.sampled_from(LINES)), max_size=2),
+        st.sampled_from([b"hi", b"hey", b"", b"2\r\nhi\r\n0\r\n\r\n"]),
+        st.integers(1, 60),
+    ),
+    max_size=5,
+)
+
+
+def heads_that_differ_little(changes: Any, starts: list[bytes]) -> Any:
+    """Messages of one connection, each with a few lines of the one before replaced, and where it is cut."""
+    lines = [starts[0], b"Host: a", b"Accept: x", b"Other: 1", b"Content-Length: 2", b"X-Request-ID: 1"]
+    for start, replaced, body, cut in changes:
+        lines = [starts[start % len(starts)], *lines[1:]]
+        for at, line in replaced:
+            lines[at:] = [line, *lines[at + 1 :]] if at else lines
+        yield b"\r\n".join([*lines, b"", b""]) + body, cut
+
+
+@settings(max_examples=600)
+@given(HEADS, st.booleans())
+def test_what_a_head_says_does_not_depend_on_the_one_before(changes: Any, cuts: bool) -> None:
+    used = native.RequestParser()
+    for data, cut in heads_that_differ_little(changes, START_LINES):
+        parts = [data[:cut], data[cut:]] if cuts and cut < len(data) else [data]
+        expected = expect_request(data)
+        try:
+            body = b"".join([used.feed(part) for part in parts])
+        except native.ProtocolError:
+            assert expected == "refused"
+            used = native.RequestParser()
+            continue
+        found = [body, *(getattr(used, name) for name in FACTS)] if used.head_done else "no head yet"
+        assert found == expected
+        if used.head_done:
+            assert used.values(b"x-request-id") == read_again(data).values(b"x-request-id")
+        if not used.done:
+            used = native.RequestParser()
+        used.reset()
+
+
+def read_again(data: bytes) -> Any:
+    parser = native.RequestParser()
+    parser.feed(data)
+    return parser
+
+
+@settings(max_examples=600)
+@given(HEADS, st.booleans())
+def test_nor_does_what_an_answer_says(changes: Any, cuts: bool) -> None:
+    used, kept = native.ResponseParser(native.FieldNames(WANTED)), list[Any]()
+    for data, cut in heads_that_differ_little(changes, STATUS_LINES):
+        parts = [data[:cut], data[cut:]] if cuts and cut < len(data) else [data]
+        fresh = native.ResponseParser(native.FieldNames(WANTED))
+        expected = answered(fresh, parts)
+        assert answered(used, parts) == expected
+        kept.append((used.headers, list(fresh.headers)))
+        if expected == "refused" or not fresh.done:
+            used = native.ResponseParser(native.FieldNames(WANTED))
+        used.reset()
+    assert all(headers == as_they_were for headers, as_they_were in kept)
+
+
+def answered(parser: Any, parts: list[bytes]) -> Any:
+    try:
+        body = b"".join([parser.feed(part) for part in parts])
+    except native.ProtocolError:
+        return "refused"
+    if not parser.head_done:
+        return "no head yet"
+    return parser.status, parser.headers, body, (parser.done, parser.keep_alive, parser.length, parser.excess)
