@@ -1,5 +1,6 @@
 from _native.door cimport Exchange
 from _native.jsonscan cimport Members
+from backends.dialects.gist cimport Gist
 from fastpath.account.held cimport Held
 from fastpath.account.tariff cimport Terms
 from fastpath.endpoints.paths cimport ApiPath
@@ -15,7 +16,7 @@ cdef class RequestContext:
     cdef public ApiPath path
     cdef public object key
     cdef public Route route
-    cdef public object decision
+    cdef public Gist gist
     cdef public Members members
     cdef public bytes body
     cdef public long long reserved

@@ -12,7 +12,8 @@ from fastpath.policy.question import EVERY_TIER
 from fastpath.record import DecisionRecord
 
 if TYPE_CHECKING:
-    from backends.dialects.openai import Decision, Edit
+    from backends.dialects.gist import Gist
+    from backends.dialects.openai import Edit
     from fastpath.account.held import Held
     from fastpath.account.tariff import Terms
     from fastpath.account.wording import Booking
@@ -43,7 +44,7 @@ class RequestContext:
         self.reserved = 0  # bytes of the body in the worker's memory budget
         self.ends = 0.0  # Unix seconds: when its caller's key does; 0: never
         self.asked = ""  # the model that the caller named, whichever answers
-        self.decision: Decision | None = None
+        self.gist: Gist | None = None  # of its body; None: there is none, or it is forgotten
         self.members: Members | None = None  # where its decision fields are in the body
         self.ticket: Ticket | None = None  # what it holds of its caller's limits and budgets
         self.answer_most = 0  # tokens that it allows one answer, 0: it does not say; known once it is held for

@@ -1,4 +1,5 @@
 from _native.door cimport Exchange
+from backends.dialects.gist cimport Gists
 from fastpath.context cimport RequestContext
 from fastpath.endpoints.decode cimport check_head, decode
 from fastpath.endpoints.paths cimport ApiPath, find
@@ -15,6 +16,7 @@ cdef class Pipeline:
     cdef Runtime _runtime
     cdef object _report
     cdef object _settled
+    cdef Gists _gists
     cdef readonly Snapshot snapshot
     cdef ClientAddress _client
 

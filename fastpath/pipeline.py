@@ -7,6 +7,7 @@ Everything before the relay is synchronous: from the last byte of a request to i
 from collections.abc import Callable
 
 from _native.door import Exchange
+from backends.dialects.gist import Gists
 from fastpath import errors
 from fastpath.account.settle import settle
 from fastpath.context import RequestContext
@@ -37,6 +38,7 @@ class Pipeline:
         self._runtime = runtime
         self._report = report
         self._settled = self._settle
+        self._gists = Gists()
         self.publish(snapshot)
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -72,7 +74,7 @@ class Pipeline:
                 self._runtime.marks.begin(ctx, body)
             if len(body) > ctx.reserved:  # a chunked body, whose size nobody declared
                 self.reserve(ctx, len(body) - ctx.reserved)
-            model = decode(ctx, body)
+            model = decode(ctx, body, self._gists)
             if IDEMPOTENCY_KEY in ctx.exchange.fields and self._is_keyed(ctx) and self._stops(ctx, model):
                 return
             self.dispatch(ctx, model, make_call)

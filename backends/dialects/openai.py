@@ -5,12 +5,15 @@ request, numbers that a clamp lowers). Everything else in a body is never looked
 byte.
 """
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from _native.answers import is_plain
 from _native.jsonscan import DuplicateField, Fields, JsonError, Members, MisspeltField, first_byte
+from backends.dialects.gist import Gist, Gists
 
 INT64 = 2**63 - 1
 STRING, LIST, NULL = b'"[n'
@@ -68,6 +71,7 @@ class Decision(Struct):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     store: bool | None = None
+    plain_is_sound: ClassVar[bool] = False  # `check` has nothing to say of a dialogue of texts alone
 
     def check(self, members: Members) -> None:
         """Raises BadRequest for what these types cannot say: the bulk, above all."""
@@ -100,6 +104,7 @@ class Sampling(Decision):
 
 class ChatRequest(Sampling):
     top_logprobs: Annotated[int, Meta(ge=0, le=128)] | None = None
+    plain_is_sound: ClassVar[bool] = True
 
     def check(self, members: Members) -> None:
         if members.plain:  # nearly all are just speakers and texts, which the scanner has seen
@@ -124,6 +129,7 @@ class EmbeddingRequest(Decision):
 
 class MessagesRequest(Decision):
     max_tokens: Tokens | None = None
+    plain_is_sound: ClassVar[bool] = True
 
     def answer_most(self) -> int:
         return self.max_tokens or 0
@@ -174,15 +180,15 @@ FIELDS = Fields(
 Edit = tuple[int, int, bytes]
 
 
-def decode(body: bytes, decoder: "msgspec.json.Decoder[Any]") -> tuple[Decision, Members]:
-    """The decision fields of a body, and where they are. Raises BadRequest.
+def decode(body: bytes, read: Callable[[bytes], Decision], gists: Gists) -> tuple[Gist, Members]:
+    """The decision fields of a body, and where they are. read: decodes its schema. Raises BadRequest.
 
     The body is scanned once; only its small fields are decoded, so that a long prompt is not read twice.
     """
     fields = FIELDS
     try:
         members = fields.read(body)
-        decision: Decision = decoder.decode(members.small())
+        gist = gists.read(members.small(), read)
     except JsonError as error:
         raise BadRequest(f"The body is not acceptable JSON: {error.reason} at byte {error.position}.") from error
     except DuplicateField as error:
@@ -195,8 +201,9 @@ def decode(body: bytes, decoder: "msgspec.json.Decoder[Any]") -> tuple[Decision,
         raise _explain(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"The body is not acceptable JSON: {error}.") from error
-    decision.check(members)
-    return decision, members
+    if not gist.plain_is_sound or not is_plain(members):
+        gist.decision.check(members)
+    return gist, members
 
 
 def rename_model(members: Members, name: str) -> Edit:

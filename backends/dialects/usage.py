@@ -4,6 +4,7 @@ Owns the short way through the shape that nearly all answers have; every other o
 for a count, is `billable`'s, which says the same of the usual shape (a test holds the two together). Pure.
 """
 
+from _native.answers import seven_numbers
 from _native.jsonscan import JsonError, Numbers, frame_facts
 from backends.dialects.billable import read_answer, read_billable
 from scheduler.money import IMPOSSIBLE, Billable, Reading
@@ -47,6 +48,7 @@ class Usage:
         return Reading(self.billable(), self.disputed, self.prompt_known, self.answer_known)
 
 
+_IMPOSSIBLE = IMPOSSIBLE  # as a number of C
 _USUAL = Numbers(
     (
         "prompt_tokens",
@@ -74,8 +76,13 @@ _USUAL = Numbers(
 
 def usage_of(raw: bytes) -> Usage | None:
     """The tokens that a usage object counts, None when it says nothing."""
-    usual = _usual(raw)
-    return usual if usual is not None else usage_from(read_billable(raw))
+    return usage_at(raw, 0, len(raw))
+
+
+def usage_at(text: bytes, start: int, end: int) -> Usage | None:
+    """The same of an object that is a part of a text."""
+    usual = _usual(text, start, end)
+    return usual if usual is not None else usage_from(read_billable(text[start:end]))
 
 
 def read_usage(data: bytes | None, head: bytes | None = None) -> Usage | None:
@@ -112,19 +119,24 @@ def usage_from(found: Reading | None) -> Usage | None:
     )
 
 
-def _usual(raw: bytes) -> Usage | None:
+def _usual(text: bytes, start: int, end: int) -> Usage | None:
     """A usage object of OpenAI's chat API with nothing odd about it, read without building anything.
 
     None for all that is billed by more than the four totals: sound, written caches, reasoning beside the answer.
     """
-    numbers = _USUAL.read(raw)
-    if numbers is None:
+    sound, taken, given, total, cached, reasoning, heard, spoken = seven_numbers(_USUAL, text, start, end)
+    if not sound or taken < 0 or given < 0 or taken > _IMPOSSIBLE or given > _IMPOSSIBLE or heard > 0 or spoken > 0:
         return None
-    taken, given, total, cached, reasoning, heard, spoken = numbers
-    if taken is None or given is None or taken > IMPOSSIBLE or given > IMPOSSIBLE or heard or spoken:
+    if cached > taken or reasoning > given or (reasoning > 0 and total >= 0 and total != taken + given):
         return None
-    if cached is not None and cached > taken:
-        return None
-    if reasoning is not None and (reasoning > given or (reasoning and total is not None and total != taken + given)):
-        return None
-    return Usage(taken, given, cached or 0, reasoning or 0)
+    return _told(taken, given, max(cached, 0), max(reasoning, 0))
+
+
+def _told(prompt: int, answer: int, cached: int, reasoning: int) -> Usage:
+    """The four totals, of which nothing is in dispute: `Usage(...)`, without objects for its arguments."""
+    usage = Usage.__new__(Usage)
+    usage.prompt, usage.answer, usage.cached, usage.reasoning = prompt, answer, cached, reasoning
+    usage.disputed = False
+    usage.prompt_known = usage.answer_known = True
+    usage.parts = None
+    return usage

@@ -40,8 +40,8 @@ class Books:
         booking = self._booking_of(ctx)
         clause = self._wording.clause(ctx.terms, route.name, target.name)
         reserved = held.nano if held is not None and held.bounded else 0
-        if held is None and ctx.decision is not None:  # no limit has asked yet
-            ctx.answer_most = ctx.decision.answer_most()
+        if held is None and ctx.gist is not None:  # no limit has asked yet
+            ctx.answer_most = ctx.gist.answer_most
         write_intent(entry, booking, ctx.record, clause, reserved, ctx.answer_most)
         if ctx.booked is not None:
             return entry.put(self._writer)

@@ -1,5 +1,6 @@
 cimport cython
 
+from _native.answers cimport is_plain
 from fastpath.account.held cimport Held, Lane
 from fastpath.account.tariff cimport Accounts, Tariff
 from fastpath.context cimport RequestContext

@@ -5,6 +5,7 @@ clamp is applied to the body that is sent and to what is reserved by one reading
 case itself (`fastpath.money.reserve`) or the budgets that hold it (`fastpath.limits`). Synchronous.
 """
 
+from _native.answers import is_plain
 from backends.dialects.openai import set_number
 from fastpath import errors
 from fastpath.account.held import Held, Lane
@@ -34,8 +35,8 @@ def hold(ctx: RequestContext) -> None:
     route, path, record = ctx.route, ctx.path, ctx.record
     assert route is not None
     assert path is not None
-    if ctx.decision is not None:
-        ctx.answer_most, ctx.answers = ctx.decision.answer_most(), ctx.decision.answers()
+    if ctx.gist is not None:
+        ctx.answer_most, ctx.answers = ctx.gist.answer_most, ctx.gist.answers
     tariff, plain = route.tariff, _is_plain(ctx)
     if tariff is None:
         if not plain or not _hold_by_lane(ctx, _FREE):
@@ -51,7 +52,7 @@ def hold(ctx: RequestContext) -> None:
 def _is_plain(ctx: RequestContext) -> bool:
     """Whether a body is texts that a lane can judge: nothing in it is heard, seen or remembered."""
     members, path = ctx.members, ctx.path
-    if members is None or path is None or not members.plain or path.api not in _PLAIN_APIS:
+    if members is None or path is None or not is_plain(members) or path.api not in _PLAIN_APIS:
         return False
     return members.span("conversation") is None and members.span("previous_response_id") is None
 

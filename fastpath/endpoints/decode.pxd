@@ -1,7 +1,11 @@
+cimport cython
+
+from backends.dialects.gist cimport Gist, Gists
 from backends.dialects.openai cimport decode as read_decision
 from fastpath.context cimport RequestContext
 from fastpath.endpoints.paths cimport ApiPath
 
 
 cpdef check_head(RequestContext ctx, ApiPath path)
-cpdef str decode(RequestContext ctx, bytes body)
+@cython.locals(gist=Gist)
+cpdef str decode(RequestContext ctx, bytes body, Gists gists)

@@ -1,5 +1,6 @@
 """The decode stage: a request body's decision fields, checked; the rest untouched."""
 
+from backends.dialects.gist import Gists
 from backends.dialects.openai import BadRequest
 from backends.dialects.openai import decode as read_decision
 from fastpath import errors
@@ -23,14 +24,14 @@ def check_head(ctx: RequestContext, path: ApiPath) -> None:
         raise errors.unsupported_type("multipart/form-data")
 
 
-def decode(ctx: RequestContext, body: bytes) -> str:
+def decode(ctx: RequestContext, body: bytes, gists: Gists) -> str:
     """Reads the decision fields into ctx and returns the model's name. Raises 400 with the offending param."""
     assert ctx.path is not None
     try:
-        decision, ctx.members = read_decision(body, ctx.path.decoder)
+        gist, ctx.members = read_decision(body, ctx.path.decode, gists)
     except BadRequest as error:
         raise errors.invalid_request(str(error), error.param or None) from error
     ctx.body = body
-    ctx.decision = decision
-    ctx.record.stream = decision.stream is True
-    return decision.model
+    ctx.gist = gist
+    ctx.record.stream = gist.stream
+    return gist.model

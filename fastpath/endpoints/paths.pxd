@@ -6,7 +6,7 @@ cdef class ApiPath:
     cdef readonly str body
     cdef readonly str dialect
     cdef readonly str upstream
-    cdef readonly object decoder
+    cdef readonly object decode
     cdef readonly bint asks_usage
     cdef readonly bint json_reply
     cdef readonly bint is_upload

@@ -44,7 +44,7 @@ class ApiPath:
         self.method = method
         self.body = body
         self.dialect = dialect
-        self.decoder = msgspec.json.Decoder(schema)
+        self.decode = msgspec.json.Decoder(schema).decode
         self.asks_usage = asks_usage
         self.json_reply = json_reply
         self.upstream = template.removeprefix("/v1")

@@ -98,7 +98,7 @@ class Keyed:
     @property
     def _stored(self) -> bool:
         """Whether the model server is asked to store the answer."""
-        return self._ctx.decision is not None and self._ctx.decision.store is True
+        return self._ctx.gist is not None and self._ctx.gist.stores
 
     @property
     def _withheld(self) -> bool:

@@ -1,6 +1,6 @@
 cimport cython
 
-from _native.jsonscan cimport frame_facts
+from _native.answers cimport read_answer
 from _native.relay cimport Relay, Sink, Source, StreamFilter
 from backends.http.client cimport HttpCall
 from fastpath.relay.fields cimport value_of
@@ -18,7 +18,7 @@ cdef class AttemptOwner(Source):
     cpdef fault(self, object error)
     cpdef reported(self, Attempt attempt, bytes load)
     cpdef attempt_failed(self, Attempt attempt, object error)
-    cpdef answered(self, Attempt attempt, bytes body, bytes usage)
+    cpdef answered(self, Attempt attempt, bytes body, Py_ssize_t start, Py_ssize_t end)
     cpdef refused(self, Attempt attempt, bytes body)
     cpdef bint hold(self, long long size)
     cpdef StreamFilter stream_filter(self, Attempt attempt)
@@ -54,11 +54,9 @@ cdef class Attempt(Sink):
     cpdef void fail(self, object error)
     cpdef Sink open(self)
     cpdef ended(self, StreamFilter stream)
+    @cython.locals(verdict=int, start=Py_ssize_t, end=Py_ssize_t)
     cdef _finish(self)
     cdef Sink _accept(self, bytes content_type)
     cdef Sink _relay(self)
     cdef Sink _collect(self, long long limit)
     cdef Sink _reject(self, object error)
-
-
-cdef tuple _read_answer(bytes body)

@@ -6,7 +6,7 @@ on the loop's thread, and the owner of the compiled Relay when the answer is an 
 
 from typing import TYPE_CHECKING
 
-from _native.jsonscan import FRAME_ERROR, JsonError, frame_facts
+from _native.answers import read_answer
 from _native.relay import Relay, Sink, Source, StreamFilter
 from backends.base import Cause, Moment, UpstreamError
 from backends.dialects import orca
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 #: Answers that another endpoint may do better. 401 and 403 are about our key, not the caller's.
 ELSEWHERE = frozenset({401, 403, 408, 429, 500, 502, 503, 504, 529})
-OPENING = ord("{")
+#: Why a whole answer is not what it should be, by the verdict of `read_answer`.
+PROBLEMS = (
+    "",
+    "an answer that is not JSON",
+    "an error object under status 200",
+    "an answer that is a bare JSON value",
+)
 #: The field by which a server says how busy it is.
 LOAD = orca.FIELD
 JSON = b"application/json"
@@ -55,8 +61,8 @@ class AttemptOwner(Source):
         """It will not deliver (the rest of) the answer."""
         raise NotImplementedError
 
-    def answered(self, attempt: "Attempt", body: bytes, usage: bytes | None) -> None:
-        """A whole answer; usage: the JSON of what it says it cost."""
+    def answered(self, attempt: "Attempt", body: bytes, start: int, end: int) -> None:
+        """A whole answer; start, end: where in it stands the JSON of what it says it cost, -1 for nowhere."""
         raise NotImplementedError
 
     def refused(self, attempt: "Attempt", body: bytes) -> None:
@@ -155,11 +161,11 @@ class Attempt(Sink):
         if self.status >= 400:
             self._delivery.refused(self, body)
             return
-        problem, usage = _read_answer(body)
-        if problem is not None and self._delivery.wants_json:
-            self._reject(_bad(problem))
+        verdict, start, end = read_answer(body)
+        if verdict and self._delivery.wants_json:
+            self._reject(_bad(PROBLEMS[verdict]))
             return
-        self._delivery.answered(self, body, usage)
+        self._delivery.answered(self, body, start, end)
 
     def fail(self, error: UpstreamError) -> None:
         if not self.over:
@@ -223,19 +229,6 @@ class Attempt(Sink):
 
 def _bad(detail: str) -> UpstreamError:
     return UpstreamError(Cause.BAD_ANSWER, Moment.HEAD, detail)
-
-
-def _read_answer(body: bytes) -> tuple[str | None, bytes | None]:
-    """Why a whole answer is not the JSON it should be (None when it is), and its usage."""
-    try:
-        flags, _, usage = frame_facts(body)
-    except JsonError:
-        return "an answer that is not JSON", None
-    if flags & FRAME_ERROR:
-        return "an error object under status 200", None
-    if body[0] != OPENING and body.lstrip()[:1] not in (b"{", b"["):
-        return "an answer that is a bare JSON value", None
-    return None, usage
 
 
 def _retry_after(headers: list[Header]) -> float | None:

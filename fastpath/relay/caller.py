@@ -26,10 +26,9 @@ def explain(ctx: RequestContext, headers: list[Header]) -> None:
 
 def stored(ctx: RequestContext) -> bool:
     """Whether the caller asked for the answer to be stored."""
-    return ctx.decision is not None and ctx.decision.store is True
+    return ctx.gist is not None and ctx.gist.stores
 
 
 def usage_wanted(ctx: RequestContext) -> bool:
     """Whether the caller itself asked for usage in its stream."""
-    options = ctx.decision.stream_options if ctx.decision is not None else None
-    return options is not None and options.include_usage is True
+    return ctx.gist is not None and ctx.gist.wants_usage

@@ -1,7 +1,7 @@
 from _native.rates cimport nano_text
 from _native.relay cimport Sink, StreamFilter
 from backends.call cimport Call
-from backends.dialects.usage cimport Usage, read_usage, usage_of
+from backends.dialects.usage cimport Usage, read_usage, usage_at
 from fastpath.context cimport RequestContext
 from fastpath.guard.label cimport Label
 from fastpath.relay.attempt cimport Attempt, AttemptOwner
@@ -57,7 +57,7 @@ cdef class Delivery(AttemptOwner):
     cdef bint _dispatch(self, Target target) except -1
     cpdef reported(self, Attempt attempt, bytes load)
     cpdef attempt_failed(self, Attempt attempt, object error)
-    cpdef answered(self, Attempt attempt, bytes body, bytes usage)
+    cpdef answered(self, Attempt attempt, bytes body, Py_ssize_t start, Py_ssize_t end)
     cpdef refused(self, Attempt attempt, bytes body)
     cdef _reply(self, Attempt attempt, bytes body, str outcome)
     cpdef bint asks_usage(self, Target target)

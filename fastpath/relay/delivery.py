@@ -16,7 +16,7 @@ from _native.relay import Sink, StreamFilter
 from backends.base import Cause, Moment, UpstreamError
 from backends.call import Call
 from backends.dialects.openai import ask_usage, rename_model, splice
-from backends.dialects.usage import Usage, read_usage, usage_of
+from backends.dialects.usage import Usage, read_usage, usage_at
 from fastpath import errors
 from fastpath.account.cost import note_progress, note_stream, note_whole, sample_prompt
 from fastpath.context import RequestContext
@@ -253,13 +253,13 @@ class Delivery(AttemptOwner):
         else:
             self._give_up()
 
-    def answered(self, attempt: Attempt, body: bytes, usage: bytes | None) -> None:
-        """A whole answer; usage: the JSON of what it says it cost."""
+    def answered(self, attempt: Attempt, body: bytes, start: int, end: int) -> None:
+        """A whole answer; start, end: where in it stands what it says it cost, -1 for nowhere."""
         self._note_heard(attempt, self._runtime.clock.monotonic())
         took = self._end_attempt(attempt)
         attempt.target.heard.whole(took, attempt.began + took)
-        found = usage_of(usage) if usage is not None else None
-        if usage is None and self.wants_json and len(body) <= SEARCHED:
+        found = usage_at(body, start, end) if start >= 0 else None
+        if start < 0 and self.wants_json and len(body) <= SEARCHED:
             found = read_usage(body)
         assert self.ctx.path is not None
         if found is None or self.ctx.path.by_piece or not self._believe(found):
@@ -317,13 +317,13 @@ class Delivery(AttemptOwner):
     def _forget_request(self) -> None:
         """Content reached the caller, so nothing is sent again: a long stream need not hold its prompt."""
         ctx = self.ctx
-        if ctx.decision is None:
+        if ctx.gist is None:
             return  # an upload, which holds what it read itself
         if ctx.held is not None:
             ctx.prompt_sample = sample_prompt(ctx)
         ctx.body = b""
         ctx.edits = None
-        ctx.decision = ctx.members = None  # whose raw values are views of the body
+        ctx.gist = ctx.members = None  # which has the body
         if self._attempt is not None and self._attempt.handle is not None:
             self._attempt.handle.forget_request()
         if ctx.reserved:

@@ -21,7 +21,7 @@ _OPENINGS = ("messages", "prompt", "input")
 
 def tokens_to_read(ctx: RequestContext) -> int:
     """About how many tokens an endpoint has to read before it answers; 0 for an upload, which is no text."""
-    if ctx.decision is None:
+    if ctx.gist is None:
         return 0
     tokens = ctx.record.prompt_estimate()
     return tokens if tokens < MOST_TOKENS else MOST_TOKENS

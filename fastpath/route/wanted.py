@@ -50,7 +50,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def want(ctx: RequestContext, answer: int, languages: bool) -> Wanted:
     """What ctx's request wants. answer: tokens expected of one that does not say; languages: whether to guess one."""
-    said = ctx.decision.answer_most() if ctx.decision is not None else 0
+    said = ctx.gist.answer_most if ctx.gist is not None else 0
     wants, media = _look(ctx)
     prompt = _prompt_tokens(ctx, media)
     ask = Ask(class_of(ctx), prompt, min(said, answer) if said else answer, prompt + (said or answer))

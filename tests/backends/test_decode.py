@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -10,14 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.dialects import openai
-from backends.dialects.openai import BadRequest, ask_usage, decode, rename_model, splice
+from backends.dialects.gist import Gist, Gists
+from backends.dialects.openai import BadRequest, ask_usage, rename_model, splice
 
-CHAT = msgspec.json.Decoder(openai.ChatRequest)
-ANY = msgspec.json.Decoder(openai.Decision)
+CHAT = msgspec.json.Decoder(openai.ChatRequest).decode
+ANY = msgspec.json.Decoder(openai.Decision).decode
 HELLO = [{"role": "user", "content": "hello"}]
 IMAGE = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
 LOCAL = {"type": "image_url", "image_url": {"url": "file:///etc"}}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
+
+
+def decode(body: bytes, read: Any, gists: Gists | None = None) -> tuple[Gist, Any]:
+    return openai.decode(body, read, gists or Gists())
 
 
 def chat(**fields: Any) -> bytes:
@@ -87,8 +93,8 @@ def test_a_missing_field_is_named(field: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_taken(fields: dict[str, Any]) -> None:
-    decision, members = decode(chat(**fields), CHAT)
-    assert decision.model == "m"
+    gist, members = decode(chat(**fields), CHAT)
+    assert gist.model == "m"
     assert set(members.spans()) >= {"model", "messages"}
 
 
@@ -192,3 +198,60 @@ def test_both_patches() -> None:
     _, members = decode(body, ANY)
     patched = splice(body, [rename_model(members, 'a"b'), ask_usage(members)])
     assert patched == b'{ "stream_options" : {"x":1.50,"include_usage":true} , "model" :"a\\"b", "n": 1}'
+
+
+def facts(gist: Gist) -> Any:
+    names = ("model", "stream", "stores", "wants_usage", "answer_most", "answers", "plain_is_sound")
+    return [getattr(gist, name) for name in names], gist.decision
+
+
+SMALL = st.dictionaries(
+    st.sampled_from(["model", "stream", "stream_options", "store", "max_tokens", "max_completion_tokens", "n", "user"]),
+    st.sampled_from(["m", "other", True, None, 1, 7, {"include_usage": True}, {}, "u" * 600]),
+    max_size=4,
+)
+SCHEMAS = [
+    msgspec.json.Decoder(schema).decode
+    for schema in (openai.ChatRequest, openai.CompletionRequest, openai.MessagesRequest, openai.Decision)
+]
+
+
+@given(st.lists(st.tuples(SMALL, st.sampled_from(SCHEMAS)), max_size=12))
+def test_what_a_body_says_does_not_depend_on_those_before(asked: list[tuple[dict[str, Any], Any]]) -> None:
+    gists = Gists()
+    for fields, read in asked:
+        body = json.dumps({"model": "m", "messages": HELLO, "prompt": "x"} | fields).encode()
+        try:
+            alone = decode(body, read)[0]
+        except BadRequest as error:
+            with pytest.raises(BadRequest, match=re.escape(str(error))):
+                decode(body, read, gists)
+            continue
+        assert facts(decode(body, read, gists)[0]) == facts(alone)
+        assert facts(decode(body, read, gists)[0]) == facts(alone)
+
+
+def test_bodies_whose_small_fields_are_the_same_share_their_gist() -> None:
+    gists = Gists()
+    one, two = chat(n=2, max_tokens=7), chat(n=2, max_tokens=7, messages=[*HELLO, *HELLO], unknown=1)
+    gist = decode(one, CHAT, gists)[0]
+    assert decode(two, CHAT, gists)[0] is gist
+    assert (gist.answer_most, gist.answers) == (7, 2)
+    assert decode(one, ANY, gists)[0] is not gist
+    assert decode(chat(n=3, max_tokens=7), CHAT, gists)[0].answers == 3
+
+
+def test_the_bulk_is_checked_each_time() -> None:
+    gists = Gists()
+    decode(chat(), CHAT, gists)
+    with pytest.raises(BadRequest, match="content"):
+        decode(chat(messages=[{"role": "user"}]), CHAT, gists)
+
+
+def test_many_and_long_bodies_are_not_kept() -> None:
+    gists = Gists()
+    long = chat(user="u" * 600)
+    assert decode(long, CHAT, gists)[0] is not decode(long, CHAT, gists)[0]
+    met = [decode(chat(seed=seed), CHAT, gists)[0] for seed in range(2_000)]
+    again = [decode(chat(seed=seed), CHAT, gists)[0] for seed in reversed(range(2_000))]
+    assert 0 < sum(one is other for one, other in zip(met, reversed(again), strict=True)) <= 256

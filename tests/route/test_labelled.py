@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from backends.dialects import openai
+from backends.dialects.gist import Gists
 from fastpath.endpoints.paths import find
 from fastpath.route.wanted import guess_language, want
 from tests.route.labelled import CHINESE, POOL, Labelled, labelled
@@ -18,9 +19,9 @@ KNOWN_MISSES = {"Chinese spelt with escapes"}
 def wanted_of(one: Labelled, path: str = "/v1/chat/completions") -> Any:
     api = find(path)
     assert api is not None
-    decision, members = openai.decode(one.body, api.decoder)
+    gist, members = openai.decode(one.body, api.decode, Gists())
     record = SimpleNamespace(data_class=one.data_class)
-    ctx: Any = SimpleNamespace(decision=decision, members=members, path=api, body=one.body, record=record)
+    ctx: Any = SimpleNamespace(gist=gist, members=members, path=api, body=one.body, record=record)
     return want(ctx, 300, True)
 
 
