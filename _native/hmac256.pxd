@@ -22,3 +22,5 @@ cdef class Keyed:
     cdef fph_bool fast
 
     cpdef bytes digest(self, bytes message)
+    cpdef bytearray ids(self, bytes head, bytes first, bytes second, Py_ssize_t size)
+    cdef _sign_both(self, bytes head, bytes tail, char* to, Py_ssize_t size)

@@ -18,3 +18,9 @@ class Keyed:
 
     def digest(self, message: bytes) -> bytes:
         """32 bytes."""
+
+    def ids(self, head: bytes, first: bytes, second: bytes, size: int) -> bytearray:
+        """`head`, and behind it the first `size` bytes of the digests of head + first and head + second.
+
+        The ids of one request in one buffer. head and tail have at most 128 bytes together. Raises ValueError.
+        """

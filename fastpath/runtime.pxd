@@ -9,7 +9,9 @@ from scheduler.retry cimport RetryBudget
 
 
 cdef class RequestIds:
+    cdef Clock _clock
     cdef str _pool
+    cdef str _head
     cdef Py_ssize_t _at
 
     cpdef str next(self)

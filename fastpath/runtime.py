@@ -31,18 +31,21 @@ class Records(Protocol):
 
 
 class RequestIds:
-    """128-bit request ids, from the kernel's generator in batches (one system call per 256 ids)."""
+    """128-bit request ids: the millisecond (48 bits) in which a batch of 256 was drawn, and 80 bits of the kernel's
+    generator, one system call for all of them. In order of time, because books and their indexes are kept by them."""
 
-    def __init__(self) -> None:
-        self._pool = ""
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pool = self._head = ""
         self._at = 0
 
     def next(self) -> str:
         if self._at >= len(self._pool):
-            self._pool = os.urandom(4096).hex()
+            self._pool = os.urandom(256 * 10).hex()
+            self._head = f"req_{int(self._clock.now() * 1000) & 0xFFFF_FFFF_FFFF:012x}"
             self._at = 0
-        self._at += 32
-        return "req_" + self._pool[self._at - 32 : self._at]
+        self._at += 20
+        return self._head + self._pool[self._at - 20 : self._at]
 
 
 class Runtime:
@@ -71,7 +74,7 @@ class Runtime:
         self.series = RequestSeries(metrics)
         notes = HealthNotes(metrics)
         self.health = Health(table, notes.changed, notes.slowed, notes.panicked)
-        self.ids = RequestIds()
+        self.ids = RequestIds(clock)
         self.deliveries: set[Delivery] = set()
         self.in_flight: dict[str, int] = {}
         self.draining = False

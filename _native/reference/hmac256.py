@@ -15,3 +15,6 @@ class Keyed:
 
     def digest(self, message: bytes) -> bytes:
         return hmac.digest(self._secret, message, "sha256")
+
+    def ids(self, head: bytes, first: bytes, second: bytes, size: int) -> bytearray:
+        return bytearray(head + self.digest(head + first)[:size] + self.digest(head + second)[:size])

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from controlplane.ledger.posting import Line
 from controlplane.ledger.tables import BALANCES, QUARTER_MICROS, Level
-from controlplane.ledger.tally import tally
+from controlplane.ledger.tally import Tally, tally
 from controlplane.store.bulk import Insert
 
 _KEY: Final = ("tenant", "level", "name", "currency", "quarter")
@@ -69,3 +69,8 @@ async def balances_of(connection: AsyncConnection, subject: Subject, period: Per
 async def add_lines(connection: AsyncConnection, lines: Iterable[Line]) -> None:
     """Adds lines to their payers' balances. Each line once: the caller knows which ones are new."""
     await _ADD.run(connection, tally(lines))
+
+
+async def add_sums(connection: AsyncConnection, sums: Tally) -> None:
+    """Adds what was tallied already."""
+    await _ADD.run(connection, sums.rows())

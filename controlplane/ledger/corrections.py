@@ -91,7 +91,7 @@ class Corrections:
         record, originals = await self._lock(connection, order, Book.CHARGE)
         original = originals[-1]
         key = self._numbering.id_of(order.request, original.attempt, f"refund.{order.token}")
-        before = await _find(connection, key)
+        before = await _find(connection, order, key)
         left = record.charged - record.refunded
         if before is not None:
             return _same(before, order.amount, order)
@@ -110,7 +110,7 @@ class Corrections:
             )
         original = chosen[-1]
         key = self._numbering.id_of(order.request, original.attempt, f"adjust.{order.book.name}.{order.token}")
-        before = await _find(connection, key)
+        before = await _find(connection, order, key)
         if before is not None:
             return _same(before, order.amount, order)
         current = record.charged if order.book is Book.CHARGE else original.current
@@ -177,8 +177,9 @@ def _check(order: Order) -> None:
             raise Refused(f"the {name} must be 1 to {most} printable characters")
 
 
-async def _find(connection: AsyncConnection, key: bytes) -> Receipt | None:
-    rows = await bulk.select(connection, TRANSACTIONS, "id", [key])
+async def _find(connection: AsyncConnection, order: Order, key: bytes) -> Receipt | None:
+    booked = await bulk.select(connection, TRANSACTIONS, "request", [order.request])
+    rows = [row for row in booked if bytes(row.id) == key]
     return Receipt(key, rows[0].amount, rows[0].currency, again=True) if rows else None
 
 

@@ -15,7 +15,7 @@ from controlplane.ledger.tables import TRANSACTIONS
 from controlplane.store.bulk import Insert
 
 _COLUMNS: Final = tuple(column.name for column in TRANSACTIONS.c if column.name != "seq")
-_ADD_TRANSACTIONS: Final = Insert(TRANSACTIONS, _COLUMNS, key=("id",), returning=("id",))
+_ADD_TRANSACTIONS: Final = Insert(TRANSACTIONS, _COLUMNS, key=("request", "id"), returning=("id",))
 
 
 async def write_postings(connection: AsyncConnection, postings: Iterable[Posting]) -> int:
@@ -28,8 +28,7 @@ async def write_lines(connection: AsyncConnection, lines: Sequence[Line]) -> int
     if not lines:
         return 0
     by_id = {line.id: line for line in lines}
-    # In order of id: neighbours in its index, which is random otherwise, are written together.
-    inserted = await _ADD_TRANSACTIONS.run(connection, [row_of(by_id[key]) for key in sorted(by_id)])
+    inserted = await _ADD_TRANSACTIONS.run(connection, [row_of(line) for line in by_id.values()])
     written = [by_id[bytes(row[0])] for row in inserted]
     await add_lines(connection, written)
     return len(written)

@@ -1,9 +1,10 @@
-"""Transactions found without an index on requests: their ids follow from request, attempt and book.
+"""Transactions of requests, told apart by their ids, which follow from request, attempt and book.
 
 Owns the search. The caller has locked the requests, so what is found stays true until it commits.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -38,8 +39,9 @@ async def find_originals(
     name = "cost" if book is Book.COST else "charge"
     ids = {numbering.id_of(request, attempt, name): (request, attempt) for request, attempt in wanted}
     found: dict[Where, Original] = {}
-    rows = await bulk.select(connection, TRANSACTIONS, "id", list(ids))
-    rows += sorted(await bulk.select(connection, TRANSACTIONS, "corrects", list(ids)), key=lambda row: row.seq)
+    all_rows = await bulk.select(connection, TRANSACTIONS, "request", {request for request, _ in wanted})
+    rows = [row for row in all_rows if bytes(row.id) in ids]
+    rows += sorted((row for row in all_rows if row.corrects in ids), key=attrgetter("seq"))
     for row in rows:
         where = (bytes(row.request), row.attempt)
         if where not in found:

@@ -4,7 +4,6 @@ Owns the posting rules: which accounts a transaction moves money between. Does n
 (`settlement`, `corrections`, `statement`) nor how it is written (`journal`). Pure.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -53,21 +52,21 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Numbering:
     """Makes transaction ids: HMAC-SHA256 under the ledger's secret, so that nobody else can guess or occupy one."""
 
-    __slots__ = ("digest",)
+    __slots__ = ("keyed",)
 
     def __init__(self, secret: bytes) -> None:
         """Raises ValueError for a secret of another size than 32 bytes."""
         if len(secret) != SECRET_SIZE:
             raise ValueError(f"the ledger's secret has {len(secret)} bytes, not {SECRET_SIZE}: restore it from backup")
-        self.digest: Callable[[bytes], bytes] = Keyed(secret).digest
+        self.keyed = Keyed(secret)
 
     def id_of(self, request: bytes, attempt: int, kind: str) -> bytes:
         """16 bytes. `request` has 16, `attempt` is written as 4: so no two inputs are the same bytes."""
-        return self.digest(request + suffix_of(attempt, kind))[:ID_SIZE]
+        return self.keyed.digest(request + suffix_of(attempt, kind))[:ID_SIZE]
 
 
 def suffix_of(attempt: int, kind: str) -> bytes:
-    """What follows the request in what an id is made of: `digest(request + suffix)[:ID_SIZE]`."""
+    """What follows the request in what an id is made of: `keyed.digest(request + suffix)[:ID_SIZE]`."""
     return attempt.to_bytes(4, "big") + kind.encode()
 
 

@@ -21,7 +21,7 @@ from controlplane.ledger.dockets import Docket, sort_facts
 from controlplane.ledger.fold import Fold, Kept, Record
 from controlplane.ledger.fresh import Known, write_fresh
 from controlplane.ledger.journal import write_lines
-from controlplane.ledger.plain import Plain, settle_plain
+from controlplane.ledger.plain import Plains
 from controlplane.ledger.posting import Numbering, line_of
 from controlplane.ledger.quarantine import Poison, add_poison, poison_of
 from controlplane.ledger.rules import Policy
@@ -42,6 +42,7 @@ BATCH: Final = 2_500
 TRIES: Final = 3
 
 _REQUEST: Final = itemgetter(0)
+_LEVELS: Final = (logging.WARNING, logging.DEBUG)
 
 _COLUMNS: Final = tuple(column.name for column in REQUESTS.c)
 _ADD_REQUESTS: Final = Insert(REQUESTS, _COLUMNS, key=("request",), returning=("request",))
@@ -82,7 +83,7 @@ class Settlement:
         dockets, rejected = sort_facts(facts, self._now(), self._policy.late_seconds)
         done = await self._set_aside([poison_of(one.fact, one.reason, 1) for one in rejected])
         for batch in _batches(dockets):
-            done.add(await self._settle(batch))
+            done.add(await self._book(batch))
         return done
 
     async def settle_abandoned(self, requests: Collection[bytes]) -> Settled:
@@ -111,10 +112,36 @@ class Settlement:
         async with self._database.read() as connection:
             return [bytes(row[0]) for row in (await connection.execute(query)).all()]
 
+    async def _book(self, batch: Sequence[Docket]) -> Settled:
+        """Plain requests as if nobody knew any of them, and with care whatever else there is, or all if that is not so.
+
+        In two transactions: each takes its requests in order of id and balances behind them, so whoever writes the
+        same ones waits, and never in a circle.
+        """
+        plains = Plains(self._policy, self._numbering, micros(self._now()))
+        rest = [docket for docket in batch if not plains.take(docket)]
+        done = Settled()
+        if plains.rows:
+            try:
+                await self._database.run(partial(write_fresh, plains))
+                done = Settled(requests=len(plains.rows), posted=2 * len(plains.rows))
+            except StoreError:
+                raise
+            except Exception as error:  # whatever it is, it shows again where requests can be told apart
+                expected = isinstance(error, Known | IntegrityError)
+                kind = type(error).__name__
+                _log.log(
+                    _LEVELS[expected], "%d requests could not be written at once (%s): with care", len(batch), kind
+                )
+                rest = list(batch)
+        if rest:
+            done.add(await self._settle(rest))
+        return done
+
     async def _settle(self, batch: Sequence[Docket]) -> Settled:
         """Divides a batch that cannot be written until the one fact that is to blame stands alone."""
         try:
-            return await self._book(batch)
+            return await self._database.run(partial(self._write, batch))
         except StoreError:
             raise
         except Exception as error:
@@ -124,19 +151,6 @@ class Settlement:
         for part in _divided(batch):
             done.add(await self._settle(part))
         return done
-
-    async def _book(self, batch: Sequence[Docket]) -> Settled:
-        """All at once: plain requests as if nobody knew any of them, and all of them with care if that is not so."""
-        now = micros(self._now())
-        judged = [(docket, settle_plain(docket, self._policy, self._numbering, now)) for docket in batch]
-        plains = [plain for _, plain in judged if plain is not None]
-        if plains:
-            rest = [docket for docket, plain in judged if plain is None]
-            try:
-                return await self._database.run(partial(self._write_mixed, plains, rest))
-            except (Known, IntegrityError):
-                _log.debug("some of %d requests were in the books already: all are looked up", len(batch))
-        return await self._database.run(partial(self._write, batch))
 
     async def _insist(self, docket: Docket, error: Exception) -> Settled:
         for _ in range(1, TRIES):
@@ -156,18 +170,8 @@ class Settlement:
         now = micros(self._now())
         return Settled(quarantined=await self._database.run(lambda connection: add_poison(connection, poison, now)))
 
-    async def _write_mixed(
-        self, plains: Sequence[Plain], rest: Sequence[Docket], connection: AsyncConnection
-    ) -> Settled:
-        await write_fresh(connection, plains)
-        done = Settled(requests=len(plains), posted=2 * len(plains))
-        done.add(await self._write(rest, connection))
-        return done
-
     async def _write(self, batch: Sequence[Docket], connection: AsyncConnection) -> Settled:
         """Writes all as if nothing was known of any; what the database knew is read and folded into that."""
-        if not batch:
-            return Settled()
         now = micros(self._now())
         folds: dict[bytes, Fold] = {}
         for docket in batch:
@@ -212,9 +216,10 @@ class Settlement:
 
 
 def _batches(dockets: dict[bytes, Docket]) -> Iterable[list[Docket]]:
-    rest = iter(dockets.values())
+    """Each in order of request id."""
+    rest = iter(dockets)
     while batch := list(islice(rest, BATCH)):
-        yield batch
+        yield [dockets[request] for request in sorted(batch)]
 
 
 def _divided(batch: Sequence[Docket]) -> Iterable[Sequence[Docket]]:

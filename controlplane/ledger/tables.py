@@ -1,8 +1,8 @@
 """Tables of the ledger. Transactions are only ever added; requests are its working state.
 
 Owns the tables and the numbers stored in them. Does not own their triggers and the view, which the migrations make.
-Request ids and transaction ids are random, so what is large is kept in order of arrival, and each id costs one index
-and no more.
+Ids of requests begin with their millisecond, so what is in order of them grows at its end. Ids of transactions are
+random, and are looked for among those of their request.
 """
 
 from enum import IntEnum
@@ -21,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 from controlplane.store.metadata import METADATA, Id, Micros, Nano, Serial, sixteen
@@ -96,6 +97,7 @@ REQUESTS: Final = Table(
     sixteen("request"),
     CheckConstraint("reserved >= 0", name="reserved"),
     CheckConstraint("refunded >= 0 AND refunded <= charged", name="refunded"),
+    sqlite_with_rowid=False,
 )
 
 Index(
@@ -128,7 +130,7 @@ TRANSACTIONS: Final = Table(
     "ledger_transactions",
     METADATA,
     Column("seq", Serial, primary_key=True),
-    Column("id", Id, nullable=False, unique=True),  # `posting.transaction_id`
+    Column("id", Id, nullable=False),  # `posting.Numbering`; of its request, and so never of two
     Column("book", SmallInteger, nullable=False),
     Column("kind", SmallInteger, nullable=False),
     Column("request", Id, nullable=False),
@@ -152,14 +154,9 @@ TRANSACTIONS: Final = Table(
     sixteen("id"),
     sixteen("request"),
     CheckConstraint("debit <> credit", name="accounts"),
+    UniqueConstraint("request", "id"),
 )
 Index("ix_ledger_transactions_admitted", TRANSACTIONS.c.admitted)
-Index(
-    "ix_ledger_transactions_corrects",
-    TRANSACTIONS.c.corrects,
-    sqlite_where=TRANSACTIONS.c.corrects.is_not(None),
-    postgresql_where=TRANSACTIONS.c.corrects.is_not(None),
-)
 
 #: A view, and so in a collection of its own: each transaction as two entries that sum to zero.
 ENTRIES: Final = Table(

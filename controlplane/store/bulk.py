@@ -16,7 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 Values = tuple[Any, ...]
 Found = Row[*tuple[Any, ...]]
 
+#: The database in memory that every connection to SQLite has beside the file.
+MEMORY: Final = "relay"
+
 _SQLITE_PARAMETERS: Final = 32_766
+#: Rows of a statement that fills a relay, the last ones NULL where there are fewer: so there are seven texts, which
+#: SQLite reads once (1,001 rows of 21 question marks: 7.2 ms the first time, 4.5 ms again).
+_RELAYED: Final = (16, 32, 64, 128, 256, 512, 1_024)
 _POSTGRESQL_ROWS: Final = 10_000  # keeps one statement well below its time limit
 
 
@@ -76,25 +82,29 @@ class Insert(msgspec.Struct, frozen=True):
 class Relay(msgspec.Struct, frozen=True):
     """Rows that go into several tables at once: sent to the database once, and from there put where they belong.
 
-    table: never made by a migration: on SQLite it is temporary and each connection's own, empty before every `load`; on
-    PostgreSQL it is the name of arrays within one statement (`source`).
+    table: never made by a migration: on SQLite it lies in a database in memory that is each connection's own
+    (`database`), and is empty before every `load`; on PostgreSQL it is the name of arrays within one statement
+    (`source`).
     """
 
     table: Table
 
-    async def load(self, connection: AsyncConnection, rows: Sequence[Values]) -> None:
-        """SQLite: fills the table. Bytes come as bytearrays: the driver knows those at once, and for each other value
-        looks in vain for an adapter."""
+    async def load(self, connection: AsyncConnection, rows: Sequence[Values]) -> str:
+        """SQLite: fills the table and gives what to select its rows from; none begins with NULL. Bytes come as
+        bytearrays: the driver knows those at once, and for each other value looks in vain for an adapter."""
         quote = connection.dialect.identifier_preparer.quote
         columns = ", ".join(quote(column.name) for column in self.table.c)
-        name = quote(self.table.name)
-        await connection.exec_driver_sql(f"CREATE TEMP TABLE IF NOT EXISTS {name} ({columns})")
-        await connection.exec_driver_sql(f"DELETE FROM temp.{name}")  # noqa: S608
+        name = f"{MEMORY}.{quote(self.table.name)}"
+        await connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
+        await connection.exec_driver_sql(f"DELETE FROM {name}")  # noqa: S608
         count = len(self.table.c)
         one = f"({', '.join('?' * count)})"
-        for part in _parts(rows, _SQLITE_PARAMETERS // count):
-            text = f"INSERT INTO temp.{name} ({columns}) VALUES {', '.join([one] * len(part))}"  # noqa: S608
-            await connection.exec_driver_sql(text, tuple([value for row in part for value in row]))
+        for part in _parts(rows, _RELAYED[-1]):
+            size = next(size for size in _RELAYED if size >= len(part))
+            text = f"INSERT INTO {name} ({columns}) VALUES {', '.join([one] * size)}"  # noqa: S608
+            values = [value for row in part for value in row] + [None] * count * (size - len(part))
+            await connection.exec_driver_sql(text, tuple(values))
+        return f"(SELECT * FROM {name} WHERE {quote(self.table.c[0].name)} IS NOT NULL)"  # noqa: S608
 
     def source(self, connection: AsyncConnection) -> str:
         """PostgreSQL: a WITH query of the rows, whose parameters are one list for each column, from $1."""

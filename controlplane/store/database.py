@@ -18,6 +18,7 @@ from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from controlplane.store.bulk import MEMORY
 from controlplane.store.errors import Contended, judge
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -33,7 +34,6 @@ _DRIVERS: dict[str, tuple[Dialect, str]] = {
 #: could undo a commit that was already acknowledged, and its bills would be in neither place. A commit is one fsync.
 #: wal_autocheckpoint, because a ledger's ids are random: with the usual 1,000 pages each batch is copied back at once,
 #: and settling runs at half the speed (7,100 against 15,500 requests/s).
-#: temp_store, because rows on their way into several tables (`bulk.Relay`) need no file.
 #: recursive_triggers, or INSERT OR REPLACE would delete from append-only tables past their triggers.
 _PRAGMAS = (
     "journal_mode = WAL",
@@ -46,7 +46,6 @@ _PRAGMAS = (
     "cache_size = -32768",
     "journal_size_limit = 67108864",
     "wal_autocheckpoint = 8000",
-    "temp_store = MEMORY",
 )
 
 
@@ -199,6 +198,9 @@ def _set_pragmas(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
+    # For rows on their way into several tables (`bulk.Relay`), and nothing else: what a query sorts goes to a file when
+    # there is much of it, and would all be kept in memory with `temp_store`.
+    cursor.execute(f"ATTACH ':memory:' AS {MEMORY}")
     cursor.close()
 
 

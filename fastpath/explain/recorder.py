@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("fastpath.decisions")
 
 _ALL: Final = 1 << 32
-#: Digits of an id that say whether its request is one of the share.
-_DRAWN: Final = slice(4, 12)
+#: Digits of an id that say whether its request is one of the share: the first are of its time, these are random.
+_DRAWN: Final = slice(28, 36)
 
 
 class Facts:

@@ -147,9 +147,10 @@ async def test_only_some_leave_a_record(build: Build) -> None:
 async def test_a_share_is_drawn_by_the_id(build: Build) -> None:
     world = await build(share=0.5)
     ids = [id_of(await world.chat("plain")) for _ in range(24)]
-    for each in ids:
-        drawn = int(each[4:12], 16) < 1 << 31
-        assert ((await world.look("plain", each)).status == 200) == drawn
+    drawn = [int(each[28:36], 16) < 1 << 31 for each in ids]
+    assert set(drawn) == {True, False}
+    for each, wanted in zip(ids, drawn, strict=True):
+        assert ((await world.look("plain", each)).status == 200) == wanted
 
 
 async def test_a_prompt_is_known_again_within_its_tenant_alone(world: World) -> None:

@@ -8,9 +8,13 @@ from msgspec.structs import astuple, replace
 
 from controlplane.ledger.dockets import Docket
 from controlplane.ledger.fold import Fold, Record
-from controlplane.ledger.plain import settle_plain
-from controlplane.ledger.posting import Numbering, line_of
+from controlplane.ledger.fresh import RELAY
+from controlplane.ledger.plain import Plains
+from controlplane.ledger.posting import Line, Numbering, line_of, row_of
 from controlplane.ledger.rules import RULES, Policy
+from controlplane.ledger.states import State
+from controlplane.ledger.tables import REQUESTS, TRANSACTIONS, Book, Kind
+from controlplane.ledger.tally import tally
 from fastpath.money.currency import Rate
 from fastpath.money.price import MOST_NANO, Billable, Price
 from fastpath.outbox.facts import Attempt, End, Fact, Intent, Mark, Payer
@@ -52,15 +56,45 @@ def docket_of(*facts: Fact) -> Docket:
     return docket
 
 
+def relayed(record: Record, charge: Line, cost: Line) -> tuple[object, ...]:
+    """What is sent of a request of which the long way says this. The rest is said by the SQL, as it is here."""
+    request = dict(zip([column.name for column in REQUESTS.c], astuple(record), strict=True))
+    names = [column.name for column in TRANSACTIONS.c if column.name != "seq"]
+    charged, costed = (dict(zip(names, row_of(line), strict=True)) for line in (charge, cost))
+    said = {"state": State.SETTLED, "flags": 0, "attempts": 1, "refunded": 0, "early": None}
+    assert request | said == request
+    said = {
+        "kind": Kind.ORIGINAL,
+        "attempt": 1,
+        "corrects": None,
+        "claimed": None,
+        "flags": 0,
+        "reason": "",
+        "actor": "",
+    }
+    said |= {name: request[name] for name in ("request", "tenant", "model", "admitted", "currency")}
+    same = {name: charged[name] for name in ("endpoint", "price", "usage", "posted")}
+    assert charged | said == charged
+    assert costed | said | same == costed
+    assert (charged["book"], costed["book"], request["charged"]) == (Book.CHARGE, Book.COST, charged["amount"])
+    assert (charged["debit"], charged["credit"]) == (f"receivable:{request['tenant']}", f"revenue:{request['model']}")
+    assert (costed["debit"], costed["credit"]) == tuple(f"{side}:{same['endpoint']}" for side in ("expense", "payable"))
+    ids = bytearray(record.request + charge.id + cost.id)
+    values = request | same | {"ids": ids, "charge": charged["amount"], "cost": costed["amount"]}
+    return tuple(values[column.name] for column in RELAY.table.c)
+
+
 def assert_same(docket: Docket) -> bool:
     """Whether the short way was open."""
-    plain = settle_plain(docket, POLICY, NUMBERS, NOW)
-    if plain is None:
+    plains = Plains(POLICY, NUMBERS, NOW)
+    if not plains.take(docket):
+        assert (plains.rows, plains.sums.rows()) == ([], [])
         return False
     fold = Fold(POLICY, NUMBERS, NOW, Record(ID))
     fold.apply(docket)
-    assert plain.row == astuple(fold.record)
-    assert [plain.charge, plain.cost] == [line_of(posting) for posting in fold.postings]
+    lines = [line_of(posting) for posting in fold.postings]
+    assert plains.rows == [relayed(fold.record, *lines)]
+    assert plains.sums.rows() == tally(lines)
     return True
 
 
@@ -91,3 +125,18 @@ def test_what_needs_a_closer_look_does_not() -> None:
     assert not assert_same(docket_of(intent(1, price=None), end(1)))
     assert not assert_same(docket_of(intent(1, reserved=1), end(1)))
     assert not assert_same(docket_of(intent(1), end(1, outcome="error")))
+
+
+def test_what_is_remembered_of_a_price_is_not_taken_for_another() -> None:
+    plains, facts = Plains(POLICY, NUMBERS, NOW), []
+    for number, rate in enumerate((100, 200, 100), 1):
+        price = Price(version=f"v{rate}", currency="USD", input=rate, output=rate, request=rate)
+        docket = Docket(request_id(number))
+        for fact in (intent(number, price=price), end(number)):
+            docket.add(fact)
+        facts.append(docket)
+        assert plains.take(docket)
+    for docket, row in zip(facts, plains.rows, strict=True):
+        alone = Plains(POLICY, NUMBERS, NOW)
+        assert alone.take(docket)
+        assert alone.rows == [row]

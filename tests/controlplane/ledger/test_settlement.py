@@ -6,16 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import event, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from controlplane.ledger import fresh, journal
+from controlplane.ledger import fresh, journal, settlement
 from controlplane.ledger.balances import Subject
 from controlplane.ledger.books import Ledger
 from controlplane.ledger.dockets import Docket
-from controlplane.ledger.plain import Plain, settle_plain
-from controlplane.ledger.posting import Line, Numbering, row_of
+from controlplane.ledger.fold import Fold, Record
+from controlplane.ledger.plain import Plains
+from controlplane.ledger.posting import Line, Numbering, line_of, row_of
 from controlplane.ledger.rules import Policy
 from controlplane.ledger.states import State
 from controlplane.ledger.tables import ATTEMPTS, QUARANTINE, REQUESTS, TRANSACTIONS, Flag, Level
+from controlplane.ledger.tally import Tally
 from controlplane.store.database import Database
 from fastpath.money.price import Billable, Price
 from fastpath.outbox.facts import Fact, Payer, encode
@@ -34,6 +37,7 @@ from tests.controlplane.ledger.facts import (
     refused,
     request_id,
 )
+from tests.controlplane.store.cluster import Cluster
 
 ACME = Subject("acme")
 
@@ -151,6 +155,32 @@ async def test_F27_settlers_on_the_same_facts_at_once(ledger: Ledger, url: str, 
         await other.close()
 
 
+async def test_F27_writers_of_the_same_requests_never_wait_in_a_circle(
+    cluster: Cluster, migrated: str, now: Now, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is plain to one is half known to the other, and both hold theirs before either goes on."""
+    url, met = cluster.url(cluster.create_database(migrated)), asyncio.Barrier(2)
+
+    async def meet(connection: AsyncConnection, sums: Tally) -> None:
+        await met.wait()
+        await add_sums(connection, sums)
+
+    add_sums = fresh.add_sums
+    monkeypatch.setattr(fresh, "add_sums", meet)
+    databases = [await Database.open(url) for _ in range(2)]
+    one, other = (Ledger(database, SECRET, now=now) for database in databases)
+    await asyncio.gather(
+        one.settlement.settle([intent(5), end(5), intent(3)]), other.settlement.settle([intent(3), end(3), intent(5)])
+    )
+    assert [database.errors["contended"] for database in databases] == [0, 0]
+    monkeypatch.undo()
+    await one.settlement.settle([end(3), end(5)])
+    assert await totals(one) == (2 * CHARGE, 2 * COST, 2)
+    assert await one.violations(at_rest=True) == []
+    for database in databases:
+        await database.close()
+
+
 async def test_F27_ends_that_come_while_their_requests_are_given_up(ledger: Ledger, url: str, now: Now) -> None:
     other = await Database.open(url)
     giving_up = Ledger(other, SECRET, now=now).settlement
@@ -193,8 +223,7 @@ async def test_what_another_wrote_meanwhile_is_booked_once(ledger: Ledger, datab
     assert (await ledger.settlement.settle(first)).posted == 40
     posted = {request_id(n) for n in (1, 3)}
     async with database.begin() as connection:
-        plains = [settle_plain(docket_of(n), Policy(), Numbering(SECRET), 1) for n in (1, 3)]
-        await journal.write_lines(connection, [plain.cost for plain in plains if plain is not None])
+        await journal.write_lines(connection, [cost_of(n) for n in (1, 3)])
     done = await ledger.settlement.settle(fact for n in range(40) for fact in (intent(n), end(n)))
     assert (done.requests, done.posted, done.again) == (20, 40 - len(posted), 20)
     assert await totals(ledger) == (40 * CHARGE, 40 * COST, 40)
@@ -202,10 +231,13 @@ async def test_what_another_wrote_meanwhile_is_booked_once(ledger: Ledger, datab
     assert await count(database, TRANSACTIONS) == 80
 
 
-def docket_of(number: int) -> Docket:
+def cost_of(number: int) -> Line:
     docket = Docket.of(intent(number))
     docket.add(end(number))
-    return docket
+    fold = Fold(Policy(), Numbering(SECRET), 1, Record(docket.request))
+    fold.apply(docket)
+    _, cost = fold.postings
+    return line_of(cost)
 
 
 async def test_F33_a_dead_worker(ledger: Ledger, database: Database) -> None:
@@ -286,13 +318,14 @@ async def test_F32_what_the_database_refuses_is_tried_three_times_and_its_sum_is
             raise OverflowError("int too big to convert")  # as a driver says it
         return row_of(line)
 
-    def taken(plain: Plain) -> tuple[object, ...]:
-        stored(plain.charge)
-        return plain_row(plain)
+    async def written(plains: Plains, connection: AsyncConnection) -> None:
+        if any(bytes(row[0]).startswith(request_id(7)) for row in plains.rows):  # type: ignore[call-overload]  # bytes
+            raise OverflowError("int too big to convert")
+        await write_fresh(plains, connection)
 
-    plain_row = fresh._row_of
+    write_fresh = settlement.write_fresh
     monkeypatch.setattr(journal, "row_of", stored)
-    monkeypatch.setattr(fresh, "_row_of", taken)
+    monkeypatch.setattr(settlement, "write_fresh", written)
     facts = [fact for number in range(20) for fact in (intent(number), end(number))]
     done = await ledger.settlement.settle(facts)
     assert done.quarantined == 1

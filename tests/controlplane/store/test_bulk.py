@@ -1,11 +1,13 @@
 """Many rows in few statements, on both databases, whatever their number and their names."""
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, String, Table, Text, event
 from sqlalchemy.exc import DBAPIError
 
 from controlplane.store import bulk
-from controlplane.store.bulk import Insert
+from controlplane.store.bulk import Insert, Relay
 from controlplane.store.database import Database
 from controlplane.store.metadata import Id
 
@@ -72,3 +74,20 @@ async def test_a_text_that_does_not_fit_is_refused_and_not_cut(table: Database) 
         with pytest.raises(DBAPIError, match="too long"):
             async with table.begin() as connection:
                 await ADD.run(connection, [(bytes(16), 1, None, "USDX", False)])
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 1_000, 1_024, 1_025, 2_500])
+async def test_a_relay_gives_what_was_loaded_last(tmp_path: Path, count: int) -> None:
+    database = await Database.open(f"sqlite:///{tmp_path / 'relay.db'}")
+    relay, statements = Relay(TABLE), set()
+    event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *a: statements.add(a[2]))
+    async with database.begin() as connection:
+        for loaded in (rows(1_030, 3), rows(count)):
+            source = await relay.load(connection, loaded)
+            found = await connection.exec_driver_sql(f'SELECT * FROM {source} ORDER BY "user"')
+            assert [(*row[:4], bool(row[4])) for row in found] == loaded
+    assert len([text for text in statements if text.startswith("INSERT")]) <= 3
+    async with database.read() as connection:
+        assert (await connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")).scalar_one() == 0
+        assert (await connection.exec_driver_sql("PRAGMA temp_store")).scalar_one() == 0, "what is sorted may spill"
+    await database.close()

@@ -95,6 +95,44 @@ async def test_entries_become_accounts_and_entries_again(database: Database) -> 
                     await connection.exec_driver_sql(f"UPDATE {table} SET amount = 1")
 
 
+_REQUEST = """INSERT INTO ledger_requests (request, state, tenant, team, "user", "key", model, path, admitted, outcome,
+    flags, attempts, currency, reserved, charged, refunded, input_tokens, output_tokens)
+    VALUES ({id}, {state}, 't', '', '', '', 'm', '/', {admitted}, '', 0, 1, 'USD', 0, 7, 0, 1, 2)"""
+_GUARDED = [
+    "UPDATE ledger_requests SET state = 1 WHERE state = 5",
+    "DELETE FROM ledger_requests",
+    "UPDATE ledger_transactions SET amount = 1",
+    "DELETE FROM ledger_transactions",
+    "UPDATE ledger_entries SET amount = 1",
+    "INSERT INTO ledger_transactions SELECT * FROM ledger_transactions",
+]
+
+
+async def test_requests_are_put_in_order_and_back(database: Database) -> None:
+    await _fill_old(database)
+    async with database.begin() as connection:
+        for number, state in ((3, 5), (1, 1), (2, 6)):  # not in their order
+            key = f"{number:032x}"
+            literal = f"decode('{key}', 'hex')" if database.dialect == "postgresql" else f"x'{key}'"
+            await connection.exec_driver_sql(_REQUEST.format(id=literal, state=state, admitted=number))
+    await schema.upgrade(database, "0008_accounts")
+    tables = ("ledger_requests ORDER BY request", "ledger_transactions ORDER BY seq", "ledger_entries ORDER BY 1, 2")
+
+    async def read() -> list[list[tuple[object, ...]]]:
+        async with database.read() as connection:
+            return [[tuple(r) for r in await connection.exec_driver_sql(f"SELECT * FROM {t}")] for t in tables]
+
+    before = await read()
+    assert [len(rows) for rows in before] == [3, len(_OLD), 2 * len(_OLD)]
+    for revision in ("0009_order", "0008_accounts"):
+        await (schema.upgrade if revision == "0009_order" else schema.downgrade)(database, revision)
+        assert await read() == before
+        for act in _GUARDED:
+            with pytest.raises(DBAPIError):
+                async with database.begin() as connection:
+                    await connection.exec_driver_sql(act)
+
+
 @pytest.mark.parametrize("planted", ["(1, 'third', 0)", "(99, 'a', 5), (99, 'b', -5)"])
 async def test_books_changed_by_hand_are_not_upgraded(database: Database, planted: str) -> None:
     await _fill_old(database)
