@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0009_estimated"
-down_revision = "0008_accounts"
+revision = "0010_estimated"
+down_revision = "0009_order"
 branch_labels = None
 depends_on = None
 
