@@ -15,7 +15,7 @@ from fastpath.endpoints.paths import ApiPath
 from fastpath.money.ask import Ask, Patch, read_ask
 from fastpath.money.currency import CurrencyError
 from fastpath.money.price import Billable, Price, pico_of
-from fastpath.money.reserve import ANSWER_ASSUMED, CONTEXT_ASSUMED, Bounds, Clamp, Reservation, reserve
+from fastpath.money.reserve import ANSWER_ASSUMED, CONTEXT_ASSUMED, Bounds, Clamp, Reservation, picture_tokens, reserve
 
 #: Pictures that are held for a form that does not ask for more: what OpenAI makes of one request. It may say a number,
 #: or a larger one, when it is on its way.
@@ -127,7 +127,8 @@ def _of_upload(price: Price | None, images: int) -> Reservation:
     """Sound or pictures: what their tokens are is known when it is settled, so only what is by the piece is held."""
     worst = Billable(images=images)
     pico = 0 if price is None else pico_of(price, worst)
-    return Reservation(CONTEXT_ASSUMED, ANSWER_ASSUMED, images, worst, pico, assumed=True)
+    answer = max(ANSWER_ASSUMED, picture_tokens(images))
+    return Reservation(CONTEXT_ASSUMED, answer, images, worst, pico, assumed=True)
 
 
 def _pictures(ctx: RequestContext, clamp: Clamp) -> int:

@@ -80,6 +80,7 @@ def _tokens(ctx: RequestContext, bounded: bool) -> tuple[int, int]:
     if bounded:
         return held.prompt_most, held.answer_most
     most = ctx.answer_most * ctx.answers
-    if ctx.edits is not None:  # a clamp set a limit, or lowered one
+    assert ctx.path is not None
+    if ctx.edits is not None and not ctx.path.by_piece:  # a clamp set a limit, or lowered one
         most = min(most or held.answer_most, held.answer_most)
     return ctx.record.prompt_estimate(), most

@@ -45,7 +45,7 @@ class Ask(msgspec.Struct, frozen=True):
     audio: bool = False  # sound may be heard or spoken, at its own price
     cache_long: bool = False  # asks the provider to keep the prompt for long, at its own price
     remembered: bool = False  # the prompt is more than the body
-    answers: bool = True  # False: an embedding, which has no tokens of its own
+    answers: bool = True  # False: an embedding, which has no tokens of its own, or pictures, which it does not limit
     images: int = 0  # pieces asked for
 
 

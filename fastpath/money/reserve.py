@@ -12,11 +12,12 @@ from collections.abc import Iterator
 import msgspec
 
 from fastpath.money.ask import LIMIT_FIELDS, Api, Ask, Patch
-from scheduler.money import Billable, Price, answer_rates, pico_of, prompt_rates
+from scheduler.money import IMPOSSIBLE, Billable, Price, answer_rates, pico_of, prompt_rates
 
 #: Tokens that a chat template and a provider's own preamble add to any prompt. Anthropic's for tools is about 350.
 TEMPLATE_MOST = 1_024
-#: Tokens of one image, file or sound when its model does not say: a page of a document is at most some thousands.
+#: Tokens of one image, file or sound when its model does not say: a page of a document is at most some thousands, and
+#: so is a picture that is made.
 MEDIA_MOST = 16_384
 #: Assumed where neither the caller nor the table bounds an answer or a prompt. `Reservation.assumed` then says so.
 ANSWER_ASSUMED = 32_768
@@ -66,6 +67,8 @@ def reserve(ask: Ask, api: Api, bounds: Bounds, clamp: Clamp, price: Price | Non
     prompt, prompt_known = _prompt_most(ask, bounds)
     answer = each * max(n, best_of or 1) * ask.prompts
     images = min(ask.images, clamp.n) if clamp.n is not None else ask.images
+    if api == "images":
+        answer, answer_known = picture_tokens(images), False
     worst = _worst(ask, price, prompt, answer, images)
     return Reservation(
         prompt,
@@ -76,6 +79,11 @@ def reserve(ask: Ask, api: Api, bounds: Bounds, clamp: Clamp, price: Price | Non
         tuple(_patches(ask, api, bounds, clamp, n, best_of)),
         not (answer_known and prompt_known),
     )
+
+
+def picture_tokens(images: int) -> int:
+    """That so many pictures of an answer may have at most, as far as anybody says."""
+    return min(images * MEDIA_MOST, IMPOSSIBLE)
 
 
 def _clamp_choices(ask: Ask, clamp: Clamp) -> tuple[int, int | None]:

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from fastpath.settings import Endpoint, Key, Model, ModelPrice
+from fastpath.settings import Endpoint, Key, Model, ModelClamp, ModelPrice
 from fastpath.settings.pepper import make_pepper
-from fastpath.settings.tenancy import Budget
+from fastpath.settings.tenancy import Budget, Limit
 from fastpath.settings.token import KeyHasher, new_token
 from loadtest.rig import Bench, post
-from loadtest.rig.bench import make_settings
+from loadtest.rig.bench import Served, make_settings
 from tests.gateway.forms import BY_PIECE, FILE, MODEL, PICTURES, clamped, form, number, pictures, request
 
 GENERATIONS = "/v1/images/generations"
@@ -37,6 +37,17 @@ async def ask(served: Any, body: bytes) -> Any:
     return (await served.records.wait(before + 1))[-1]
 
 
+async def limited(
+    bench: Bench, url: str, folder: Path, clamp: ModelClamp | None = None, **key: Any
+) -> tuple[Served, str]:
+    """A gateway and the key of the only caller that it knows."""
+    token = new_token().reveal()
+    hash = KeyHasher(make_pepper(folder / "state")).hash_text(token)
+    model = Model(name="llama", endpoints=(Endpoint(url=url, tier="L1"),), price=BY_PIECE, clamp=clamp)
+    keys = (Key(name="k", hash=hash, **key),)
+    return await bench.serve(make_settings([model], keys=keys, state_dir=str(folder / "state"))), token
+
+
 @pytest.mark.parametrize("usage", USAGES.values(), ids=list(USAGES))
 async def test_they_are_billed_whatever_the_usage_says(bench: Bench, raw: Any, quiet: Any, usage: Any) -> None:
     raw.answer = answer(2, usage)
@@ -53,6 +64,37 @@ async def test_tokens_that_a_form_used_are_billed_beside_its_pictures(bench: Ben
     record = await ask(served, request(form(MODEL, FILE), PICTURES))
     assert record.cost_nano == 2 * PIECE + 120 * 1_000 + 5 * 2_000
     assert (record.input_tokens, record.output_tokens, record.disputed) == (120, 5, False)
+    await quiet(served).wait()
+
+
+@pytest.mark.parametrize("count", [1, 10])
+async def test_pictures_may_be_billed_by_the_token(bench: Bench, raw: Any, quiet: Any, count: int) -> None:
+    """Some thousands each."""
+    raw.answer = answer(count, {"input_tokens": 50, "output_tokens": 6_240 * count})
+    served = await clamped(bench, raw.url, ModelPrice(input=5.0, output=40.0))
+    for body in (
+        request(form(MODEL, FILE), PICTURES),
+        post({"model": "llama", "prompt": "a", "n": count}, GENERATIONS),
+    ):
+        record = await ask(served, body)
+        assert (record.output_tokens, record.disputed) == (6_240 * count, False)
+        assert record.cost_nano == 50 * 5_000 + 6_240 * count * 40_000
+    await quiet(served).wait()
+
+
+async def test_a_limit_on_tokens_counts_those_of_pictures_once_they_are_there(
+    bench: Bench, raw: Any, quiet: Any, tmp_path: Path
+) -> None:
+    """What they might be is more than many a limit gives in a minute."""
+    raw.answer = answer(1, {"input_tokens": 0, "output_tokens": 900})
+    served, token = await limited(
+        bench, raw.url, tmp_path, limits=(Limit(count="tokens", most=1_000, per="hour"),), clamp=ModelClamp(n=1)
+    )
+    status = []
+    for _ in range(3):
+        reply = await served.ask(post({"model": "llama", "prompt": "a", "n": 2}, GENERATIONS, key=token))
+        status.append(reply.status)
+    assert status == [200, 200, 429]
     await quiet(served).wait()
 
 
@@ -91,16 +133,15 @@ async def test_as_many_are_held_as_are_asked_for_and_more_are_disputed(
 
 async def test_a_budget_that_holds_ten_refuses_twelve(bench: Bench, raw: Any, quiet: Any, tmp_path: Path) -> None:
     raw.answer = pictures(1)
-    token = new_token().reveal()
-    hash = KeyHasher(make_pepper(tmp_path / "state")).hash_text(token)
-    key = Key(name="k", hash=hash, budgets=(Budget(amount=0.41, period="month"),))
-    model = Model(name="llama", endpoints=(Endpoint(url=raw.url, tier="L1"),), price=BY_PIECE)
-    served = await bench.serve(make_settings([model], keys=(key,), state_dir=str(tmp_path / "state")))
+    served, token = await limited(bench, raw.url, tmp_path, budgets=(Budget(amount=0.41, period="month"),))
     status = []
     for asked in (b"12", b"11", b"9" * 18, b"10"):
         reply = await served.ask(request(form(MODEL, number(asked), FILE), PICTURES, key=token))
         status.append(reply.status)
-    assert status == [429, 429, 429, 200]
+    for asked in (11, 10**18 - 1):
+        reply = await served.ask(post({"model": "llama", "prompt": "a", "n": asked}, GENERATIONS, key=token))
+        status.append(reply.status)
+    assert status == [429, 429, 429, 200, 429, 429]
     assert len(raw.requests) == 1
     await quiet(served).wait()
 

@@ -221,6 +221,11 @@ def test_pictures_are_held_by_the_piece() -> None:
     price = Price("v", "USD", image=40, request=3)
     reservation = reserve(ask("images", prompt="a", n=4), "images", Bounds(), Clamp(), price)
     assert (reservation.images, reservation.pico) == (4, 163)
+    by_token = Price("v", "USD", input=1, output=2)
+    reservation = reserve(ask("images", prompt="a", n=4), "images", Bounds(), Clamp(n=3, max_tokens=5), by_token)
+    assert (reservation.images, reservation.answer_most) == (3, 3 * MEDIA_MOST)
+    assert reservation.pico == reservation.prompt_most + 2 * reservation.answer_most
+    assert reservation.patches == (Patch("n", 3),), "their API has no limit on tokens"
 
 
 def test_without_a_price_nothing_is_held_but_tokens_are_bounded() -> None:
