@@ -308,6 +308,9 @@ async def test_a_peer_that_asks_and_does_not_read_is_not_listened_to(begin: Any)
     assert not secure.is_reading()
     assert "pause_writing" in protocol.calls
     secure.pause_reading()
+    secure.resume_reading()
+    assert not secure.is_reading(), "they still do not read"
+    secure.pause_reading()
     while "resume_writing" not in protocol.calls:
         await peer.some(1 << 20)
     assert not secure.is_reading(), "the protocol does not want to"
