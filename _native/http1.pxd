@@ -31,6 +31,7 @@ cdef struct Lines:
 
 cpdef bytes length_field(long long size)
 cpdef bytes write_request(bytes fixed, bytes fields, long long length, bytes body)
+cpdef bytes write_fields(bytes name, bytes value, dict fields, tuple names)
 cdef char* put(char* out, bytes piece) noexcept
 
 
@@ -57,7 +58,6 @@ cdef class MessageParser:
     cdef Py_ssize_t trailer_bytes
     cdef Py_ssize_t extension_bytes     # of all chunk-size lines
     cdef bint http10
-    cdef int fields_seen
     cdef bytes coding                   # Transfer-Encoding, lower case
     cdef bytes connection               # Connection, lower case, values joined
     # The head before this one. Whoever uses a connection again mostly sends the same lines again, so a line is first
@@ -78,19 +78,20 @@ cdef class MessageParser:
     cdef int _check_prefix(self) except -1
 
     # what the head before this one has in common with it
-    cdef Py_ssize_t _match_line(self, const unsigned char* p, Py_ssize_t at, Py_ssize_t size, Lines* lines) noexcept
-    cdef int _remember(self, const unsigned char* p, Py_ssize_t size, const Lines* lines) except -1
-    cdef int _say(self, int line, tuple field) except -1
+    cdef int _remember(self, Py_ssize_t size, const Lines* lines) except -1
     cdef void _forget(self) noexcept
 
     # parse: a complete piece
     cdef int _parse_head(self, const unsigned char* p, Py_ssize_t size, const Lines* lines) except -1
     cdef int _parse_start(self, const unsigned char* p, Py_ssize_t size, bint known) except -1
+    cdef int _parse_line(self, int line, const unsigned char* p, Py_ssize_t size) except -1
     cdef tuple _parse_field(self, const unsigned char* p, Py_ssize_t size)
     cdef int _parse_chunk_size(self, const unsigned char* p, Py_ssize_t size) except -1
 
     # take: what a complete piece means
-    cdef int _take_field(self, tuple field) except -1
+    cdef int _begin_fields(self, bint alike) except -1
+    cdef int _take_field(self, tuple field, bint known) except -1
+    cdef int _replace_field(self, int line, tuple field) except -1
     cdef int _note_framing(self, bytes name, bytes value) except -1
     cdef int _take_head(self) except -1
     cdef int _choose_persistence(self) except -1
@@ -115,7 +116,10 @@ cdef class RequestParser(MessageParser):
     cdef readonly bint expects_continue
     cdef readonly bytes rest            # what followed the message: the next request
     cdef bint resolved                  # the target is not as it was sent
+    cdef bint repeated_before           # as `repeated`, of the head before
+    cdef bint patches                   # `fields` are those of the head before, with other values
 
     cpdef list values(self, bytes name)
     cpdef void reset(self)
+    cdef int _put(self, tuple field) except -1
     cdef int _resolve_target(self) except -1
