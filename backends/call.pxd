@@ -6,3 +6,5 @@ cdef class Call:
     cdef public object feed
     cdef public object length
     cdef public bint repeatable
+
+    cpdef prepare(self, str method, str path, bytes fields, bytes body, object feed, object length, bint repeatable)

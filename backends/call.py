@@ -26,6 +26,19 @@ class Call:
         length: int | None = None,
         repeatable: bool = True,
     ) -> None:
+        self.prepare(method, path, fields, body, feed, length, repeatable)
+
+    def prepare(
+        self,
+        method: str,
+        path: str,
+        fields: bytes,
+        body: bytes | None,
+        feed: "BodyFeed | None",
+        length: int | None,
+        repeatable: bool,
+    ) -> None:
+        """What `__init__` does: called from C it needs no objects for its arguments."""
         self.method = method
         self.path = path
         self.fields = fields

@@ -126,7 +126,7 @@ class App:
         self._door = _make_door(settings, self._pipeline, clock, self._poller)
         metrics.read(
             "ai_inference_in_flight",
-            lambda: {(model,): count for model, count in self._runtime.in_flight.items()},
+            lambda: {(model,): running.count for model, running in self._runtime.running.items()},
         )
 
     @property

@@ -5,13 +5,16 @@ from fastpath.account.held cimport Held
 from fastpath.account.tariff cimport Terms
 from fastpath.endpoints.paths cimport ApiPath
 from fastpath.guard.label cimport Label
+from fastpath.limits.admission cimport Ticket
 from fastpath.record cimport DecisionRecord
+from fastpath.running cimport Running
 from fastpath.snapshot cimport Route, Snapshot
 
 
 cdef class RequestContext:
     cdef readonly Exchange exchange
     cdef readonly DecisionRecord record
+    cdef readonly bytes id
     cdef readonly Snapshot snapshot
     cdef public ApiPath path
     cdef public object key
@@ -25,7 +28,7 @@ cdef class RequestContext:
     cdef readonly double arrived
     cdef public double read_at
     cdef public double upstream
-    cdef public object ticket
+    cdef public Ticket ticket
     cdef public long long answer_most
     cdef public long long answers
     cdef public long long pictures
@@ -36,7 +39,7 @@ cdef class RequestContext:
     cdef public tuple booked
     cdef public str substitute
     cdef public object claim
-    cdef public bint in_flight
+    cdef public Running running
     cdef public bint settled
     cdef public unsigned long long mark
     cdef public int mark_place

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastpath.limits.admission import Ticket
     from fastpath.money.estimate import Sample
     from fastpath.route.wanted import Wanted
+    from fastpath.running import Running
     from fastpath.snapshot import Route, Snapshot
 
 
@@ -33,6 +34,7 @@ class RequestContext:
     def __init__(self, exchange: Exchange, record: DecisionRecord, snapshot: "Snapshot", arrived: float) -> None:
         self.exchange = exchange
         self.record = record
+        self.id = record.id.encode()  # as it goes on the wire
         self.snapshot = snapshot  # the one it was admitted under, whatever is published later
         self.arrived = arrived
         self.read_at = arrived  # when the last byte of its body was here
@@ -59,14 +61,14 @@ class RequestContext:
         self.booked: Booking | None = None  # by what the outbox has an intent of it, and room for its end
         self.substitute: str | None = None  # the cheaper model that a budget sent it to
         self.claim: Claim | None = None  # what it holds of its idempotency key
-        self.in_flight = False  # whether its model's gauge counts it
+        self.running: Running | None = None  # its model's gauge, which counts it
         self.settled = False
         self.label: Label | None = None  # of its data; known when its model is
         self.mark = 0  # by which it is known should this worker die, 0: none
         self.mark_place = 0
         self.tiers = EVERY_TIER  # where policies let it go: `fastpath.policy.question`
         self.wanted: Wanted | None = None  # of an endpoint, where endpoints differ
-        self.reply_headers: list[Header] = [(b"x-request-id", self.record.id.encode())]
+        self.reply_headers: list[Header] = [(b"x-request-id", self.id)]
 
     @property
     def dialect(self) -> str:

@@ -1,6 +1,9 @@
+cimport cython
+
 from _native.door cimport Exchange
 from backends.dialects.gist cimport Gists
 from fastpath.context cimport RequestContext
+from fastpath.account.settle cimport settle
 from fastpath.endpoints.decode cimport check_head, decode
 from fastpath.endpoints.paths cimport ApiPath, find
 from fastpath.identity.client cimport ClientAddress
@@ -22,6 +25,7 @@ cdef class Pipeline:
 
     cpdef begin(self, Exchange exchange)
     cpdef proceed(self, RequestContext ctx, bytes body)
+    @cython.locals(delivery=Delivery)
     cpdef Delivery dispatch(self, RequestContext ctx, str model, object call)
     cpdef reserve(self, RequestContext ctx, long long size)
     cpdef refuse(self, RequestContext ctx, object error)
@@ -32,6 +36,7 @@ cdef class Pipeline:
     cdef ApiPath _match(self, RequestContext ctx)
     cdef _read(self, RequestContext ctx, ApiPath path)
     cdef _answer(self, RequestContext ctx, bytes body)
+    cpdef _settle(self, RequestContext ctx)
 
 
 cdef class WholeBody:

@@ -94,10 +94,10 @@ class Pipeline:
             raise errors.unrecordable()
         if ctx.snapshot.desk is not None or ctx.route.tariff is not None:
             limit(ctx, self._runtime)
-        ctx.in_flight = True
-        self._runtime.in_flight[ctx.route.name] = self._runtime.in_flight.get(ctx.route.name, 0) + 1
+        ctx.running = self._runtime.enter(ctx.route.name)
         self._runtime.retries.request()
-        delivery = Delivery(ctx, self._runtime, call, self._settled)
+        delivery = Delivery.__new__(Delivery)
+        delivery.prepare(ctx, self._runtime, call, self._settled)
         if ctx.snapshot is not self.snapshot:
             hold_to(delivery, self.snapshot)
         delivery.start()

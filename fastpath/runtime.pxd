@@ -1,9 +1,12 @@
+cimport cython
+
 from _native.clock cimport Clock
 from fastpath.account.books cimport Books
 from fastpath.explain.recorder cimport Recorder
 from _native.load cimport Load
 from fastpath.observe.budget cimport MemoryBudget
 from fastpath.observe.series cimport RequestSeries
+from fastpath.running cimport Running
 from scheduler.health cimport Health
 from scheduler.retry cimport RetryBudget
 
@@ -31,7 +34,7 @@ cdef class Runtime:
     cdef public object random
     cdef public RequestIds ids
     cdef public set deliveries
-    cdef public dict in_flight
+    cdef public dict running
     cdef public bint draining
     cdef public object idempotency
     cdef public bint degraded
@@ -39,3 +42,6 @@ cdef class Runtime:
     cdef public Recorder decisions
     cdef public object marks
     cdef public object present
+
+    @cython.locals(running=Running)
+    cpdef Running enter(self, str model)

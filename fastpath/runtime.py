@@ -10,6 +10,7 @@ from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.health import HealthNotes
 from fastpath.observe.metrics import Metrics
 from fastpath.observe.series import RequestSeries
+from fastpath.running import Running
 from scheduler.endpoint import EndpointTable
 from scheduler.health import Health
 from scheduler.retry import RetryBudget
@@ -76,7 +77,7 @@ class Runtime:
         self.health = Health(table, notes.changed, notes.slowed, notes.panicked)
         self.ids = RequestIds(clock)
         self.deliveries: set[Delivery] = set()
-        self.in_flight: dict[str, int] = {}
+        self.running: dict[str, Running] = {}  # by model
         self.draining = False
         self.idempotency: Store | None = None  # None: idempotency keys mean nothing here
         self.degraded = False  # something is wrong on this node while traffic goes on
@@ -84,3 +85,11 @@ class Runtime:
         self.decisions: Recorder | None = None  # None: no records of decisions are kept
         self.marks: Marks | None = None  # None: nobody would read them, were this process to die
         self.present: Snapshot | None = None  # by which new requests are decided; None: before the first
+
+    def enter(self, model: str) -> Running:
+        """Counts a request of this model (as routes are named); whoever ends it counts it down."""
+        running = self.running.get(model)
+        if running is None:
+            running = self.running[model] = Running()
+        running.count += 1
+        return running

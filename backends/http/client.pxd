@@ -10,6 +10,9 @@ from backends.http.pool cimport Pool, Waiting
 cdef Py_ssize_t ONE_WRITE
 
 
+cdef class HttpBackend
+
+
 cdef class HttpCall(Waiting):
     cdef HttpBackend _backend
     cdef Call _call
@@ -22,6 +25,8 @@ cdef class HttpCall(Waiting):
     cdef double _marked_at
     cdef double _linger_until
     cdef bint _refreshed
+
+    cpdef prepare(self, HttpBackend backend, Call call, Sink sink, double now)
 
     @cython.locals(call=Call, body=bytes)
     cpdef attach(self, Connection connection)
@@ -49,6 +54,7 @@ cdef class HttpBackend:
     cdef bytes _agent
     cdef dict _heads
 
+    @cython.locals(handle=HttpCall)
     cpdef HttpCall start(self, Call call, Sink sink)
 
     @cython.locals(fixed=bytes)

@@ -29,6 +29,10 @@ class HttpCall(Waiting):
     connection turns out to have died."""
 
     def __init__(self, backend: "HttpBackend", call: Call, sink: Sink, now: float) -> None:
+        self.prepare(backend, call, sink, now)
+
+    def prepare(self, backend: "HttpBackend", call: Call, sink: Sink, now: float) -> None:
+        """What `__init__` does: called from C it needs no tuple of arguments."""
         self._backend = backend
         self._call = call
         self._sink = sink
@@ -207,7 +211,8 @@ class HttpBackend:
         self._heads: dict[tuple[str, str], bytes] = {}
 
     def start(self, call: Call, sink: Sink) -> HttpCall:
-        handle = HttpCall(self, call, sink, self.clock.monotonic())
+        handle = HttpCall.__new__(HttpCall)
+        handle.prepare(self, call, sink, self.clock.monotonic())
         self.calls.add(handle)
         self.pool.acquire(handle)
         return handle

@@ -23,8 +23,8 @@ def settle(ctx: RequestContext, runtime: Runtime) -> None:
     model = None
     if ctx.route is not None:
         model = ctx.route.name
-        if ctx.in_flight:
-            runtime.in_flight[model] -= 1
+        if ctx.running is not None:
+            ctx.running.count -= 1
         record.overhead_us = overhead_us(ctx, now)
         if ctx.terms is not None:
             bill(ctx)

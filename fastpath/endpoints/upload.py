@@ -259,7 +259,7 @@ class Upload:
         head = bytes(self._read)
         if target.model is not None:
             head = head[: span[0]] + target.model.encode() + head[span[1] :]
-        fields = outbound(ctx.exchange.fields, ctx.record.id)
+        fields = outbound(ctx.exchange.fields, ctx.id)
         if ctx.body:
             return Call("POST", ctx.path.upstream, fields, head)
         declared = ctx.exchange.fields.get(b"content-length")

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from fastpath.runtime import Runtime
 
 VIOLATIONS: Final = "fastpath_egress_violations_total"
-_AT_HOME: Final = ("L0", "L1")
 
 
 class EgressViolation(Exception):
@@ -35,7 +34,7 @@ def egress(label: Label | None, place: "Place", masked: "Masked | None" = None) 
     if label is None:
         raise EgressViolation("unknown", place.tier, place.name, "it has no label")
     tier = place.tier
-    if tier not in _AT_HOME:
+    if tier != "L0" and tier != "L1":
         if tier != "L2":
             raise EgressViolation(label.data_class, "unknown", place.name, "there is no such tier")
         if label.data_class != "P2" and not (label.data_class == "P1" and masked is not None):

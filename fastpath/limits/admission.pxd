@@ -20,10 +20,11 @@ cdef class Ticket:
     cdef Held _held
     cdef object _alert
 
+    cpdef prepare(self, Plan plan, Held held, object alert)
     cpdef bint settle(self, double now, long long input, long long output, long long money)
     cpdef bint void(self, double now)
     cpdef mark(self, long long tokens, long long money)
 
 
-@cython.locals(moment=cython.longlong)
+@cython.locals(moment=cython.longlong, ticket=Ticket)
 cpdef admit(Plan plan, double now, double wall, long long input, long long output, long long money, object alert)

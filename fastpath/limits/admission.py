@@ -37,6 +37,10 @@ class Ticket:
     """What an admitted request holds. Dropped, it frees its places and reservations."""
 
     def __init__(self, plan: Plan, held: Held, alert: Alert) -> None:
+        self.prepare(plan, held, alert)
+
+    def prepare(self, plan: Plan, held: Held, alert: Alert) -> None:
+        """What `__init__` does: called from C it needs no look at its arguments."""
         self._plan = plan
         self._held = held
         self._alert = alert
@@ -70,7 +74,9 @@ def admit(plan: Plan, now: float, wall: float, input: int, output: int, money: i
         plan.turn(wall)
     held = plan.limiter.admit(moment, moment + plan.lease, input, output, money)
     if isinstance(held, Held):
-        return Ticket(plan, held, alert)
+        ticket = Ticket.__new__(Ticket)
+        ticket.prepare(plan, held, alert)
+        return ticket
     elsewhere = plan.parts is not None and _miss(plan, held, input + output, money)
     if held.cause == "budget":
         report_exhausted(plan, held.place, alert)

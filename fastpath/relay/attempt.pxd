@@ -47,6 +47,8 @@ cdef class Attempt(Sink):
     cdef public bint over
     cdef public bint late
 
+    cpdef prepare(self, AttemptOwner delivery, Target target, bint usage_asked)
+
     @cython.locals(name=bytes, value=bytes, coding=bytes)
     cpdef Sink head(self, int status, list headers)
     cpdef void write(self, bytes data)

@@ -98,6 +98,10 @@ class Attempt(Sink):
     """One try on one target. Its body is collected, passed on as it comes, relayed as events, or dropped."""
 
     def __init__(self, delivery: AttemptOwner, target: "Target", usage_asked: bool) -> None:
+        self.prepare(delivery, target, usage_asked)
+
+    def prepare(self, delivery: AttemptOwner, target: "Target", usage_asked: bool) -> None:
+        """What `__init__` does: called from C it needs no tuple of arguments."""
         self._delivery = delivery
         self._collected: list[bytes] | None = None
         self._limit = 0
@@ -121,7 +125,7 @@ class Attempt(Sink):
     def head(self, status: int, headers: list[Header]) -> Sink:
         self.status = status
         self.headers = headers
-        if status in ELSEWHERE or status < 200 or 300 <= status < 400 or status >= 500:
+        if status != 200 and (status in ELSEWHERE or status < 200 or 300 <= status < 400 or status >= 500):
             return self._reject(BadStatus(status, _retry_after(headers)))
         coding = b""
         for name, value in headers:

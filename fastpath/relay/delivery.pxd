@@ -1,12 +1,15 @@
+cimport cython
+
 from _native.rates cimport nano_text
 from _native.relay cimport Sink, StreamFilter
 from backends.call cimport Call
 from backends.dialects.usage cimport Usage, read_usage, usage_at
 from fastpath.context cimport RequestContext
+from fastpath.guard.egress cimport egress
 from fastpath.guard.label cimport Label
 from fastpath.relay.attempt cimport Attempt, AttemptOwner
 from fastpath.relay.caller cimport explain, lasting, stored, usage_wanted
-from fastpath.relay.fields cimport inbound
+from fastpath.relay.fields cimport inbound, outbound
 from fastpath.route.asked cimport tokens_to_read
 from fastpath.route.choose cimport choose
 from fastpath.runtime cimport Runtime
@@ -41,6 +44,7 @@ cdef class Delivery(AttemptOwner):
     cdef double _marked_at
     cdef bint _asks_usage
 
+    cpdef prepare(self, RequestContext ctx, Runtime runtime, object call, object settle)
     cdef tuple _hold_to(self, tuple left, tuple admitted)
     cpdef start(self)
     cpdef fault(self, object error)
@@ -54,6 +58,7 @@ cdef class Delivery(AttemptOwner):
     cdef _note_overdue(self, Attempt attempt, double now)
     cdef _note_heard(self, Attempt attempt, double now)
     cdef _dispatch_well(self, Target target, double now)
+    @cython.locals(attempt=Attempt)
     cdef bint _dispatch(self, Target target) except -1
     cpdef reported(self, Attempt attempt, bytes load)
     cpdef attempt_failed(self, Attempt attempt, object error)
@@ -91,4 +96,5 @@ cdef class Delivery(AttemptOwner):
     cdef bint _believe(self, Usage usage) except -1
 
 
+@cython.locals(call=Call)
 cpdef Call make_call(Delivery delivery, Target target)

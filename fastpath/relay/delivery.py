@@ -58,6 +58,10 @@ class Delivery(AttemptOwner):
     """Delivers one request's answer. A Source to the caller's Sink: whichever attempt runs is paused and resumed."""
 
     def __init__(self, ctx: RequestContext, runtime: "Runtime", call: CallMaker, settle: Settle) -> None:
+        self.prepare(ctx, runtime, call, settle)
+
+    def prepare(self, ctx: RequestContext, runtime: "Runtime", call: CallMaker, settle: Settle) -> None:
+        """What `__init__` does: called from C it needs no tuple of arguments (400 instructions)."""
         self.ctx = ctx
         assert self.ctx.route is not None
         assert self.ctx.path is not None
@@ -212,7 +216,8 @@ class Delivery(AttemptOwner):
             return False
         record = self.ctx.record
         call = self._make_call(self, target)
-        attempt = Attempt(self, target, self.asks_usage(target))
+        attempt = Attempt.__new__(Attempt)
+        attempt.prepare(self, target, self.asks_usage(target))
         self._attempt = attempt
         record.attempts += 1
         record.endpoint, record.tier = target.name, target.tier
@@ -687,5 +692,7 @@ def make_call(delivery: Delivery, target: "Target") -> Call:
         edits.append(ask_usage(members))
     if edits:
         body = splice(body, edits)
-    fields = outbound(ctx.exchange.fields, ctx.record.id)
-    return Call("POST", ctx.path.upstream, fields, body, None, None, not stored(ctx))
+    fields = outbound(ctx.exchange.fields, ctx.id)
+    call = Call.__new__(Call)
+    call.prepare("POST", ctx.path.upstream, fields, body, None, None, not stored(ctx))
+    return call

@@ -42,9 +42,9 @@ STREAM_FIELDS: tuple[Header, ...] = (
 )
 
 
-def outbound(fields: Mapping[bytes, bytes], request_id: str) -> bytes:
+def outbound(fields: Mapping[bytes, bytes], request_id: bytes) -> bytes:
     """The caller's fields that the model server may see, and our request id, as they go on the wire."""
-    return write_fields(b"x-request-id", request_id.encode("ascii"), fields, TO_UPSTREAM)
+    return write_fields(b"x-request-id", request_id, fields, TO_UPSTREAM)
 
 
 def inbound(headers: list[Header]) -> list[Header]:

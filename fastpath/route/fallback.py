@@ -49,8 +49,9 @@ def move(ctx: RequestContext, name: str, runtime: Runtime) -> bool:
         return False
     entered = ctx.route
     assert entered is not None
-    runtime.in_flight[route.name] -= 1
-    runtime.in_flight[entered.name] = runtime.in_flight.get(entered.name, 0) + 1
+    assert ctx.running is not None
+    ctx.running.count -= 1
+    ctx.running = runtime.enter(entered.name)
     runtime.metrics.count("fastpath_model_fallbacks_total", (route.name, entered.name))
     ctx.reply_headers.append((SUBSTITUTE, entered.name.encode()))
     _keep_last(ctx)

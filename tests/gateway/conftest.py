@@ -38,7 +38,7 @@ class Quiet:
         backends = [*self._app._backends.values(), *self._app._retired]
         return {
             "deliveries": len(runtime.deliveries),
-            "models": sum(runtime.in_flight.values()),
+            "models": sum(running.count for running in runtime.running.values()),
             "slots": sum(runtime.table.in_flight),
             "memory": runtime.budget._used,
             "calls": sum(len(backend.calls) for backend in backends),

@@ -360,7 +360,7 @@ async def test_an_exception_in_an_attempt_is_a_500_and_leaks_nothing(
     def fail(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("fastpath.relay.delivery.outbound", fail)
+    monkeypatch.setattr("fastpath.relay.delivery.ask_usage", fail)
     reply = await served.ask(chat(stream=True))
     assert (reply.status, reply.error["code"]) == (500, "internal_error")
     assert [str(error) for error in reported] == ["a bug"]

@@ -1,0 +1,2 @@
+cdef class Running:
+    cdef public long long count
