@@ -5,7 +5,9 @@
 """
 
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
 
 
 cdef enum ParserState:
@@ -32,7 +34,10 @@ cdef struct Lines:
 cpdef bytes length_field(long long size)
 cpdef bytes write_request(bytes fixed, bytes fields, long long length, bytes body)
 cpdef bytes write_fields(bytes name, bytes value, dict fields, tuple names)
-cdef char* put(char* out, bytes piece) noexcept
+
+cdef inline char* put(char* out, bytes piece) noexcept:
+    memcpy(out, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
+    return out + PyBytes_GET_SIZE(piece)
 
 
 cdef class FieldNames:

@@ -317,11 +317,6 @@ cdef char* put_field(char* out, bytes name, bytes value) noexcept:
     return out + 2
 
 
-cdef char* put(char* out, bytes piece) noexcept:
-    memcpy(out, PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
-    return out + PyBytes_GET_SIZE(piece)
-
-
 cdef Py_ssize_t _write_length(char* out, long long size) except -1:
     """Writes `content-length: <size>` and its line end; how many bytes that took."""
     cdef char[20] digits

@@ -37,10 +37,13 @@ cdef unsigned long long[10] UNITS = [1, 10, 100, 1000, 10000, 100000, 1000000, 1
 cdef bint is_plain(const unsigned char* p, Py_ssize_t size) noexcept nogil:
     """Whether a string may be copied as it is."""
     cdef Py_ssize_t i = 0
-    while size - i >= 8:
-        if fp_escape_stops(fp_load(p + i)):
-            return False
-        i += 8
+    if size >= 8:
+        while i < size:
+            i = min(i, size - 8)  # the last eight overlap those before
+            if fp_escape_stops(fp_load(p + i)):
+                return False
+            i += 8
+        return True
     while i < size:
         if p[i] < 0x20 or p[i] == 0x22 or p[i] == 0x5C:
             return False

@@ -5,6 +5,7 @@ from fastpath.account.held cimport Held
 from fastpath.account.tariff cimport Terms
 from fastpath.endpoints.paths cimport ApiPath
 from fastpath.guard.label cimport Label
+from fastpath.identity.known cimport Known
 from fastpath.limits.admission cimport Ticket
 from fastpath.record cimport DecisionRecord
 from fastpath.running cimport Running
@@ -18,6 +19,8 @@ cdef class RequestContext:
     cdef readonly Snapshot snapshot
     cdef public ApiPath path
     cdef public object key
+    cdef public Known known
+    cdef public object account
     cdef public Route route
     cdef public Gist gist
     cdef public Members members
@@ -47,3 +50,5 @@ cdef class RequestContext:
     cdef public Label label
     cdef public object wanted
     cdef readonly list reply_headers
+
+    cpdef prepare(self, Exchange exchange, DecisionRecord record, Snapshot snapshot, double arrived)

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from backends.dialects.gist import Gist
     from backends.dialects.openai import Edit
     from fastpath.account.held import Held
-    from fastpath.account.tariff import Terms
+    from fastpath.account.tariff import Account, Terms
     from fastpath.account.wording import Booking
     from fastpath.endpoints.paths import ApiPath
     from fastpath.guard.label import Label
     from fastpath.idempotency.claim import Claim
     from fastpath.identity.keys import Key
+    from fastpath.identity.known import Known
     from fastpath.limits.admission import Ticket
     from fastpath.money.estimate import Sample
     from fastpath.route.wanted import Wanted
@@ -32,6 +33,10 @@ class RequestContext:
     """Working state of one request. Times are monotonic seconds."""
 
     def __init__(self, exchange: Exchange, record: DecisionRecord, snapshot: "Snapshot", arrived: float) -> None:
+        self.prepare(exchange, record, snapshot, arrived)
+
+    def prepare(self, exchange: Exchange, record: DecisionRecord, snapshot: "Snapshot", arrived: float) -> None:
+        """What `__init__` does: called from C it needs no look at its arguments."""
         self.exchange = exchange
         self.record = record
         self.id = record.id.encode()  # as it goes on the wire
@@ -41,6 +46,8 @@ class RequestContext:
         self.upstream = 0.0  # seconds that attempts took, from their first byte out to their end
         self.path: ApiPath | None = None
         self.key: Key | None = None
+        self.known: Known | None = None  # the same, as stages look at it; None: look at the key
+        self.account: Account | None = None  # by which it is billed, once that was looked up
         self.route: Route | None = None
         self.body: bytes = b""
         self.reserved = 0  # bytes of the body in the worker's memory budget

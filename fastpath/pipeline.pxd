@@ -7,12 +7,17 @@ from fastpath.account.settle cimport settle
 from fastpath.endpoints.decode cimport check_head, decode
 from fastpath.endpoints.paths cimport ApiPath, find
 from fastpath.identity.client cimport ClientAddress
+from fastpath.identity.known cimport Acquaintances
 from fastpath.identity.stage cimport identify
 from fastpath.limits.stage cimport limit
+from fastpath.record cimport DecisionRecord
 from fastpath.relay.delivery cimport Delivery
 from fastpath.route.stage cimport route
 from fastpath.runtime cimport Runtime
 from fastpath.snapshot cimport Snapshot
+
+
+cdef class WholeBody
 
 
 cdef class Pipeline:
@@ -20,6 +25,7 @@ cdef class Pipeline:
     cdef object _report
     cdef object _settled
     cdef Gists _gists
+    cdef Acquaintances _acquaintances
     cdef readonly Snapshot snapshot
     cdef ClientAddress _client
 
@@ -32,8 +38,12 @@ cdef class Pipeline:
     cpdef fail(self, RequestContext ctx, object error)
     cdef _admit(self, RequestContext ctx)
     cdef bytes _reply_of(self, RequestContext ctx, ApiPath path)
+
+    @cython.locals(record=DecisionRecord, ctx=RequestContext)
     cdef RequestContext _open(self, Exchange exchange)
     cdef ApiPath _match(self, RequestContext ctx)
+
+    @cython.locals(taker=WholeBody)
     cdef _read(self, RequestContext ctx, ApiPath path)
     cdef _answer(self, RequestContext ctx, bytes body)
     cpdef _settle(self, RequestContext ctx)
@@ -42,3 +52,5 @@ cdef class Pipeline:
 cdef class WholeBody:
     cdef Pipeline _pipeline
     cdef RequestContext _ctx
+
+    cpdef prepare(self, Pipeline pipeline, RequestContext ctx)

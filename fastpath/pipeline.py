@@ -20,6 +20,7 @@ from fastpath.explain.stage import Inquiry
 from fastpath.idempotency.caller import HEADER as IDEMPOTENCY_KEY
 from fastpath.idempotency.stage import Keyed
 from fastpath.identity.client import ClientAddress
+from fastpath.identity.known import Acquaintances
 from fastpath.identity.recall import hold_to, recheck
 from fastpath.identity.stage import identify
 from fastpath.limits.stage import limit
@@ -39,6 +40,7 @@ class Pipeline:
         self._report = report
         self._settled = self._settle
         self._gists = Gists()
+        self._acquaintances = Acquaintances()
         self.publish(snapshot)
 
     def publish(self, snapshot: Snapshot) -> None:
@@ -57,6 +59,8 @@ class Pipeline:
         path = self._match(ctx)
         if not path.is_open:
             identify(ctx)
+            if ctx.key is not None:
+                ctx.known = self._acquaintances.of(ctx.key)
         if path.has_body:
             check_head(ctx, path)
             self._read(ctx, path)
@@ -128,7 +132,8 @@ class Pipeline:
 
     def _open(self, exchange: Exchange) -> RequestContext:
         label = exchange.fields.get(b"x-request-id")
-        record = DecisionRecord(
+        record = DecisionRecord.__new__(DecisionRecord)
+        record.prepare(
             self._runtime.ids.next(),
             self._runtime.clock.now(),
             exchange.method,
@@ -136,7 +141,9 @@ class Pipeline:
             self._client.of(exchange),
             label[:128].decode("latin-1") if label is not None else None,
         )
-        return RequestContext(exchange, record, self.snapshot, self._runtime.clock.monotonic())
+        ctx = RequestContext.__new__(RequestContext)
+        ctx.prepare(exchange, record, self.snapshot, self._runtime.clock.monotonic())
+        return ctx
 
     def _match(self, ctx: RequestContext) -> ApiPath:
         path = find(ctx.exchange.path)
@@ -159,7 +166,9 @@ class Pipeline:
             upload = Upload(ctx, self, limit)
             upload.source = ctx.exchange.read_pieces(limit, patience, upload)
             return
-        ctx.exchange.read(limit, patience, WholeBody(self, ctx))
+        taker = WholeBody.__new__(WholeBody)
+        taker.prepare(self, ctx)
+        ctx.exchange.read(limit, patience, taker)
 
     def reserve(self, ctx: RequestContext, size: int) -> None:
         """Counts a body in the memory budget until the request is settled. Raises 503 when there is no room."""
@@ -223,7 +232,8 @@ class Pipeline:
 class WholeBody:
     """Waits for the body of one JSON request. A BodyTaker."""
 
-    def __init__(self, pipeline: Pipeline, ctx: RequestContext) -> None:
+    def prepare(self, pipeline: Pipeline, ctx: RequestContext) -> None:
+        """In place of `__init__`: called from C it needs no look at its arguments."""
         self._pipeline = pipeline
         self._ctx = ctx
 

@@ -44,5 +44,6 @@ cdef class DecisionRecord:
     cdef public double total_ms
     cdef public bytes prompt_hash
 
+    cpdef prepare(self, str id, double ts, str method, str path, str client, str label)
     cpdef long long prompt_estimate(self)
     cpdef write_line(self, JsonLines line)

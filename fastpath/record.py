@@ -20,6 +20,10 @@ class DecisionRecord:
     """One line of the access log, and later of the outbox. Times: ts is Unix seconds, *_ms milliseconds."""
 
     def __init__(self, id: str, ts: float, method: str, path: str, client: str, label: str | None = None) -> None:
+        self.prepare(id, ts, method, path, client, label)
+
+    def prepare(self, id: str, ts: float, method: str, path: str, client: str, label: str | None) -> None:
+        """What `__init__` does: called from C it needs no look at its arguments."""
         self.id = id
         self.ts = ts
         self.method = method

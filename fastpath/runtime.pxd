@@ -1,6 +1,7 @@
 cimport cython
 
 from _native.clock cimport Clock
+from _native.ids cimport RequestIds
 from fastpath.account.books cimport Books
 from fastpath.explain.recorder cimport Recorder
 from _native.load cimport Load
@@ -9,15 +10,6 @@ from fastpath.observe.series cimport RequestSeries
 from fastpath.running cimport Running
 from scheduler.health cimport Health
 from scheduler.retry cimport RetryBudget
-
-
-cdef class RequestIds:
-    cdef Clock _clock
-    cdef str _pool
-    cdef str _head
-    cdef Py_ssize_t _at
-
-    cpdef str next(self)
 
 
 cdef class Runtime:

@@ -1,11 +1,11 @@
 """What all requests of one worker share: passed down from the composition root, reached for by nobody."""
 
 import asyncio
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from _native.clock import Clock
+from _native.ids import RequestIds
 from fastpath.observe.budget import MemoryBudget
 from fastpath.observe.health import HealthNotes
 from fastpath.observe.metrics import Metrics
@@ -29,24 +29,6 @@ class Records(Protocol):
     """Takes finished records; never blocks."""
 
     def put(self, record: "DecisionRecord") -> None: ...
-
-
-class RequestIds:
-    """128-bit request ids: the millisecond (48 bits) in which a batch of 256 was drawn, and 80 bits of the kernel's
-    generator, one system call for all of them. In order of time, because books and their indexes are kept by them."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._pool = self._head = ""
-        self._at = 0
-
-    def next(self) -> str:
-        if self._at >= len(self._pool):
-            self._pool = os.urandom(256 * 10).hex()
-            self._head = f"req_{int(self._clock.now() * 1000) & 0xFFFF_FFFF_FFFF:012x}"
-            self._at = 0
-        self._at += 20
-        return self._head + self._pool[self._at - 20 : self._at]
 
 
 class Runtime:

@@ -9,7 +9,7 @@ from fastpath.record cimport DecisionRecord
 from fastpath.snapshot cimport Route
 
 
-@cython.locals(route=Route, path=ApiPath, record=DecisionRecord, tariff=Tariff, plain=bint, accounts=Accounts)
+@cython.locals(route=Route, path=ApiPath, record=DecisionRecord, tariff=Tariff, plain=bint, accounts=Accounts, lane=Lane)
 cpdef hold(RequestContext ctx)
 
 

@@ -42,11 +42,11 @@ def hold(ctx: RequestContext) -> None:
         if not plain or not _hold_by_lane(ctx, _FREE):
             ctx.held = _held(_reserve(ctx, _NO_CLAMP, Bounds(), None), 0, None)
         return
-    accounts = ctx.snapshot.accounts
-    key = (record.model or route.name, path, accounts.of(ctx.key))
-    lane = tariff.lanes.get(key, record.ts) if plain else None
+    accounts, name = ctx.snapshot.accounts, record.model or route.name
+    ctx.account = accounts.of(ctx.key)
+    lane = tariff.lane(name, path, ctx.account, record.ts) if plain else None
     if lane is None or not _hold_by_lane(ctx, lane):
-        _look_closer(ctx, tariff, key)
+        _look_closer(ctx, tariff, (name, path, ctx.account))
 
 
 def _is_plain(ctx: RequestContext) -> bool:

@@ -1,3 +1,5 @@
+cimport cython
+
 from _native.rates cimport Rates
 
 
@@ -24,9 +26,24 @@ cdef class Days:
     cdef double _until
     cdef dict _kept
 
+    cpdef double day(self, double at) except? -2
     cpdef object get(self, object key, double at)
     cpdef put(self, object key, object value, double at)
     cdef _turn(self, double at)
+
+
+cdef Terms _NO_TERMS
+
+
+cdef class Recent:
+    cdef public object path
+    cdef public str path_name
+    cdef public double path_day
+    cdef public object lane
+    cdef public object target
+    cdef public str target_name
+    cdef public double target_day
+    cdef public Terms terms
 
 
 cdef class Tariff:
@@ -39,4 +56,13 @@ cdef class Tariff:
     cdef Days _terms
     cdef readonly Days lanes
 
+    cdef dict _recent
+
+    @cython.locals(recent=Recent)
     cpdef Terms terms(self, object target, str name, object account, double at)
+
+    @cython.locals(recent=Recent)
+    cpdef object lane(self, str name, object path, object account, double at)
+
+    @cython.locals(recent=Recent)
+    cdef Recent _of(self, object account)

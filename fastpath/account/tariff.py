@@ -21,6 +21,8 @@ from fastpath.money.row import name_version
 from fastpath.settings import Endpoint, Key, Model, ModelClamp, Settings
 
 if TYPE_CHECKING:
+    from fastpath.account.held import Lane
+    from fastpath.endpoints.paths import ApiPath
     from fastpath.snapshot import Target
 
 _DOLLARS = "USD"
@@ -117,6 +119,9 @@ def rates_of(price: Price, markup_ppm: int = 0) -> Rates | None:
         return None
 
 
+_NO_TERMS = Terms()
+
+
 class Days:
     """What is remembered until the day (UTC) is over, when prices and rates may change."""
 
@@ -136,11 +141,29 @@ class Days:
             self._kept.clear()
         self._kept[key] = value
 
+    def day(self, at: float) -> float:
+        """When the day that is remembered began (Unix seconds), -1 where `at` is not of it."""
+        return self._since if self._since <= at < self._until else -1.0
+
     def _turn(self, at: float) -> None:
         if not self._since <= at < self._until:
             self._since = at - at % DAY
             self._until = self._since + DAY
             self._kept.clear()
+
+
+class Recent:
+    """What was found last for one account: of one path and one endpoint, which are mostly the only ones."""
+
+    def __init__(self) -> None:
+        self.path: ApiPath | None = None
+        self.path_name = ""
+        self.path_day = 0.0
+        self.lane: Lane | None = None
+        self.target: Target | None = None
+        self.target_name = ""
+        self.target_day = 0.0
+        self.terms = _NO_TERMS
 
 
 class Tariff:
@@ -156,6 +179,7 @@ class Tariff:
         self._rates: RateTable = catalog.rates
         self._terms: Days = Days()
         self.lanes: Days = Days()  # `hold` keeps what it finds here
+        self._recent: dict[Account, Recent] = {}
 
     @staticmethod
     def of(model: Model, catalog: Catalog) -> "Tariff | None":
@@ -165,12 +189,34 @@ class Tariff:
 
     def terms(self, target: "Target", name: str, account: Account, at: float) -> Terms:
         """name: the model's, as the caller knows it. Raises CurrencyError where the bill's currency has no rate."""
+        recent = self._of(account)
+        if recent.target is target and recent.target_name == name and recent.target_day == self._terms.day(at):
+            return recent.terms
         key = (target, name, account)
         found: Terms | None = self._terms.get(key, at)
         if found is None:
             found = self._find(target, name, account, at)
             self._terms.put(key, found, at)
+        recent.target, recent.target_name, recent.target_day, recent.terms = target, name, self._terms.day(at), found
         return found
+
+    def lane(self, name: str, path: "ApiPath", account: Account, at: float) -> "Lane | None":
+        """What `hold` keeps for such requests, None: nothing yet."""
+        recent = self._of(account)
+        if recent.path is path and recent.path_name == name and recent.path_day == self.lanes.day(at):
+            return recent.lane
+        found: Lane | None = self.lanes.get((name, path, account), at)
+        if found is not None:
+            recent.path, recent.path_name, recent.path_day, recent.lane = path, name, self.lanes.day(at), found
+        return found
+
+    def _of(self, account: Account) -> "Recent":
+        recent = self._recent.get(account)
+        if recent is None:
+            if len(self._recent) >= MOST_KEPT:
+                self._recent.clear()
+            recent = self._recent[account] = Recent()
+        return recent
 
     def _find(self, target: "Target", name: str, account: Account, at: float) -> Terms:
         offer = _offer(target, name, at)

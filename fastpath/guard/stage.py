@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 def classify(ctx: "RequestContext", snapshot: "Snapshot", route: "Route") -> None:
     """Labels a request by the words of a snapshot and its model's route there, on top of what is known of it."""
-    key = ctx.key
+    key, known = ctx.key, ctx.known
     before = ctx.label
     said = ctx.record.data_class if before is None or not before.assumed else None
-    label = snapshot.classes.label(said, key.tenant if key is not None else None, route.data_class)
+    tenant = known.tenant if known is not None else (key.tenant if key is not None else None)
+    label = snapshot.classes.label(said, tenant, route.data_class)
     if before is None:
         ctx.label = label
         ctx.record.data_class = label.data_class

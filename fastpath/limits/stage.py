@@ -56,7 +56,7 @@ def _standing(ctx: RequestContext, desk: Desk) -> Standing:
     """How the caller stands with the model it asked for, or with the cheaper one that its budget sends it to."""
     route = ctx.route
     assert route is not None
-    caller = caller_of(ctx.key)
+    caller = caller_of(ctx.key) if ctx.known is None else ctx.known.caller
     standing = desk.standing(caller, route.name)
     cheaper = standing.substitute(ctx.record.ts)
     if cheaper is None:

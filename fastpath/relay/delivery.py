@@ -222,8 +222,9 @@ class Delivery(AttemptOwner):
         record.attempts += 1
         record.endpoint, record.tier = target.name, target.tier
         if self._route.tariff is not None:
-            account = self.ctx.snapshot.accounts.of(self.ctx.key)
-            self.ctx.terms = self._route.tariff.terms(target, record.model or "", account, record.ts)
+            if self.ctx.account is None:
+                self.ctx.account = self.ctx.snapshot.accounts.of(self.ctx.key)
+            self.ctx.terms = self._route.tariff.terms(target, record.model or "", self.ctx.account, record.ts)
         if self._runtime.books is not None and not self._runtime.books.intend(self.ctx, target):
             record.attempts -= 1
             self._attempt = None

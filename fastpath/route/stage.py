@@ -9,7 +9,8 @@ from fastpath.snapshot import may_use
 def route(ctx: RequestContext, model: str) -> None:
     """Sets ctx.route. Raises 404 in one and the same form for models unknown and models out of the key's scope."""
     found = ctx.snapshot.route(model)
-    if found is None or not may_use(ctx.key, model):
+    known = ctx.known
+    if found is None or not (may_use(ctx.key, model) if known is None else known.may_use(model)):
         raise errors.unknown_model(model)
     ctx.route = found
     ctx.asked = ctx.record.model = model
