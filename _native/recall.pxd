@@ -16,8 +16,11 @@ cdef class Recall:
     cdef Py_ssize_t most
     cdef dict intents
     cdef dict ends
+    cdef dict same
 
     cpdef object read(self, bytes data)
+    cpdef tuple read_all(self, list found, object apart)
     cdef object read_intent(self, Place* place, bytes data)
     cdef object read_end(self, Place* place, bytes data)
-    cdef object keep(self, dict known, bytes key, tuple shared)
+    cdef object one(self, object value)
+    cdef tuple keep(self, dict known, bytes key, tuple shared)

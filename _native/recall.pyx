@@ -125,7 +125,7 @@ cdef class Recall:
         self.decode = decode
         self.intent, self.closing, self.attempt, self.usage = kinds
         self.most = most
-        self.intents, self.ends = {}, {}
+        self.intents, self.ends, self.same = {}, {}, {}
 
     cpdef object read(self, bytes data):
         cdef Place place
@@ -140,6 +140,22 @@ cdef class Recall:
             elif place.at[0] == END_HEAD and place.at[1] == 3:
                 found = self.read_end(&place, data)
         return self.decode(data) if found is None else found
+
+    cpdef tuple read_all(self, list found, object apart):
+        cdef list facts = [], payloads = [], others = []
+        cdef bytes payload
+        for entry in found:
+            payload = (<tuple?> entry)[1]
+            try:
+                message = self.read(payload)
+            except (ValueError, RecursionError):
+                message = None
+            if message is None or type(message) is apart:
+                others.append((payload, message))
+            else:
+                facts.append(message)
+                payloads.append(payload)
+        return facts, payloads, others
 
     cdef object read_intent(self, Place* place, bytes data):
         """None: it is not written as we write it, so it is decoded as whatever it is."""
@@ -165,15 +181,17 @@ cdef class Recall:
         found = self.intents.get(key)
         if found is None:
             fact = self.decode(data)
-            return self.keep(
+            if PyBytes_GET_SIZE(key) > LONGEST:
+                return fact
+            found = self.keep(
                 self.intents, key,
-                (fact, fact.payer, fact.model, fact.endpoint, fact.price, fact.markup_ppm, fact.charge, fact.currency,
-                 fact.rate),
+                (self.one(fact.payer), self.one(fact.model), self.one(fact.endpoint), self.one(fact.price),
+                 fact.markup_ppm, self.one(fact.charge), self.one(fact.currency), self.one(fact.rate)),
             )
         known = <tuple> found
         return self.intent(
-            PyBytes_FromStringAndSize(<const char*> request, ID_SIZE), attempt, ts, known[1], known[2], known[3],
-            known[4], known[5], reserved, estimate, most, known[6], known[7], known[8],
+            PyBytes_FromStringAndSize(<const char*> request, ID_SIZE), attempt, ts, known[0], known[1], known[2],
+            known[3], known[4], reserved, estimate, most, known[5], known[6], known[7],
         )
 
     cdef object read_end(self, Place* place, bytes data):
@@ -213,24 +231,31 @@ cdef class Recall:
         found = self.ends.get(key)
         if found is None:
             fact = self.decode(data)
-            return self.keep(
+            if PyBytes_GET_SIZE(key) > LONGEST:
+                return fact
+            found = self.keep(
                 self.ends, key,
-                (fact, fact.payer, fact.attempts[0].endpoint, fact.status, fact.outcome, fact.model, fact.path),
+                (self.one(fact.payer), self.one(fact.attempts[0].endpoint), fact.status, self.one(fact.outcome),
+                 self.one(fact.model), self.one(fact.path)),
             )
         known = <tuple> found
         usage = self.usage(
             parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], parts[6], parts[7], parts[8]
         )
-        attempt = self.attempt(number, known[2], usage, estimated != 0, disputed != 0, delivered != 0)
+        attempt = self.attempt(number, known[1], usage, estimated != 0, disputed != 0, delivered != 0)
         return self.closing(
-            PyBytes_FromStringAndSize(<const char*> request, ID_SIZE), ts, known[1], (attempt,), known[3], known[4],
-            known[5], known[6],
+            PyBytes_FromStringAndSize(<const char*> request, ID_SIZE), ts, known[0], (attempt,), known[2], known[3],
+            known[4], known[5],
         )
 
-    cdef object keep(self, dict known, bytes key, tuple shared):
-        """Remembers what was decoded, whose first is the fact; forgets all when there is too much of it."""
+    cdef object one(self, object value):
+        """The first that was equal to it: what is the same in records that differ elsewhere is one object, too."""
+        return self.same.setdefault(value, value)
+
+    cdef tuple keep(self, dict known, bytes key, tuple shared):
+        """Remembers what was decoded, and gives it; forgets all when there is too much of it."""
         if len(known) >= self.most:
             known.clear()
-        if PyBytes_GET_SIZE(key) <= LONGEST:
-            known[key] = shared
-        return shared[0]
+            self.same.clear()
+        known[key] = shared
+        return shared

@@ -6,7 +6,7 @@ fact that cannot is set aside with a reason; its neighbours are not held up. Pur
 
 from collections.abc import Iterable
 from math import isfinite
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 from msgspec.structs import astuple
@@ -25,7 +25,8 @@ _MOST_MARKUP: Final = 1_000_000_000  # ppm: a thousand times the price
 class Docket:
     """What is known of one request. The first Intent of an attempt counts, the last Mark, the first End.
 
-    There are thousands at once, and nearly all have one Intent and no Mark: so tuples, which are made anew.
+    There are thousands at once, and nearly all have one Intent and no Mark: so tuples, which are made anew. `first` and
+    `last`: the fields of the first Intent and of the End, where somebody has taken them out.
     """
 
     def __init__(self, request: bytes) -> None:
@@ -33,6 +34,8 @@ class Docket:
         self.intents: tuple[Intent, ...] = ()
         self.marks: tuple[Mark, ...] = ()
         self.end: End | None = None
+        self.first: tuple[Any, ...] | None = None
+        self.last: tuple[Any, ...] | None = None
 
     @classmethod
     def of(cls, fact: Fact) -> Self:
@@ -50,6 +53,15 @@ class Docket:
             self.marks = (*[known for known in self.marks if known.attempt != fact.attempt], fact)
         elif type(fact) is End and self.end is None:
             self.end = fact
+
+    def take(self, fact: Fact, values: tuple[Any, ...]) -> None:
+        """Takes note of one more, of which the fields are known."""
+        if type(fact) is Intent:
+            if not self.intents:
+                self.first = values
+        elif self.end is None:
+            self.last = values
+        self.add(fact)
 
     def facts(self) -> list[Fact]:
         """All of them, in their natural order."""
@@ -78,7 +90,10 @@ def sort_facts(facts: Iterable[Fact], now: float, late: float) -> tuple[dict[byt
         docket = dockets.get(request)
         if docket is None:
             docket = dockets[request] = Docket(request)
-        docket.add(fact)
+        if judge.values is not None:
+            docket.take(fact, judge.values)
+        else:
+            docket.add(fact)
     return dockets, rejected
 
 
@@ -86,7 +101,8 @@ class Judge:
     """Says why a fact cannot be booked. Types were checked when it was decoded, values are checked here.
 
     now: Unix seconds; late: seconds around it. It remembers prices and payers, which are the same in most facts of a
-    batch; where a reader gives them as one object (`_native.recall`), that takes no look into them.
+    batch; where a reader gives them as one object (`_native.recall`), that takes no look into them. `values`: fields
+    of the Intent or End that was judged last, None of a Mark.
     """
 
     def __init__(self, now: float, late: float) -> None:
@@ -95,8 +111,11 @@ class Judge:
         self._price: Price | None = None  # the last one, and what was wrong with it
         self._price_fault: str | None = None
         self._prices: dict[Price, str | None] = {}
-        # By the identity of a payer, which is kept with it: the texts beside it, and what is wrong with any of them.
-        self._named: dict[int, tuple[Payer, str, str, str, str | None]] = {}
+        self.values: tuple[Any, ...] | None = None
+        # By the identity of a payer, which is kept with it: the texts beside it in an Intent or End, and what is wrong
+        # with any of them.
+        self._sent: dict[int, tuple[Payer, str, str, str, str | None]] = {}
+        self._ended: dict[int, tuple[Payer, str, str, str, str | None]] = {}
 
     def find_fault(self, fact: Fact) -> str | None:
         """None: it can be booked."""
@@ -105,12 +124,14 @@ class Judge:
         if type(fact) is Intent:
             return self._fault_of_intent(fact)
         if type(fact) is Mark:
+            self.values = None
             return _fault_of_attempt(fact.attempt)
         assert type(fact) is End
         return self._fault_of_end(fact)
 
     def _fault_of_intent(self, fact: Intent) -> str | None:
-        _, attempt, ts, payer, model, endpoint, price, markup, reserved, estimate, _, charge, bill, rate = astuple(fact)
+        values = self.values = astuple(fact)
+        _, attempt, ts, payer, model, endpoint, price, markup, reserved, estimate, _, charge, bill, rate = values
         if not 0 <= reserved <= MOST_NANO:
             return "the reservation is no amount"
         if not -1_000_000 <= markup <= _MOST_MARKUP:
@@ -120,16 +141,17 @@ class Judge:
         fault = _fault_of_attempt(attempt) or self._fault_of_price(price) or self._fault_of_price(charge)
         if fault is None and (bill or rate is not None):
             fault = _fault_of_rate(price if charge is None else charge, bill, rate)
-        return fault or self._fault_of_names(payer, model, endpoint, "") or self._fault_of_time(ts)
+        return fault or _fault_of_names(self._sent, payer, model, endpoint, "") or self._fault_of_time(ts)
 
     def _fault_of_end(self, fact: End) -> str | None:
-        _, ts, payer, attempts, status, outcome, model, path = astuple(fact)
+        values = self.values = astuple(fact)
+        _, ts, payer, attempts, status, outcome, model, path = values
         fault = _fault_of_attempts(attempts)
         if fault is not None:
             return fault
         if not 0 <= status <= 999:
             return "the status is no status"
-        return self._fault_of_names(payer, outcome, model, path) or self._fault_of_time(ts)
+        return _fault_of_names(self._ended, payer, outcome, model, path) or self._fault_of_time(ts)
 
     def _fault_of_price(self, price: Price | None) -> str | None:
         if price is None:
@@ -140,16 +162,19 @@ class Judge:
             self._price, self._price_fault = price, self._prices[price]
         return self._price_fault
 
-    def _fault_of_names(self, payer: Payer, one: str, two: str, three: str) -> str | None:
-        known = self._named.get(id(payer))
-        if known is None or known[1] != one or known[2] != two or known[3] != three:
-            known = (payer, one, two, three, _fault_of_texts((*astuple(payer), one, two, three)))
-            self._named[id(payer)] = known
-        return known[4]
-
     def _fault_of_time(self, ts: float) -> str | None:
         near = isfinite(ts) and abs(self._now - ts) <= self._late
         return None if near else "its time is too far from now"
+
+
+def _fault_of_names(
+    judged: dict[int, tuple[Payer, str, str, str, str | None]], payer: Payer, one: str, two: str, three: str
+) -> str | None:
+    known = judged.get(id(payer))
+    if known is None or known[1] != one or known[2] != two or known[3] != three:
+        known = (payer, one, two, three, _fault_of_texts((*astuple(payer), one, two, three)))
+        judged[id(payer)] = known
+    return known[4]
 
 
 def _fault_of_rate(price: Price | None, currency: str, rate: Rate | None) -> str | None:

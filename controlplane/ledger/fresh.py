@@ -69,16 +69,16 @@ async def write_fresh(plains: Plains, connection: AsyncConnection) -> None:
     Rows come in order of request id: settlers of the same facts wait for each other, and never in a circle.
     """
     write = _write_postgresql if connection.dialect.name == "postgresql" else _write_sqlite
-    if await write(plains, connection) != len(plains.rows):
+    if await write(plains, connection) != plains.count:
         raise Known
     await add_sums(connection, plains.sums)
 
 
 async def _write_sqlite(plains: Plains, connection: AsyncConnection) -> int:
     """OR FAIL, because the whole transaction is undone: SQLite need not copy each page to undo one statement."""
-    source = await RELAY.load(connection, plains.rows)
+    source = await RELAY.load(connection, plains.values)
     added = (await connection.exec_driver_sql("INSERT" + _REQUESTS.format(source=source))).rowcount
-    if added == len(plains.rows):
+    if added == plains.count:
         for transactions in (_CHARGES, _COSTS):
             text = "INSERT OR FAIL" + _TRANSACTIONS + transactions.format(source=source)
             await connection.exec_driver_sql(text)
@@ -94,5 +94,6 @@ async def _write_postgresql(plains: Plains, connection: AsyncConnection) -> int:
         f" posted AS (INSERT {_TRANSACTIONS} {charges} {_OF_NEW} UNION ALL {costs} {_OF_NEW})"
         " SELECT count(*) FROM added"
     )
-    columns = tuple([list(column) for column in zip(*plains.rows, strict=True)])
+    width = len(RELAY.table.c)
+    columns = tuple([plains.values[at::width] for at in range(width)])
     return int((await connection.exec_driver_sql(text, columns)).scalar_one())

@@ -1,7 +1,9 @@
+cimport cython
+
 from _native.hmac256 cimport Keyed
 from controlplane.ledger.dockets cimport Docket
 from controlplane.ledger.tally cimport Share, Tally
-from scheduler.money cimport answer_rates, divide_half_even, pico_of, prompt_rates
+from scheduler.money cimport answer_rates, divide_half_even, price_for, prompt_rates
 
 
 cdef class Plains:
@@ -11,12 +13,16 @@ cdef class Plains:
     cdef object _outcome
     cdef bint _pays
     cdef object _price
-    cdef object _fresh
-    cdef object _output
     cdef object _once
-    cdef readonly list rows
+    cdef tuple _rates
+    cdef readonly Py_ssize_t count
+    cdef readonly list values
     cdef readonly Tally sums
 
     cpdef bint take(self, Docket docket) except -1
     cdef bint _is_paid(self, object outcome) except -1
-    cdef object _pico_of(self, object price, object used, tuple parts)
+    cdef _learn(self, object price)
+
+
+@cython.locals(scaled=double, whole=cython.longlong, rest=double)
+cdef object _micros(double seconds)

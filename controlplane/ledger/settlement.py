@@ -37,8 +37,9 @@ from fastpath.outbox.facts import Fact, Intent, Mark, decode, encode
 _log = logging.getLogger("fastpath.ledger")
 
 #: Requests in one transaction: those of a batch of the outbox whose requests have two facts each, so that it takes one
-#: commit and not two. 10,000 of them take about 40 statements, and nobody waits long for the writer's turn.
-BATCH: Final = 2_500
+#: commit and not two. Against 2,500 it saves 2 of 18 us a request where a batch has 1,000 keys, whose balances are
+#: written once for each; and nobody waits long for the writer's turn.
+BATCH: Final = 5_000
 TRIES: Final = 3
 
 _REQUEST: Final = itemgetter(0)
@@ -121,10 +122,10 @@ class Settlement:
         plains = Plains(self._policy, self._numbering, micros(self._now()))
         rest = [docket for docket in batch if not plains.take(docket)]
         done = Settled()
-        if plains.rows:
+        if plains.count:
             try:
                 await self._database.run(partial(write_fresh, plains))
-                done = Settled(requests=len(plains.rows), posted=2 * len(plains.rows))
+                done = Settled(requests=plains.count, posted=2 * plains.count)
             except StoreError:
                 raise
             except Exception as error:  # whatever it is, it shows again where requests can be told apart

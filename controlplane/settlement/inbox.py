@@ -19,7 +19,7 @@ from controlplane.ledger.quarantine import Poison
 from controlplane.settlement.holders import Holders
 from fastpath.money.price import Billable
 from fastpath.outbox.cursor import Cursor
-from fastpath.outbox.facts import Alert, Attempt, End, Fact, Intent, Message, decode_message
+from fastpath.outbox.facts import Alert, Attempt, End, Fact, Intent, decode_message
 from fastpath.outbox.folder import count_bytes, list_segments
 from fastpath.outbox.reader import Batch, OutboxReader, Run
 
@@ -63,7 +63,7 @@ class Inbox:
         self._thread = ThreadPoolExecutor(1, "outbox-reader")
         self._opened: _Opened | None = None
         self._is_closed = False
-        self._read_fact = Recall(decode_message, (Intent, End, Attempt, Billable)).read
+        self._recall = Recall(decode_message, (Intent, End, Attempt, Billable))
         self.counts = Counts()
 
     async def read(self, most: int) -> Load:
@@ -129,28 +129,18 @@ class Inbox:
         return load
 
     def _sort_run(self, run: Run, load: Load) -> None:
-        facts: list[Fact] = []
-        for _, payload, _ in run.found:
-            message = self._fact_of(payload)
+        """Bytes that are no fact (text that is no UTF-8 and nesting without end are among them) are poison."""
+        facts, payloads, others = self._recall.read_all(run.found, Alert)
+        for payload, message in others:
             if message is None:
                 load.poison.append(Poison(payload, _NO_FACT, 1))
-            elif not isinstance(message, Alert):
-                facts.append(message)
-                load.payloads.append(payload)
             elif (fault := fault_of(message)) is not None:
                 load.poison.append(Poison(payload, fault, 1))
             else:
                 load.alerts.append(message)
         load.facts += facts
+        load.payloads += payloads
         load.senders.append((run.segment.rpartition("-")[0], facts))  # its name is its stream's and a number
-
-    def _fact_of(self, payload: bytes) -> Message | None:
-        """None for bytes that are no fact: text that is no UTF-8 and nesting without end are among them."""
-        try:
-            found: Message = self._read_fact(payload)
-        except (ValueError, RecursionError):
-            return None
-        return found
 
     def _give_up(self, load: Load) -> None:
         opened = self._open()

@@ -89,21 +89,23 @@ class Relay(msgspec.Struct, frozen=True):
 
     table: Table
 
-    async def load(self, connection: AsyncConnection, rows: Sequence[Values]) -> str:
-        """SQLite: fills the table and gives what to select its rows from; none begins with NULL. Bytes come as
-        bytearrays: the driver knows those at once, and for each other value looks in vain for an adapter."""
+    async def load(self, connection: AsyncConnection, values: Sequence[Any]) -> str:
+        """SQLite: fills the table and gives what to select its rows from.
+
+        values: of all rows, one behind the other; no row begins with NULL. Bytes come as bytearrays: the driver knows
+        those at once, and for each other value looks in vain for an adapter.
+        """
         quote = connection.dialect.identifier_preparer.quote
         columns = ", ".join(quote(column.name) for column in self.table.c)
         name = f"{MEMORY}.{quote(self.table.name)}"
         await connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
         await connection.exec_driver_sql(f"DELETE FROM {name}")  # noqa: S608
-        count = len(self.table.c)
-        one = f"({', '.join('?' * count)})"
-        for part in _parts(rows, _RELAYED[-1]):
-            size = next(size for size in _RELAYED if size >= len(part))
+        width = len(self.table.c)
+        one = f"({', '.join('?' * width)})"
+        for part in _parts(values, _RELAYED[-1] * width):
+            size = next(size for size in _RELAYED if size * width >= len(part))
             text = f"INSERT INTO {name} ({columns}) VALUES {', '.join([one] * size)}"  # noqa: S608
-            values = [value for row in part for value in row] + [None] * count * (size - len(part))
-            await connection.exec_driver_sql(text, tuple(values))
+            await connection.exec_driver_sql(text, (*part, *[None] * (size * width - len(part))))
         return f"(SELECT * FROM {name} WHERE {quote(self.table.c[0].name)} IS NOT NULL)"  # noqa: S608
 
     def source(self, connection: AsyncConnection) -> str:

@@ -100,6 +100,31 @@ def test_it_forgets_what_is_too_much() -> None:
     assert calls[4:] == [long, long], "what is longer than any fact that is booked is not kept"
 
 
+def test_what_is_equal_in_different_facts_is_one_object() -> None:
+    reader = native.Recall(decode_message, KINDS)
+    others = [msgspec.structs.replace(INTENT, payer=Payer("acme", key=f"key-{n}")) for n in range(3)]
+    ends = [msgspec.structs.replace(END, payer=one.payer) for one in others]
+    facts = [reader.read(encode(fact)) for fact in (*others, *ends) * 2][6:]
+    assert facts == [*others, *ends]
+    assert len({id(intent.price) for intent in facts[:3]}) == 1
+    assert len({id(end.outcome) for end in facts[3:]}) == 1
+    assert all(intent.payer is end.payer for intent, end in zip(facts[:3], facts[3:], strict=True))
+
+
+@pytest.mark.parametrize("kind", [native, twin])
+@given(st.lists(INTENTS | ENDS | MARKS | st.just(ALERT) | st.binary(max_size=40), max_size=6))
+@example([INTENT, b"\x9f", ALERT, END, b"\x93\x01\xa1\xff"])
+def test_all_are_read_in_their_order(kind: Any, records: list[Message | bytes]) -> None:
+    found = [(n, one if isinstance(one, bytes) else encode(one), 8 * n) for n, one in enumerate(records)]
+    facts, payloads, others = kind.Recall(decode_message, KINDS).read_all(found, Alert)
+    told = [(data, said(decode_message, data)) for _, data, _ in found]
+    wanted = [(data, one) for data, one in told if not isinstance(one, type | Alert)]
+    assert list(zip(payloads, facts, strict=True)) == wanted
+    assert others == [
+        (data, one if isinstance(one, Alert) else None) for data, one in told if isinstance(one, type | Alert)
+    ]
+
+
 @pytest.mark.parametrize("kind", [native, twin])
 def test_what_it_cannot_read_is_the_decoders(kind: Any) -> None:
     with pytest.raises(msgspec.DecodeError):

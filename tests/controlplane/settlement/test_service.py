@@ -385,7 +385,7 @@ async def test_a_second_service_waits_until_the_folder_is_free(
     assert await sums(ledger) == (CHARGE, COST, 1)
 
 
-@pytest.mark.parametrize("name", ["count_bytes", "Inbox._fact_of"])
+@pytest.mark.parametrize("name", ["count_bytes", "Inbox._sort_run"])
 async def test_what_was_read_when_reading_failed_is_read_again(
     name: str, worker: Worker, make_service: MakeService, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

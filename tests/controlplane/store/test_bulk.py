@@ -83,7 +83,7 @@ async def test_a_relay_gives_what_was_loaded_last(tmp_path: Path, count: int) ->
     event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *a: statements.add(a[2]))
     async with database.begin() as connection:
         for loaded in (rows(1_030, 3), rows(count)):
-            source = await relay.load(connection, loaded)
+            source = await relay.load(connection, [value for row in loaded for value in row])
             found = await connection.exec_driver_sql(f'SELECT * FROM {source} ORDER BY "user"')
             assert [(*row[:4], bool(row[4])) for row in found] == loaded
     assert len([text for text in statements if text.startswith("INSERT")]) <= 3
