@@ -1,7 +1,9 @@
 """Opening, transactions, and what a database's refusals mean; F26 and F27 on the real thing."""
 
 import asyncio
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -281,3 +283,22 @@ def test_each_error_has_one_meaning() -> None:
     own = Contended("x")
     assert judge(own) is own
     assert issubclass(Unavailable, StoreError)
+
+
+@pytest.mark.parametrize(("page", "made"), [(16_384, None), (4_096, 4_096)])
+async def test_the_log_is_copied_back_by_its_bytes_whatever_pages_a_file_has(
+    tmp_path: Path, page: int, made: int | None
+) -> None:
+    path = tmp_path / "pages.db"
+    if made is not None:
+        with closing(sqlite3.connect(path)) as older:
+            older.execute(f"PRAGMA page_size = {made}")
+            older.execute(TABLE)
+            older.commit()
+    database = await Database.open(f"sqlite:///{path}")
+    async with database.begin() as connection:
+        await connection.exec_driver_sql("CREATE TABLE other (id INTEGER PRIMARY KEY)")
+        found = (await connection.exec_driver_sql("PRAGMA page_size")).scalar_one()
+        pages = (await connection.exec_driver_sql("PRAGMA wal_autocheckpoint")).scalar_one()
+    assert (found, found * pages) == (page, 32 << 20)
+    await database.close()
