@@ -5,7 +5,6 @@ from _native.relay cimport Sink, StreamFilter
 from backends.call cimport Call
 from backends.dialects.usage cimport Usage, read_usage, usage_at
 from fastpath.context cimport RequestContext
-from fastpath.guard.egress cimport egress
 from fastpath.guard.label cimport Label
 from fastpath.relay.attempt cimport Attempt, AttemptOwner
 from fastpath.relay.caller cimport explain, lasting, stored, usage_wanted
