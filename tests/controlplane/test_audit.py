@@ -108,7 +108,7 @@ async def test_a_chain_cut_with_its_head_has_another_head(rooms: Rooms, api: htt
 
 
 async def _make_tenant(api: httpx.AsyncClient, name: str) -> int:
-    """The status of the answer. Where a disk makes them wait for longer than two seconds they are told to come again."""
+    """The status of the answer. Who waits for a slow disk for longer than two seconds is told to come again."""
     async with asyncio.timeout(PATIENCE):
         while (answer := await api.post("/tenants", json={"name": name})).status_code == 503:
             await asyncio.sleep(int(answer.headers["retry-after"]))
