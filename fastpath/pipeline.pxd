@@ -31,6 +31,7 @@ cdef class Pipeline:
 
     cpdef begin(self, Exchange exchange)
     cpdef proceed(self, RequestContext ctx, bytes body)
+
     @cython.locals(delivery=Delivery)
     cpdef Delivery dispatch(self, RequestContext ctx, str model, object call)
     cpdef reserve(self, RequestContext ctx, long long size)

@@ -9,7 +9,8 @@ from fastpath.record cimport DecisionRecord
 from fastpath.snapshot cimport Route
 
 
-@cython.locals(route=Route, path=ApiPath, record=DecisionRecord, tariff=Tariff, plain=bint, accounts=Accounts, lane=Lane)
+@cython.locals(route=Route, path=ApiPath, record=DecisionRecord, tariff=Tariff, plain=bint, accounts=Accounts,
+               lane=Lane)
 cpdef hold(RequestContext ctx)
 
 

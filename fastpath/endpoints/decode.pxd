@@ -7,5 +7,7 @@ from fastpath.endpoints.paths cimport ApiPath
 
 
 cpdef check_head(RequestContext ctx, ApiPath path)
+
+
 @cython.locals(gist=Gist)
 cpdef str decode(RequestContext ctx, bytes body, Gists gists)

@@ -56,6 +56,7 @@ cdef class Attempt(Sink):
     cpdef void fail(self, object error)
     cpdef Sink open(self)
     cpdef ended(self, StreamFilter stream)
+
     @cython.locals(verdict=int, start=Py_ssize_t, end=Py_ssize_t)
     cdef _finish(self)
     cdef Sink _accept(self, bytes content_type)

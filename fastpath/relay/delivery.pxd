@@ -57,6 +57,7 @@ cdef class Delivery(AttemptOwner):
     cdef _note_overdue(self, Attempt attempt, double now)
     cdef _note_heard(self, Attempt attempt, double now)
     cdef _dispatch_well(self, Target target, double now)
+
     @cython.locals(attempt=Attempt)
     cdef bint _dispatch(self, Target target) except -1
     cpdef reported(self, Attempt attempt, bytes load)
