@@ -1,6 +1,7 @@
 """A provider's statement makes cost exact, once, and lists what differs."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -178,13 +179,21 @@ async def test_a_kept_intent_that_nobody_can_read_counts_as_a_lost_one(ledger: L
     assert await ledger.lost_bound() == [LostBound("USD", 1, RESERVED - CHARGE), LostBound("XXX", 1, 0)]
 
 
-async def test_requests_that_are_no_estimates_are_not_read_to_find_those_that_are(
-    ledger: Ledger, database: Database
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda ledger: ledger.lost_bound(), "ix_ledger_requests_estimated"),
+        (lambda ledger: ledger.settlement.open_requests(4e9), "ix_ledger_requests_open"),
+    ],
+    ids=["estimated", "open"],
+)
+async def test_requests_in_another_state_are_not_read_to_find_those_in_this_one(
+    ledger: Ledger, database: Database, ask: Callable[[Ledger], Awaitable[list[Any]]], index: str
 ) -> None:
     await ledger.settlement.settle([fact for n in range(100) for fact in (intent(n), end(n))])
     asked: list[tuple[str, Any]] = []
     event.listen(database.engine.sync_engine, "before_cursor_execute", lambda *call: asked.append(call[2:4]))
-    assert await ledger.lost_bound() == []
+    assert await ask(ledger) == []
     ((query, values),) = [one for one in asked if "ledger_requests" in one[0]]
     async with database.read() as connection:
         if database.dialect == "postgresql":  # which reads a hundred rows rather than any index
@@ -193,7 +202,7 @@ async def test_requests_that_are_no_estimates_are_not_read_to_find_those_that_ar
             f"EXPLAIN {'QUERY PLAN' if database.dialect == 'sqlite' else ''} {query}", values
         )
         steps = " ".join(str(row[-1]) for row in plan)
-    assert "ix_ledger_requests_estimated" in steps, steps
+    assert index in steps, steps
 
 
 async def test_a_line_without_an_attempt_is_only_taken_when_there_was_one(ledger: Ledger) -> None:
