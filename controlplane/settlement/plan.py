@@ -13,7 +13,8 @@ class Plan(Struct, frozen=True):
     """In facts and seconds."""
 
     batch: int = BATCH
-    linger: float = 0.2  # between looks: how old a fact may get before it is booked, when there are few
+    linger: float = 1.0  # between looks: how old a fact may get before it is booked, when there are few
+    haste: float = 0.2  # instead, until all that was written before this process began is booked: budgets wait for it
     longest_pause: float = 5.0  # between tries while the database is away
     lease: float = 7_200.0  # an open request that no worker here holds is settled by estimate when it is so old
     sweep_every: float = 60.0

@@ -152,9 +152,13 @@ class SettlementService:
         while not self._stopping.is_set():
             if not await self._try_step():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), self._pace.pause)
+                    await asyncio.wait_for(self._stopping.wait(), self._pause())
         while await self._try_step():
             pass
+
+    def _pause(self) -> float:
+        pause = self._pace.pause
+        return pause if self.caught_up or self._problem else min(pause, self._plan.haste)
 
     async def _try_step(self) -> bool:
         """A step that may fail, by whatever: the loop goes on, and says why it does not get on."""

@@ -462,3 +462,17 @@ def test_batches_shrink_and_pauses_grow_while_the_database_refuses() -> None:
     small = Pace(10)
     small.failed()
     assert small.size == 10
+
+
+async def test_at_the_start_it_looks_again_soon_and_then_lingers(
+    worker: Worker, make_service: MakeService, ledger: Ledger
+) -> None:
+    service = make_service(Plan(linger=3_600.0, haste=0.01))
+    service.start()
+    async with asyncio.timeout(30):
+        while not service.caught_up:
+            await asyncio.sleep(0.01)
+    assert service._pause() == 3_600.0
+    worker.put(intent(1), end(1))
+    await service.close()
+    assert await sums(ledger) == (CHARGE, COST, 1), "whoever stops it does not wait for the next look"
