@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Final
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import BindParameter, bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -105,7 +105,9 @@ class Settlement:
         """Requests admitted before this moment (Unix seconds) that are not over, the oldest first."""
         table = REQUESTS.c
         # As literals: SQLite takes no partial index for what it does not know when it plans.
-        states = bindparam("states", [int(state) for state in sorted(OPEN)], expanding=True, literal_execute=True)
+        states: BindParameter[list[int]] = bindparam(
+            "states", [int(state) for state in sorted(OPEN)], expanding=True, literal_execute=True
+        )
         query = (
             select(table.request)
             .where(table.state.in_(states), table.admitted < micros(before))
