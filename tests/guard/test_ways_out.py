@@ -31,7 +31,6 @@ GATED = {
 }
 #: What these reach is reached through a function of GATED alone.
 BEHIND = {
-    "backends/http/connector.py:Connector._connect_to": "a backend's connections",
     "backends/http/connector.py:Connector._open_socket": "a backend's connections",
     "backends/http/connector.py:Connector._establish": "a backend's connections",
     "backends/http/resolver.py:AresQuery.__init__": "names of endpoints and issuers, which no caller writes",
