@@ -37,8 +37,8 @@ class Overload:
 
     It begins when a queue has stood for `interval` seconds without being empty once, those in it wait longer than
     `bearable` seconds, and it does not shrink: a burst that is being worked off is none. An Intake looks anew when the
-    thread had to wait for the CPU for longer than `bearable`. It ends when, for as long, one
-    in ten at most had to be turned away.
+    thread had to wait for the CPU for longer than `bearable`. It ends when, for as long, one in ten at most had to be
+    turned away.
     """
 
     def __new__(cls, interval: float, bearable: float) -> Overload: ...

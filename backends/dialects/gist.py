@@ -21,8 +21,8 @@ class Gist:
     """One body's. Immutable.
 
     answer_most: tokens that the caller allows one answer, 0 where it does not say; answers: how many it asks for.
-    stores: it asked for the answer to be kept; wants_usage: for the usage in its stream. resumes: it goes on with
-    something that the model server remembers. plain_is_sound: a dialogue of texts alone needs no closer look.
+    stores: it asked for the answer to be kept; wants_usage: for the usage in its stream. plain_is_sound: a
+    dialogue of texts alone needs no closer look.
     """
 
     def __init__(self, text: bytes, decision: "Decision", decode: Callable[[bytes], Any]) -> None:
